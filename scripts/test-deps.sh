@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Install the Debian packages that the tests drive as independent peers, only those missing.
+set -euo pipefail
+
+declare -A why=(
+    [redis-server]="a real Redis for the registry"
+    [chromium]="a real browser for the player"
+    [ffmpeg]="ffprobe and ffmpeg as independent readers and feeds"
+    [python3-gi]="GStreamer's RTSP server as the camera"
+    [gir1.2-gst-rtsp-server-1.0]="GStreamer's RTSP server as the camera"
+    [gir1.2-gstreamer-1.0]="GStreamer's RTSP server as the camera"
+    [gstreamer1.0-plugins-base]="the camera's raw sources"
+    [gstreamer1.0-plugins-good]="the camera's RTP payloaders"
+    [gstreamer1.0-plugins-bad]="the camera's parsers"
+    [gstreamer1.0-plugins-ugly]="the camera's H.264 encoder"
+    [gstreamer1.0-libav]="the camera's AAC encoder"
+)
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "The tests need these programs, and only Debian's packages are installed from here: ${!why[*]}." >&2
+    echo "Tests whose program is missing are skipped." >&2
+    exit 0
+fi
+
+missing=()
+for package in $(printf '%s\n' "${!why[@]}" | sort); do
+    state=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+    if [ "$state" != installed ]; then missing+=("$package"); fi
+done
+if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
+
+echo "The tests need these Debian packages, which are not installed:"
+for package in "${missing[@]}"; do echo "  $package: ${why[$package]}"; done
+
+if [ "$(id -u)" -eq 0 ]; then
+    root=()
+elif command -v sudo >/dev/null; then
+    echo "Installing them needs root: sudo may ask for your password."
+    root=(sudo)
+else
+    echo "Installing them needs root and sudo was not found; as root, run: apt-get install ${missing[*]}" >&2
+    exit 1
+fi
+
+# A server that a package brings is not to start: the tests start their own.
+"${root[@]}" apt-get -qq update
+"${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+    apt-get -qq install --yes --no-install-recommends "${missing[@]}" </dev/null

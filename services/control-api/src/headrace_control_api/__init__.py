@@ -1,0 +1,1 @@
+"""What runs where in a Headrace cluster, over REST."""

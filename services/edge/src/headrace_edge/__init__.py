@@ -1,0 +1,1 @@
+"""Headrace streams out to viewers."""

@@ -1,0 +1,1 @@
+"""Camera feeds in, packaged once as CMAF."""

@@ -1,0 +1,1 @@
+"""A relay between Headrace nodes, blind to media."""

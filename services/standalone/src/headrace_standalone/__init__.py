@@ -1,0 +1,1 @@
+"""Every Headrace service in one process, and the headrace command."""

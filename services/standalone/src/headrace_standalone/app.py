@@ -1,0 +1,1 @@
+"""The objects of every service, built in one process."""

@@ -1,0 +1,1 @@
+"""Live video over a relay mesh: the library under every Headrace service."""
