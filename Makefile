@@ -33,7 +33,7 @@ install: .venv/.dev ## create .venv with all that development needs
 
 # A stamp says that .venv holds what the requirements file lists; .dev includes .runtime.
 .venv/.runtime: requirements.txt $(MEMBERS) | .venv/bin/python
-	@[ -e .venv/.dev ] && scripts/install.sh requirements-dev.txt || scripts/install.sh requirements.txt
+	@scripts/install.sh $(if $(wildcard .venv/.dev),requirements-dev.txt,requirements.txt)
 	@touch $@
 
 .venv/.dev: requirements-dev.txt $(MEMBERS) | .venv/bin/python
