@@ -13,7 +13,7 @@ SERVICES := ingress intermediate edge control-api standalone
 .PHONY: help demo up install test check format lint types isolated web docs bench bench-quick images lock clean
 
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 # --- run -----------------------------------------------------------------------------------
 
