@@ -1,0 +1,122 @@
+"""The web application every service begins with: probes, metrics, plain answers to errors, careful headers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
+
+from headrace.http.problems import problem
+from headrace.telemetry.health import Health
+from headrace.version import SOFTWARE
+
+BODY_MAX_BYTES = 64 * 1024
+"""Largest request body an application takes unless it says otherwise: an order by API has a few hundred bytes."""
+
+CORS_MAX_AGE_SECONDS = 600
+"""How long a browser may remember the answer to its preflight request."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = structlog.get_logger(__name__)
+
+
+class Probed(Protocol):
+    """What the probes need of a process; `headrace.service.runtime.Runtime` is one."""
+
+    @property
+    def metrics(self) -> CollectorRegistry: ...
+
+    @property
+    def health(self) -> Health: ...
+
+
+def make_application(runtime: Probed, *, cors: bool = False, body_max_bytes: int = BODY_MAX_BYTES) -> web.Application:
+    """Return an application that answers `/health/live`, `/health/ready` and `/metrics`.
+
+    Paths below `/api/` get errors as problem documents, all others as one line of text. With `cors`, pages of any
+    origin may read what it answers, without credentials: the pages of one edge use the others so.
+    """
+    middlewares = [_allow_any_origin, _answer_errors] if cors else [_answer_errors]
+    app = web.Application(middlewares=middlewares, client_max_size=body_max_bytes)
+    app.on_response_prepare.append(_add_headers)
+    app.add_routes(
+        [
+            web.get("/health/live", _live),
+            web.get("/health/ready", _ready_handler(runtime.health)),
+            web.get("/metrics", _metrics_handler(runtime.metrics)),
+        ]
+    )
+    return app
+
+
+async def _live(request: web.Request) -> web.Response:
+    return web.json_response({"live": True})
+
+
+def _ready_handler(health: Health) -> Handler:
+    async def ready(request: web.Request) -> web.Response:
+        problems = health.problems()
+        body = {"ready": not problems, "checks": problems}
+        return web.json_response(body, status=503 if problems else 200, headers={hdrs.CACHE_CONTROL: "no-store"})
+
+    return ready
+
+
+def _metrics_handler(registry: CollectorRegistry) -> Handler:
+    async def metrics(request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE_PLAIN_1_0_0})
+
+    return metrics
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers[hdrs.SERVER] = SOFTWARE
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPError as error:
+        kept = {str(name): error.headers[name] for name in (hdrs.ALLOW, hdrs.RETRY_AFTER) if name in error.headers}
+        return _error(request, error.status, _detail(error), kept)
+    except ConnectionError:
+        raise  # the client went away: nobody is left to answer to
+    except Exception:
+        log.exception("request_failed", method=request.method, path=request.path)
+        return _error(request, 500, "This is a fault of the server; its log says more.", {})
+
+
+def _detail(error: web.HTTPError) -> str:
+    return "" if error.text is None or error.text == f"{error.status}: {error.reason}" else error.text
+
+
+def _error(request: web.Request, status: int, detail: str, headers: dict[str, str]) -> web.Response:
+    if request.path.startswith("/api/"):
+        return problem(status, detail, headers=headers)
+    title = json.loads(problem(status).text or "{}")["title"]
+    return web.Response(status=status, text=f"{status} {title}{': ' if detail else ''}{detail}\n", headers=headers)
+
+
+@web.middleware
+async def _allow_any_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+    preflight = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    response = web.Response(status=204, headers=_PREFLIGHT) if preflight else await handler(request)
+    if not response.prepared:
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
+    return response
+
+
+_PREFLIGHT = {
+    hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, OPTIONS",
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Range, If-None-Match",
+    hdrs.ACCESS_CONTROL_MAX_AGE: str(CORS_MAX_AGE_SECONDS),
+}

@@ -1,0 +1,82 @@
+"""One listening socket with the application behind it."""
+
+from __future__ import annotations
+
+import os
+import ssl
+
+import structlog
+from aiohttp import web
+
+from headrace.errors import StartupError
+
+SHUTDOWN_SECONDS = 1.0
+"""How long requests in flight may take to end once the listener stops; sockets that live on are closed by then."""
+
+BACKLOG = 1024
+"""Connections the kernel may hold that were not accepted yet: a thousand players come back at once after a failover."""
+
+log = structlog.get_logger(__name__)
+
+
+class HttpListener:
+    """Serves `app` on `host`:`port` from `start` to `stop`.
+
+    Args:
+        name: who listens, for the log line and for errors, for example `edge`.
+        host: address or name to bind to.
+        port: 0 for any free one; `bound_port` says which.
+        app: an application of this listener alone.
+        tls: makes it an https and wss listener.
+        setting: the setting that holds the port, for example `edge.port`, told when it cannot be had.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        port: int,
+        app: web.Application,
+        *,
+        tls: ssl.SSLContext | None = None,
+        setting: str = "",
+    ) -> None:
+        self.name = name
+        self.host = host
+        self.bound_port = port
+        self._port = port
+        self._tls = tls
+        self._setting = setting
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
+
+    async def start(self) -> None:
+        """Bind and begin to serve.
+
+        Raises:
+            StartupError: when the address cannot be had.
+        """
+        await self._runner.setup()
+        try:
+            site = web.TCPSite(self._runner, self.host, self._port, ssl_context=self._tls, backlog=BACKLOG)
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise StartupError(self._sentence(error)) from error
+        self.bound_port = self._runner.addresses[0][1]
+        for host, port, *_ in self._runner.addresses:
+            log.info("listening", name=self.name, address=format_address(host, port))
+
+    async def stop(self) -> None:
+        """Close the socket and every connection; a second call does nothing."""
+        await self._runner.cleanup()
+
+    def _sentence(self, error: OSError) -> str:
+        # asyncio wraps the reason into a sentence of its own for a busy port, but not for an unknown host.
+        reason = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error.strerror or error)
+        hint = f"; {self._setting} chooses another port" if self._setting else ""
+        return f"{self.name}: cannot listen on {format_address(self.host, self._port)}: {reason}{hint}"
+
+
+def format_address(host: str, port: int) -> str:
+    """Return `host:port` as it stands in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,255 @@
+"""The settings of all services, in groups; docs/configuration.md is made from what stands here."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationInfo, field_validator, model_validator
+
+from headrace.service.values import (
+    Host,
+    Network,
+    OptionalNodeId,
+    Port,
+    PublicUrl,
+    RegistryUrl,
+    RelayUrl,
+    StreamKey,
+    Uri,
+    setting,
+)
+from headrace.telemetry.logging import LogFormat, LogLevel
+
+MIB = 1024 * 1024
+
+LAYERS = {"ingress": 0, "intermediate": 1, "edge": 1000}
+"""The layer of each role unless `node.layer` says otherwise: media flows from lower to higher layers."""
+
+
+class Group(BaseModel):
+    """A group of settings: unknown names are errors and nothing changes once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _keep_switches_apart(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `port = true`, which would be port 1."""
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError("true and false are not allowed")
+        return value
+
+
+class NodeSettings(Group):
+    """Who this process is in its cluster."""
+
+    id: OptionalNodeId = setting("", "Name of the node, unique in its cluster; empty means `<role>-<host name>`.")
+    region: str = setting("", "Where the node is; parents of the same region are preferred.", max_length=64)
+    relay_url: RelayUrl = setting(
+        "", "Where other nodes reach this one, `ws://host:port/relay`; empty means the address it listens on."
+    )
+    public_url: PublicUrl = setting(
+        "", "Where browsers reach this edge (reverse proxy, published port); empty means the address it listens on."
+    )
+    layer: int | None = setting(
+        None,
+        "Place in the chain: a node takes streams from lower layers. Absent means by role: ingress 0, intermediate 1, "
+        "edge 1000.",
+        ge=0,
+        le=1_000_000,
+    )
+    capacity: int = setting(
+        1000, "Viewers and child nodes the node is meant for; beyond it others are preferred.", unit="connections", ge=1
+    )
+
+    def layer_of(self, role: str) -> int:
+        """Return the layer that was set, or the one of `role`."""
+        return LAYERS.get(role, LAYERS["edge"]) if self.layer is None else self.layer
+
+
+class LogSettings(Group):
+    """What is logged, to standard error."""
+
+    level: LogLevel = setting("info", "Least level that is shown: `debug`, `info`, `warning` or `error`.")
+    format: LogFormat = setting(
+        "auto", "`console` for people, `json` for machines; `auto` is console on a terminal and JSON elsewhere."
+    )
+
+
+class RegistrySettings(Group):
+    """Where nodes and streams are looked up."""
+
+    url: RegistryUrl = setting(
+        "memory:",
+        "`memory:` (this process alone), or the address of Redis or Valkey: `redis://`, `rediss://`, `unix://`.",
+    )
+    prefix: str = setting("headrace", "What every key begins with, one per cluster.", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    lease_seconds: float = setting(
+        3.0, "How long a record outlives its node without being renewed.", unit="seconds", ge=0.2, le=300
+    )
+
+
+class RelaySettings(Group):
+    """How nodes pass streams on to each other."""
+
+    secret: SecretStr = setting(SecretStr(""), "Secret that all nodes of the cluster share and prove to each other.")
+    heartbeat_seconds: float = setting(0.1, "How often each side of a link pings.", unit="seconds", ge=0.01, le=10)
+    timeout_seconds: float = setting(
+        0.4, "Silence on a link after which its other end counts as gone.", unit="seconds", ge=0.05, le=60
+    )
+    send_limit_bytes: int = setting(
+        4 * MIB, "Unsent bytes on a link beyond which its streams wait in the ring.", unit="bytes", ge=64 * 1024
+    )
+    linger_seconds: float = setting(
+        10.0, "How long a stream is still carried after its last viewer left.", unit="seconds", ge=0, le=3600
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> RelaySettings:
+        if self.timeout_seconds < 2 * self.heartbeat_seconds:
+            raise ValueError(
+                f"timeout_seconds ({self.timeout_seconds}) must be at least twice heartbeat_seconds "
+                f"({self.heartbeat_seconds}), or one late ping ends a link"
+            )
+        return self
+
+
+class RingSettings(Group):
+    """How much of a stream's past each node holds, for resuming and for late joiners."""
+
+    seconds: float = setting(30.0, "Media time held for each stream.", unit="seconds", ge=1, le=3600)
+    bytes: int = setting(64 * MIB, "Most memory for the media of one stream.", unit="bytes", ge=1 * MIB)
+
+
+class PackagerSettings(Group):
+    """How ingress cuts a feed."""
+
+    chunk_seconds: float = setting(
+        0.1, "Length of a chunk, the unit of relaying; at least one frame.", unit="seconds", gt=0, le=10
+    )
+    part_seconds: float = setting(0.5, "Length of an LL-HLS part.", unit="seconds", gt=0, le=10)
+    segment_seconds: float = setting(
+        2.0, "Length after which a segment ends with its GOP.", unit="seconds", gt=0, le=60
+    )
+    segment_max_seconds: float = setting(
+        6.0, "Length after which a segment is cut inside a GOP.", unit="seconds", gt=0, le=120
+    )
+    hold_seconds: float = setting(
+        0.5, "Longest wait for a track that is late before the others go on.", unit="seconds", ge=0, le=10
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> PackagerSettings:
+        names = ("chunk_seconds", "part_seconds", "segment_seconds", "segment_max_seconds")
+        for shorter, longer in itertools.pairwise(names):
+            if getattr(self, shorter) > getattr(self, longer):
+                raise ValueError(
+                    f"{shorter} ({getattr(self, shorter)}) must not be longer than {longer} ({getattr(self, longer)})"
+                )
+        return self
+
+
+class SourceSettings(Group):
+    """One feed."""
+
+    uri: Uri = setting(..., "Where the feed comes from: `rtsp://`, `rtsps://`, `file:`, `test:`.")
+    transport: Literal["tcp", "udp"] = setting("tcp", "How RTSP media travels.")
+    loop: bool = setting(True, "Begin a file again when it ends.")
+
+
+class IngressSettings(Group):
+    """Feeds in."""
+
+    host: Host = setting("127.0.0.1", "Address to listen on.")
+    port: Port = setting(8080, "Port of `/relay` and the probes; 0 means any free one.")
+    sources: dict[StreamKey, SourceSettings] = setting(
+        dict,
+        "Feeds by stream name, as a table (`[ingress.sources.cam1]`, `uri = ...`), or the URI alone "
+        '(`cam1 = "rtsp://..."`); in the environment as a JSON object.',
+    )
+    file_roots: list[Path] = setting(list, "Folders below which files may be read as feeds.")
+    allow_networks: list[Network] = setting(
+        list, "Private networks that addresses given by API may reach; those in the configuration are trusted."
+    )
+    stall_seconds: float = setting(
+        5.0, "Silence of a feed after which it counts as broken.", unit="seconds", ge=0.5, le=300
+    )
+    retry_min_seconds: float = setting(0.5, "First wait before a feed is tried again.", unit="seconds", gt=0, le=300)
+    retry_max_seconds: float = setting(
+        10.0, "Longest wait before a feed is tried again.", unit="seconds", gt=0, le=3600
+    )
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _accept_bare_uris(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: {"uri": source} if isinstance(source, str) else source for name, source in value.items()}
+
+    @model_validator(mode="after")
+    def _check(self) -> IngressSettings:
+        if self.retry_min_seconds > self.retry_max_seconds:
+            raise ValueError(
+                f"retry_min_seconds ({self.retry_min_seconds}) must not be longer than retry_max_seconds "
+                f"({self.retry_max_seconds})"
+            )
+        return self
+
+
+class IntermediateSettings(Group):
+    """Relaying in the middle."""
+
+    host: Host = setting("127.0.0.1", "Address to listen on.")
+    port: Port = setting(8082, "Port of `/relay` and the probes; 0 means any free one.")
+
+
+class EdgeSettings(Group):
+    """Streams out to viewers."""
+
+    host: Host = setting("127.0.0.1", "Address to listen on.")
+    port: Port = setting(8088, "Port of the pages, `/play/`, `/relay` and the probes; 0 means any free one.")
+    fmp4_port: Port = setting(8410, "Port of plain fMP4 over WebSocket; 0 means any free one.")
+    viewers_max: int = setting(10_000, "Most viewers at once; more are refused.", unit="viewers", ge=1)
+    viewer_lag_bytes: int = setting(
+        4 * MIB, "Unsent bytes beyond which a slow viewer waits in the ring.", unit="bytes", ge=64 * 1024
+    )
+    heartbeat_seconds: float = setting(1.0, "How often players are pinged.", unit="seconds", ge=0.1, le=60)
+
+
+class ControlApiSettings(Group):
+    """The REST interface."""
+
+    host: Host = setting("127.0.0.1", "Address to listen on.")
+    port: Port = setting(8081, "Port of `/api/v1/` and the probes; 0 means any free one.")
+    tokens: list[SecretStr] = setting(
+        list, "Bearer tokens, any of which is taken; without one only this machine is answered."
+    )
+
+    @field_validator("tokens")
+    @classmethod
+    def _check_tokens(cls, tokens: list[SecretStr]) -> list[SecretStr]:
+        if any(len(token.get_secret_value()) < TOKEN_MIN_CHARACTERS for token in tokens):
+            raise ValueError(f"a token has at least {TOKEN_MIN_CHARACTERS} characters")
+        return tokens
+
+
+TOKEN_MIN_CHARACTERS = 8
+"""Shortest API token: a shorter one is a placeholder somebody forgot."""
+
+
+class Settings(Group):
+    """The settings of all services; a service reads the groups that concern it."""
+
+    node: NodeSettings = NodeSettings()
+    log: LogSettings = LogSettings()
+    registry: RegistrySettings = RegistrySettings()
+    relay: RelaySettings = RelaySettings()
+    ring: RingSettings = RingSettings()
+    packager: PackagerSettings = PackagerSettings()
+    ingress: IngressSettings = IngressSettings()
+    intermediate: IntermediateSettings = IntermediateSettings()
+    edge: EdgeSettings = EdgeSettings()
+    control_api: ControlApiSettings = ControlApiSettings()

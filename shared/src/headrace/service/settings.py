@@ -1,0 +1,33 @@
+"""Settings of all services and how they are read; see docs/configuration.md."""
+
+from headrace.service.groups import (
+    ControlApiSettings,
+    EdgeSettings,
+    IngressSettings,
+    IntermediateSettings,
+    LogSettings,
+    NodeSettings,
+    PackagerSettings,
+    RegistrySettings,
+    RelaySettings,
+    RingSettings,
+    Settings,
+    SourceSettings,
+)
+from headrace.service.loading import load_settings
+
+__all__ = [
+    "ControlApiSettings",
+    "EdgeSettings",
+    "IngressSettings",
+    "IntermediateSettings",
+    "LogSettings",
+    "NodeSettings",
+    "PackagerSettings",
+    "RegistrySettings",
+    "RelaySettings",
+    "RingSettings",
+    "Settings",
+    "SourceSettings",
+    "load_settings",
+]
