@@ -20,7 +20,7 @@ The broadcast knows neither network nor media nor time: ages are read from decod
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.wire.chunk import Chunk
@@ -91,6 +91,10 @@ class Cursor:
     _had: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     _had_until: int = 0
     _lost: set[int] = field(default_factory=set)
+
+    def fork(self) -> Cursor:
+        """Return another cursor at the same place, which was told the same."""
+        return replace(self, _had=dict(self._had), _lost=set(self._lost))
 
 
 class Broadcast:
@@ -240,6 +244,15 @@ class Broadcast:
             taken += self._deliver(cursor, entry, entries)
         return entries
 
+    def is_level(self, cursor: Cursor) -> bool:
+        """Return whether `cursor` has read everything, and will from now on read the same as any other that has."""
+        return (
+            cursor.position == self.end
+            and cursor.position >= cursor._had_until
+            and cursor.epoch == self.epoch
+            and not cursor._lost
+        )
+
     def lag(self, cursor: Cursor) -> int:
         """Return how many entries `cursor` is behind; 0 while it waits for a random access point."""
         return 0 if cursor.position is None else self.end - cursor.position
@@ -320,7 +333,7 @@ class Broadcast:
         point = self._log[self._join - self._base]
         assert isinstance(point, Chunk)
         begin = self._seconds(point)
-        had = {point.id.track: (point.id.epoch, point.id.segment, point.id.chunk - 1)}
+        had: dict[int, tuple[int, int, int]] = {point.id.track: (point.id.epoch, point.id.segment, point.id.chunk - 1)}
         start = self._join
         floor = max(self._base, self._join - JOIN_LOOKBACK_ENTRIES, cursor.position or 0)
         for position in range(self._join - 1, floor - 1, -1):
