@@ -1,0 +1,413 @@
+"""The registry over any store of leases: keeps the view, and keeps alive what this process announces.
+
+Theory of operation
+-------------------
+Two tasks. The *follower* subscribes to changes, reads everything once, then applies what is told; it reads everything
+again after a gap and now and then. The *keeper* writes what is new, renews the rest three times a lease and puts again
+what a flushed store forgot. When either finds the store away, both wait for the follower to get through again, which it
+tries four times a lease at random moments, so that many processes do not come back as one. What this process keeps is
+therefore announced again within one lease of the store's return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry
+
+from headrace.clock import Clock, microseconds
+from headrace.identifiers import NodeId, StreamName
+from headrace.registry.leases import Change, How, Kind, Lease, LeaseKey, LeaseStore, StoreAway
+from headrace.registry.metrics import RegistryMetrics
+from headrace.registry.records import (
+    NODE_STREAMS_MAX,
+    InvalidRecord,
+    NodeRecord,
+    Record,
+    StreamNumbers,
+    StreamRecord,
+    encode_record,
+)
+from headrace.registry.view import View, parse_record
+
+log = structlog.get_logger(__name__)
+
+RENEWALS_PER_LEASE: Final = 3
+"""How often a lease is renewed in its time: two renewals may be lost."""
+
+RETRIES_PER_LEASE: Final = 4
+"""How often, at most, a store that is away is tried in the time of a lease."""
+
+GRACE_LEASES: Final = 1.5
+"""How long a record that a store lost is still believed, in leases: its owner announces it again within one."""
+
+READING_LEASES: Final = 10.0
+"""How often everything is read again though nothing seems lost, in leases: repairs what no rule foresaw."""
+
+UPDATE_GAP_SECONDS: Final = 0.05
+"""Least time between two writes of this process: updates that come faster are told together."""
+
+START_WAIT_SECONDS: Final = 2.0
+"""Longest wait of `start` for the first answer of the store."""
+
+CLOSE_WAIT_SECONDS: Final = 1.0
+"""Longest wait of `close` for the store to take the withdrawals; leases expire by themselves."""
+
+TAKEN_LEASES: Final = 1.5
+"""How long another process's hold on our node id is waited out, in leases: a predecessor that crashed is gone then."""
+
+
+class LeasedRegistry:
+    """A `Registry` on a `LeaseStore`; see there for what the public methods do."""
+
+    def __init__(
+        self, store: LeaseStore, lease_seconds: float, clock: Clock, metrics: RegistryMetrics | None = None
+    ) -> None:
+        self.watchers: set[Callable[[], None]] = set()
+        self.on_fenced: Callable[[StreamName, StreamRecord], None] = lambda name, record: None
+        self.on_node_taken: Callable[[NodeRecord], None] = lambda record: None
+        self._store = store
+        self._lease_seconds = lease_seconds
+        self._metrics = metrics or RegistryMetrics.make(CollectorRegistry())
+        self._generation = microseconds(clock.utc())
+        self._holder = secrets.token_hex(8)
+        self._view = View(self._complain)
+        self._kept: dict[LeaseKey, Record] = {}
+        self._unsent: set[LeaseKey] = set()
+        self._withdrawn: dict[LeaseKey, Lease] = {}
+        self._taken: dict[LeaseKey, _Taken] = {}
+        self._connected = False
+        self._away = "not started"
+        self._away_since: float | None = None
+        self._grace_until = 0.0
+        self._renew_at = 0.0
+        self._read_at = 0.0
+        self._wake = asyncio.Event()
+        self._tried = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._notice: asyncio.Handle | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._store.where}: {self.status}>"
+
+    @property
+    def nodes(self) -> Mapping[NodeId, NodeRecord]:
+        return self._view.nodes
+
+    @property
+    def streams(self) -> Mapping[StreamName, StreamRecord]:
+        return self._view.streams
+
+    @property
+    def connected(self) -> bool:
+        return self._connected
+
+    @property
+    def status(self) -> str:
+        return self.problem or f"registry {self._store.where} answers"
+
+    @property
+    def problem(self) -> str | None:
+        if not self._connected:
+            return f"registry {self._store.where} is away, last known records are used: {self._away}"
+        return next((taken.sentence for taken in self._taken.values() if taken.told), None)
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="registry")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_WAIT_SECONDS):
+                await self._tried.wait()
+
+    async def close(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        if self._notice is not None:
+            self._notice.cancel()
+            self._notice = None
+        leases = [*self._withdrawn.values(), *(self._lease(key) for key in self._kept)]
+        if self._connected and leases:
+            with suppress(StoreAway, TimeoutError):
+                async with asyncio.timeout(CLOSE_WAIT_SECONDS):
+                    await self._store.remove(leases)
+        self._connected = False
+        self._away = "closed"
+        self._metrics.connected.set(0)
+        await self._store.close()
+
+    def keep_node(self, record: NodeRecord) -> None:
+        record = msgspec.structs.replace(
+            record, generation=record.generation or self._generation, streams=record.streams[:NODE_STREAMS_MAX]
+        )
+        self._keep(LeaseKey(Kind.NODE, record.node), record)
+
+    def drop_node(self, name: NodeId) -> None:
+        self._drop(LeaseKey(Kind.NODE, name))
+
+    def keep_stream(self, record: StreamRecord) -> None:
+        record = msgspec.structs.replace(record, generation=record.generation or self._generation)
+        self._keep(LeaseKey(Kind.STREAM, record.stream), record)
+
+    def drop_stream(self, name: StreamName) -> None:
+        self._drop(LeaseKey(Kind.STREAM, name))
+
+    async def numbers(self, name: StreamName) -> StreamNumbers | None:
+        if not self._connected:
+            return None
+        try:
+            return await self._store.numbers(name)
+        except StoreAway as error:
+            self._went_away(str(error))
+            return None
+
+    # What is kept
+
+    def _keep(self, key: LeaseKey, record: Record) -> None:
+        if self._kept.get(key) == record:
+            return
+        encode_record(record)
+        self._kept[key] = record
+        self._withdrawn.pop(key, None)
+        self._unsent.add(key)
+        self._wake.set()
+        self._changed(self._view.keep(key, record))
+
+    def _drop(self, key: LeaseKey) -> None:
+        if key not in self._kept:
+            return
+        self._withdrawn[key] = self._lease(key)
+        self._forget(key)
+        self._wake.set()
+        self._changed(self._view.drop(key))
+
+    def _forget(self, key: LeaseKey) -> None:
+        self._kept.pop(key, None)
+        self._unsent.discard(key)
+        self._taken.pop(key, None)
+
+    def _lease(self, key: LeaseKey) -> Lease:
+        record = self._kept[key]
+        if isinstance(record, NodeRecord):
+            return Lease(key, -record.generation, self._holder, encode_record(record))
+        return Lease(key, record.epoch, record.node, encode_record(record), record.numbers())
+
+    # The tasks
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow())
+                group.create_task(self._keep_alive())
+        except Exception:
+            self._went_away("its task failed, see the log")
+            log.exception("registry failed", store=self._store.where)
+            raise
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._follow_once()
+            except StoreAway as error:
+                self._went_away(str(error))
+            self._tried.set()
+            retry = self._lease_seconds / RETRIES_PER_LEASE
+            await asyncio.sleep(random.uniform(retry / 2, retry))
+
+    async def _follow_once(self) -> None:
+        """Subscribe, read and follow until the store goes away, or the keeper finds that it did."""
+        async with self._store.changes() as changes:
+            await self._read()
+            self._came_back()
+            while self._connected:
+                self._apply(await changes.next(self._patience()))
+                self._changed(self._view.settle(_now()))
+                if _now() >= self._read_at:
+                    await self._read()
+
+    def _patience(self) -> float:
+        """Return how long to wait for changes before something else is due."""
+        due = min(self._read_at, self._view.next_settling or self._read_at)
+        return min(max(due - _now(), 0.0), self._lease_seconds / RENEWALS_PER_LEASE)
+
+    async def _read(self) -> None:
+        records = await self._store.read()
+        self._read_at = _now() + self._lease_seconds * READING_LEASES * random.uniform(0.75, 1.25)
+        for key, data in records.items():
+            self._check_fence(key, data)
+        self._changed(self._view.replace(records, _now() + self._lease_seconds * GRACE_LEASES))
+
+    def _apply(self, changes: Iterable[Change]) -> None:
+        grace_until = self._grace_until if _now() < self._grace_until else None
+        changed = False
+        for change in changes:
+            if change.how is How.PUT:
+                self._check_fence(change.key, change.record)
+            changed |= self._view.apply(change, grace_until)
+        self._changed(changed)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await self._work()
+            if not self._connected:
+                continue
+            try:
+                await self._write()
+            except StoreAway as error:
+                self._went_away(str(error))
+            await asyncio.sleep(UPDATE_GAP_SECONDS)
+
+    async def _work(self) -> None:
+        """Wait until there is something to write: an update, a renewal, or everything because the store is back."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(self._renew_at - _now(), 0.0) if self._connected else None):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def _write(self) -> None:
+        if self._withdrawn:
+            withdrawn = dict(self._withdrawn)
+            await self._store.remove(list(withdrawn.values()))
+            for key, lease in withdrawn.items():
+                if self._withdrawn.get(key) is lease:
+                    del self._withdrawn[key]
+        await self._put_unsent()
+        if _now() >= self._renew_at:
+            await self._renew()
+            await self._put_unsent()
+
+    async def _put_unsent(self) -> None:
+        keys = list(self._unsent)
+        if not keys:
+            return
+        leases = [self._lease(key) for key in keys]
+        self._unsent.clear()
+        try:
+            answers = await self._store.put(leases, self._lease_seconds)
+        except StoreAway:
+            self._unsent.update(key for key in keys if key in self._kept)
+            raise
+        for lease, other in zip(leases, answers, strict=True):
+            if other is not None:
+                self._outranked(lease, other)
+            elif self._taken.pop(lease.key, None) is not None:
+                log.info("node id is ours", node=lease.key.name)
+
+    async def _renew(self) -> None:
+        began = _now()
+        self._renew_at = began + self._lease_seconds / RENEWALS_PER_LEASE * random.uniform(0.8, 1.0)
+        leases = [self._lease(key) for key in self._kept]
+        kept = await self._store.renew(leases, self._lease_seconds)
+        self._metrics.round_trip.observe(_now() - began)
+        self._unsent |= {lease.key for lease, held in zip(leases, kept, strict=True) if not held} & self._kept.keys()
+
+    # What the store says of what is kept here
+
+    def _outranked(self, lease: Lease, data: bytes) -> None:
+        """Somebody else holds what we keep, and is right."""
+        try:
+            other = parse_record(lease.key, data)
+        except InvalidRecord as error:
+            self._complain(lease.key, str(error))
+            return
+        if isinstance(other, StreamRecord):
+            self._check_fence(lease.key, data)
+        elif lease.key in self._kept:
+            self._node_taken(lease.key, other)
+
+    def _check_fence(self, key: LeaseKey, data: bytes) -> None:
+        """Give up the stream `key` if the record `data` is of an owner that is right."""
+        if key.kind is not Kind.STREAM or key not in self._kept:
+            return
+        with suppress(InvalidRecord):
+            other = parse_record(key, data)
+            if isinstance(other, StreamRecord) and self._lease(key).yields_to(other.epoch, other.node):
+                self._fence(key, other)
+
+    def _fence(self, key: LeaseKey, other: StreamRecord) -> None:
+        ours = self._kept[key]
+        self._forget(key)
+        self._view.release(key)
+        self._changed(self._view.apply(Change(key, How.PUT, encode_record(other)), None))
+        self._metrics.fenced.inc()
+        epoch = ours.epoch if isinstance(ours, StreamRecord) else 0
+        log.warning("stream fenced", stream=key.name, epoch=epoch, owner=other.node, owner_epoch=other.epoch)
+        self._call(self.on_fenced, StreamName(key.name), other)
+
+    def _node_taken(self, key: LeaseKey, other: NodeRecord) -> None:
+        """Wait out a predecessor that crashed; tell when it is alive."""
+        taken = self._taken.setdefault(key, _Taken(key.name, other, _now()))
+        if taken.told or _now() - taken.since < self._lease_seconds * TAKEN_LEASES:
+            return
+        taken.told = True
+        self._metrics.taken.inc()
+        log.error("node id taken", node=key.name, other_started_us=other.started_us, other_url=other.relay_url)
+        self._call(self.on_node_taken, other)
+
+    # How it is
+
+    def _came_back(self) -> None:
+        away = 0.0 if self._away_since is None else _now() - self._away_since
+        log.info("registry answers", store=self._store.where, away_seconds=round(away, 1), nodes=len(self.nodes))
+        self._connected = True
+        self._away_since = None
+        self._grace_until = _now() + self._lease_seconds * GRACE_LEASES
+        self._renew_at = _now()
+        self._metrics.connected.set(1)
+        self._tried.set()
+        self._wake.set()
+
+    def _went_away(self, reason: str) -> None:
+        self._connected = False
+        self._away = reason
+        if self._away_since is None:
+            self._away_since = _now()
+            self._metrics.connected.set(0)
+            self._metrics.outages.inc()
+            log.warning("registry is away", store=self._store.where, reason=reason)
+
+    def _complain(self, key: LeaseKey, reason: str) -> None:
+        self._metrics.refused.inc()
+        log.warning("registry record ignored", kind=key.kind.value, name=key.name[:128], reason=reason)
+
+    def _changed(self, changed: bool) -> None:
+        if not changed:
+            return
+        self._metrics.nodes.set(len(self.nodes))
+        self._metrics.streams.set(len(self.streams))
+        if self._task is not None and self._notice is None:
+            self._notice = asyncio.get_running_loop().call_soon(self._notify)
+
+    def _notify(self) -> None:
+        self._notice = None
+        for watcher in tuple(self.watchers):
+            self._call(watcher)
+
+    def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
+        """Call what somebody else gave us; its failure is logged and is not ours."""
+        try:
+            callback(*arguments)
+        except Exception:
+            log.exception("registry callback failed", callback=getattr(callback, "__qualname__", repr(callback)))
+
+
+class _Taken:
+    """Another process holds our node id."""
+
+    def __init__(self, node: str, other: NodeRecord, since: float) -> None:
+        self.since = since
+        self.told = False
+        at = f" at {other.relay_url or other.public_url}" if other.relay_url or other.public_url else ""
+        self.sentence = f"node id {node!r} is in use by another process{at}: give each process a node id of its own"
+
+
+def _now() -> float:
+    """Return the event loop's time; lease expiry is the store's business, this only paces our own work."""
+    return asyncio.get_running_loop().time()
