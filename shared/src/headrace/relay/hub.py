@@ -111,7 +111,8 @@ class Hub:
                 self.on_demand(name, 0)
 
     def _drop_if_idle(self, name: StreamName) -> None:
-        if name not in self._produced and not self._demands.get(name) and self._broadcasts.pop(name, None):
+        if name in self._broadcasts and name not in self._produced and not self._demands.get(name):
+            del self._broadcasts[name]
             self._changed()
 
     def _changed(self) -> None:

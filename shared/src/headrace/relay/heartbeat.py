@@ -1,0 +1,93 @@
+"""Heartbeat: is the peer there, how far away is it, and what does its clock say. Pure: time is an argument.
+
+A ping leaves at each interval, and anything at all that arrives proves that the peer lives. The four stamps of ping and
+pong give round trip and clock offset as in NTP (RFC 5905, section 8). Queues only ever lengthen a round trip, so the
+sample with the shortest one in a window is the one to believe.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from headrace.wire.relay import Ping, Pong
+
+WINDOW_SAMPLES = 32
+"""Samples to choose the best from: about three seconds of heartbeats, within which clocks drift by microseconds."""
+
+OUTSTANDING_MAX = 64
+"""Most pings that wait for their pong; older ones are forgotten, their answer comes too late to say anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSample:
+    """One answered ping, in seconds; `offset` is the peer's UTC less ours."""
+
+    round_trip: float
+    offset: float
+
+
+class Heartbeat:
+    """The timers and clock samples of one link.
+
+    Attributes:
+        interval: seconds between pings.
+        timeout: seconds of silence after which the peer counts as gone.
+    """
+
+    def __init__(self, interval: float, timeout: float, now: float) -> None:
+        self.interval = interval
+        self.timeout = timeout
+        self._heard_at = now
+        self._ping_at = now
+        self._next_id = 0
+        self._sent_at: dict[int, float] = {}
+        self._samples: deque[ClockSample] = deque(maxlen=WINDOW_SAMPLES)
+
+    def heard(self, now: float) -> None:
+        """Something arrived from the peer, be it part of a message."""
+        self._heard_at = now
+
+    def next_timer(self) -> float:
+        """Return when `tick` wants to be called."""
+        return min(self._ping_at, self._heard_at + self.timeout)
+
+    def is_silent(self, now: float) -> bool:
+        """Return whether the peer was silent for too long.
+
+        When we are called late by more than an interval it was our own process that stood still; what the peer sent
+        meanwhile may wait in the socket, so it is given one more interval.
+        """
+        deadline = self._heard_at + self.timeout
+        if now - self.next_timer() > self.interval and now >= deadline:
+            self._heard_at = now + self.interval - self.timeout
+            return False
+        return now >= deadline
+
+    def ping(self, now: float, utc_us: int) -> Ping | None:
+        """Return the ping that is due, if one is."""
+        if now < self._ping_at:
+            return None
+        self._ping_at = now + self.interval
+        self._next_id += 1
+        self._sent_at[self._next_id] = now
+        if len(self._sent_at) > OUTSTANDING_MAX:
+            del self._sent_at[next(iter(self._sent_at))]
+        return Ping(id=self._next_id, sent_us=utc_us)
+
+    def pong(self, pong: Pong, now: float, utc_us: int) -> ClockSample | None:
+        """Take the answer to a ping; return its sample, or `None` when that ping is unknown or forgotten."""
+        sent_at = self._sent_at.pop(pong.id, None)
+        if sent_at is None:
+            return None
+        held = max(0, pong.answered_us - pong.received_us) / 1e6
+        there = (pong.received_us - pong.sent_us) / 1e6
+        back = (pong.answered_us - utc_us) / 1e6
+        sample = ClockSample(max(0.0, now - sent_at - held), (there + back) / 2)
+        self._samples.append(sample)
+        return sample
+
+    @property
+    def best(self) -> ClockSample | None:
+        """The sample with the shortest round trip of the window; `None` before the first pong."""
+        return min(self._samples, key=lambda sample: sample.round_trip, default=None)
