@@ -1,6 +1,91 @@
 """The process: builds the objects and runs them."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from headrace.clock import microseconds
+from headrace.errors import ConfigurationError
+from headrace.http.application import make_application
+from headrace.http.listener import HttpListener
+from headrace.registry.records import NodeRecord
+from headrace.registry.metrics import RegistryMetrics
+from headrace.registry.registry import Registry, make_registry
+from headrace.relay.hub import Hub
+from headrace.service.runtime import Component, Runtime, run_program
+from headrace.service.settings import ControlApiSettings, Settings
+from headrace.version import SOFTWARE
+from headrace_control_api.access import Access, is_loopback
+from headrace_control_api.routes import add_routes, api_metrics
+
+ROLE = "control-api"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A registry of this process alone, and the node's record in it, from start to stop."""
+
+    registry: Registry
+    record: NodeRecord
+
+    async def start(self) -> None:
+        """Begin to follow the registry and announce the node."""
+        await self.registry.start()
+        self.registry.keep_node(self.record)
+
+    async def stop(self) -> None:
+        """Withdraw the record."""
+        await self.registry.close()
+
+
+def build(
+    settings: Settings, runtime: Runtime, hub: Hub | None = None, registry: Registry | None = None
+) -> Sequence[Component]:
+    """Return the service's components; with `registry` it looks into that one and announces no node of its own."""
+    components: list[Component] = []
+    if registry is None:
+        registry = _registry(settings, runtime)
+        components.append(Announced(registry, _record(settings, runtime)))
+        runtime.health.add("registry", lambda: registry.problem)
+    app = make_application(runtime)
+    access = Access(tuple(token.get_secret_value() for token in settings.control_api.tokens))
+    add_routes(app, registry, access, api_metrics(runtime.metrics))
+    _warn_if_deaf(settings.control_api)
+    listening = settings.control_api
+    return [*components, HttpListener(ROLE, listening.host, listening.port, app, setting="control_api.port")]
+
+
+def _registry(settings: Settings, runtime: Runtime) -> Registry:
+    wanted = settings.registry
+    metrics = RegistryMetrics.make(runtime.metrics)
+    try:
+        return make_registry(wanted.url, wanted.prefix, wanted.lease_seconds, runtime.clock, metrics)
+    except ValueError as error:
+        raise ConfigurationError(f"registry.url: {error}") from error
+
+
+def _record(settings: Settings, runtime: Runtime) -> NodeRecord:
+    return NodeRecord(
+        node=runtime.node,
+        role=ROLE,
+        region=settings.node.region,
+        layer=settings.node.layer_of(ROLE),
+        capacity=settings.node.capacity,
+        software=SOFTWARE,
+        started_us=microseconds(runtime.clock.utc()),
+    )
+
+
+def _warn_if_deaf(settings: ControlApiSettings) -> None:
+    if not settings.tokens and not is_loopback(settings.host):
+        log.warning("api_answers_this_machine_only", host=settings.host, reason="control_api.tokens is empty")
+
 
 def main() -> None:
     """Run the program until it is told to stop."""
-    raise SystemExit("not built yet")
+    run_program("headrace-control-api", ROLE, build)

@@ -1,1 +1,45 @@
-"""The objects of every service, built in one process."""
+"""Every service in one process: one hub, one registry in memory, and the doors of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import headrace_control_api.app
+import headrace_edge.app
+import headrace_ingress.app
+from headrace.errors import ConfigurationError
+from headrace.registry.memory import MemoryRegistry
+from headrace.registry.metrics import RegistryMetrics
+from headrace.relay.broadcast import RingLimits
+from headrace.relay.hub import Hub
+from headrace.service.runtime import Component, Runtime
+from headrace.service.settings import Settings
+from headrace_standalone.presence import Presence
+
+ROLE = "standalone"
+
+
+def build(settings: Settings, runtime: Runtime) -> Sequence[Component]:
+    """Return the components of all services around one hub.
+
+    Doors come before feeds: a port that is taken ends the program before a camera was dialled.
+
+    Raises:
+        ConfigurationError: when a registry is configured that other processes would share.
+    """
+    if settings.registry.url != "memory:":
+        raise ConfigurationError(
+            "registry.url: one process keeps its registry in memory; use --processes for one that others share"
+        )
+    hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
+    registry = MemoryRegistry(
+        lease_seconds=settings.registry.lease_seconds,
+        clock=runtime.clock,
+        metrics=RegistryMetrics.make(runtime.metrics),
+    )
+    return [
+        Presence(settings, runtime, hub, registry),
+        *headrace_control_api.app.build(settings, runtime, hub, registry),
+        *headrace_edge.app.build(settings, runtime, hub, registry),
+        *headrace_ingress.app.build(settings, runtime, hub, registry),
+    ]

@@ -1,6 +1,176 @@
-"""The process: builds the objects and runs them."""
+"""The `headrace` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from headrace.errors import ConfigurationError, StartupError
+from headrace.identifiers import InvalidName, stream_name
+from headrace.service.runtime import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, tell
+from headrace.service.settings import Settings, load_settings
+from headrace.service.showing import settings_as_toml
+from headrace.version import VERSION
+from headrace_standalone.api import DEFAULT_API, ask
+from headrace_standalone.listing import show_nodes, show_streams
+
+PROGRAM = "headrace"
+
+INTERMEDIATES_MAX = 14
+"""Longest chain: with ingress and edge that is the longest route (docs/protocol.md, section 1.2)."""
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Live video from any camera to every browser, over a relay mesh that organises and heals itself.",
+    epilog="Settings come from a file (--config) and from HEADRACE_... variables; see docs/configuration.md. "
+    "Exit code 2 means a wrong configuration, 1 a failure at run time.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="TOML file with settings (or HEADRACE_CONFIG).")
+]
+ApiOption = Annotated[str, typer.Option(metavar="URL", envvar="HEADRACE_API", help="Where the control API is.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.command()
+def up(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Add a test pattern with clock and beep as stream 'demo'.")
+    ] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=URI", help="Add a feed, e.g. cam1=rtsp://user:password@10.0.0.5/main. Repeatable."),
+    ] = None,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Run each service as a process of its own, with a local Valkey.")
+    ] = False,
+    intermediates: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, max=INTERMEDIATES_MAX, help="Length of the relay chain with --processes."),
+    ] = 1,
+    config: ConfigOption = None,
+    show_config: Annotated[bool, typer.Option("--show-config", help="Print the settings in force and end.")] = False,
+) -> None:
+    """Run Headrace: feeds in, browsers served, until Ctrl-C.
+
+    Everything runs in one process, or with --processes as ingress, a chain of intermediates, edge and control API.
+    """
+    settings = _settings(config, demo, source or [])
+    if show_config:
+        print(settings_as_toml(settings), end="")
+        return
+    # Imported here: the other commands need neither media nor servers and begin at once.
+    from headrace_standalone.up import up_in_one, up_in_processes
+
+    raise typer.Exit(up_in_processes(settings, config, intermediates) if processes else up_in_one(settings))
+
+
+@app.command()
+def probe(
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream to watch.")],
+    edge: Annotated[
+        str, typer.Option(metavar="URL", help="The edge to watch it from.", show_default=True)
+    ] = "ws://127.0.0.1:8088",
+    seconds: Annotated[
+        float | None, typer.Option(metavar="N", min=0.1, help="How long to watch; without it until Ctrl-C.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object a line, the last one the summary.")
+    ] = False,
+) -> None:
+    """Watch a stream like a player does and measure it.
+
+    Prints latency from capture to here, chunks missing or had twice by their identity, bitrates and changes of state.
+    Ends with exit code 1 when a chunk was missing, nothing came, or the edge could not be reached.
+    """
+    from headrace_standalone.probe.run import edge_url, probe
+
+    name = _stream(stream, "STREAM")
+    raise typer.Exit(probe(name, edge_url(edge), seconds, as_json))
+
+
+@app.command()
+def streams(api: ApiOption = DEFAULT_API, as_json: JsonOption = False) -> None:
+    """List the streams of the cluster and the nodes that carry them (token in HEADRACE_TOKEN)."""
+    _show(ask(api, "/api/v1/streams", os.environ), "streams", as_json, show_streams)
+
+
+@app.command()
+def nodes(api: ApiOption = DEFAULT_API, as_json: JsonOption = False) -> None:
+    """List the nodes of the cluster (token in HEADRACE_TOKEN)."""
+    _show(ask(api, "/api/v1/nodes", os.environ), "nodes", as_json, show_nodes)
+
+
+@app.command()
+def version(as_json: JsonOption = False) -> None:
+    """Print the version."""
+    print(json.dumps({"version": VERSION}) if as_json else f"{PROGRAM} {VERSION}")
 
 
 def main() -> None:
-    """Run the program until it is told to stop."""
-    raise SystemExit("not built yet")
+    """Run the command line; end with 0, 1 (run time) or 2 (configuration)."""
+    sys.exit(_run(lambda: app(standalone_mode=False, prog_name=PROGRAM)))
+
+
+def _run(command: Callable[[], Any]) -> int:
+    import click
+
+    try:
+        code = command()
+    except ConfigurationError as error:
+        tell(PROGRAM, error)
+        return EXIT_CONFIGURATION
+    except StartupError as error:
+        tell(PROGRAM, error)
+        return EXIT_FAILURE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return EXIT_OK
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _show(document: dict[str, Any], member: str, as_json: bool, show: Callable[[Console, Iterable[Any]], None]) -> None:
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        show(Console(), document.get(member, []))
+
+
+def _settings(config: Path | None, demo: bool, sources: Sequence[str]) -> Settings:
+    named = dict(_source(text) for text in sources)
+    if demo:
+        named["demo"] = {"uri": "test:"}
+    return load_settings(config, os.environ, {"ingress": {"sources": named}} if named else None)
+
+
+def _source(text: str) -> tuple[str, dict[str, str]]:
+    name, equals, uri = text.partition("=")
+    if not equals or not uri:
+        raise ConfigurationError("--source: NAME=URI is expected, for example cam1=rtsp://10.0.0.5/main")
+    return _stream(name, "--source"), {"uri": uri}
+
+
+def _stream(text: str, where: str) -> Any:
+    try:
+        return stream_name(text)
+    except InvalidName as error:
+        raise ConfigurationError(f"{where}: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -59,10 +59,14 @@ class NodeSettings(Group):
         "Place in the chain: a node takes streams from lower layers. Absent means by role: ingress 0, intermediate 1, "
         "edge 1000.",
         ge=0,
-        le=1_000_000,
+        le=1000,
     )
     capacity: int = setting(
-        1000, "Viewers and child nodes the node is meant for; beyond it others are preferred.", unit="connections", ge=1
+        1000,
+        "Viewers and child nodes the node is meant for; beyond it others are preferred.",
+        unit="connections",
+        ge=1,
+        le=10_000_000,
     )
 
     def layer_of(self, role: str) -> int:

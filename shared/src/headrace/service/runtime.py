@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from headrace.clock import Clock, SystemClock
 from headrace.errors import ConfigurationError, StartupError
@@ -133,6 +133,7 @@ def run(program: str, role: str, settings: Settings, build: Build, on_ready: Cal
     `STOP_SECONDS`, end the process at once.
     """
     configure_logging(settings.log.level, settings.log.format)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     try:
         with asyncio.Runner() as runner:
             return runner.run(_live(role, settings, build, on_ready))

@@ -15,6 +15,10 @@ URI_MAX_CHARACTERS = 2048
 """Longest address of a source: what browsers and proxies agree to carry."""
 
 
+URL_MAX_CHARACTERS = 512
+"""Longest URL of a node: it stands in the records that all nodes read."""
+
+
 class SourceUri(Secret[str]):
     """Where a feed comes from; shown without its credentials, whole only by `get_secret_value()`."""
 
@@ -38,6 +42,10 @@ def _network(text: str) -> str:
 def _url(*schemes: str) -> AfterValidator:
     def check(text: str) -> str:
         parts = urlsplit(text)
+        if "@" in text or len(text) > URL_MAX_CHARACTERS:
+            raise ValueError(
+                f"a URL without user name and password, of at most {URL_MAX_CHARACTERS} characters, is allowed"
+            )
         if text and (parts.scheme not in schemes or not parts.hostname):
             raise ValueError(f"a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)} is allowed")
         return text.rstrip("/")

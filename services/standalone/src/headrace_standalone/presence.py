@@ -1,0 +1,49 @@
+"""The registry of a process that is alone, and its one node in it."""
+
+from __future__ import annotations
+
+from headrace.clock import microseconds
+from headrace.http.listener import format_address
+from headrace.registry.records import NodeRecord
+from headrace.registry.registry import Registry
+from headrace.relay.hub import Hub
+from headrace.service.runtime import Runtime
+from headrace.service.settings import Settings
+from headrace.version import SOFTWARE
+
+
+class Presence:
+    """Keeps the registry and the node's record, with the streams that `hub` carries, from start to stop."""
+
+    def __init__(self, settings: Settings, runtime: Runtime, hub: Hub, registry: Registry) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._hub = hub
+        self._registry = registry
+        self._started_us = microseconds(runtime.clock.utc())
+
+    async def start(self) -> None:
+        """Announce the node."""
+        await self._registry.start()
+        self._hub.on_streams.add(self._announce)
+        self._announce()
+
+    async def stop(self) -> None:
+        """Withdraw everything."""
+        self._hub.on_streams.discard(self._announce)
+        await self._registry.close()
+
+    def _announce(self) -> None:
+        node, edge = self._settings.node, self._settings.edge
+        record = NodeRecord(
+            node=self._runtime.node,
+            role=self._runtime.role,
+            public_url=node.public_url or f"http://{format_address(edge.host, edge.port)}",
+            region=node.region,
+            layer=node.layer_of(self._runtime.role),
+            capacity=node.capacity,
+            streams=tuple(sorted(self._hub.streams)),
+            software=SOFTWARE,
+            started_us=self._started_us,
+        )
+        self._registry.keep_node(record)

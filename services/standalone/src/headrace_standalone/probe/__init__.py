@@ -1,0 +1,1 @@
+"""`headrace probe`: a viewer that measures instead of showing."""
