@@ -1,0 +1,191 @@
+/**
+ * How far behind live to play, and at which rate to get there: arithmetic only (time is an argument).
+ *
+ * *Live* is where playing would be if every chunk travelled as fast as the fastest lately did. The distance behind it
+ * is held at a target by the playback rate; too large a distance is left by seeking (steering.js). The rate is exactly
+ * 1 inside a dead band, so that a settled player neither hunts nor changes the pitch.
+ */
+
+/** How long an arrival counts for where live is: long enough to span jitter, short enough to follow clocks. */
+const EDGE_MEMORY_MS = 4000;
+
+/**
+ * Where live is, learnt from when chunks arrive.
+ */
+export class LiveEdge {
+  constructor() {
+    /** Leads of arrivals, descending, each the largest since its time. @type {{ nowMs: number, lead: number }[]} */
+    this._leads = [];
+  }
+
+  /**
+   * A chunk arrived.
+   *
+   * @param {number} endSeconds media time at which it ends
+   * @param {number} nowMs
+   */
+  observe(endSeconds, nowMs) {
+    const lead = endSeconds - nowMs / 1000;
+    while (this._leads.length > 0 && /** @type {{ lead: number }} */ (this._leads.at(-1)).lead <= lead) {
+      this._leads.pop();
+    }
+    this._leads.push({ nowMs, lead });
+    while (this._leads.length > 1 && /** @type {{ nowMs: number }} */ (this._leads[0]).nowMs < nowMs - EDGE_MEMORY_MS) {
+      this._leads.shift();
+    }
+  }
+
+  /**
+   * Return the media time that is live now, or null before the first chunk.
+   * @param {number} nowMs
+   */
+  at(nowMs) {
+    const best = this._leads[0];
+    return best === undefined ? null : best.lead + nowMs / 1000;
+  }
+
+  clear() {
+    this._leads = [];
+  }
+}
+
+/**
+ * Exponentially weighted moving average over uneven intervals.
+ */
+export class Average {
+  /** @param {number} halfLifeMs after which a sample counts half */
+  constructor(halfLifeMs) {
+    this.halfLifeMs = halfLifeMs;
+    /** @type {number | null} */
+    this.value = null;
+    this._atMs = 0;
+  }
+
+  /**
+   * @param {number} sample
+   * @param {number} nowMs
+   */
+  add(sample, nowMs) {
+    if (this.value === null) {
+      this.value = sample;
+    } else {
+      const keep = 0.5 ** (Math.max(0, nowMs - this._atMs) / this.halfLifeMs);
+      this.value = keep * this.value + (1 - keep) * sample;
+    }
+    this._atMs = nowMs;
+    return this.value;
+  }
+
+  clear() {
+    this.value = null;
+  }
+}
+
+/** Slowest and fastest playing: pitch is kept by the browser, movement looks natural (as in hls.js). */
+export const RATE_MIN = 0.9;
+export const RATE_MAX = 1.1;
+
+/** The rate leaves 1 beyond this error and returns to it inside `BAND_IN`, in seconds. */
+export const BAND_OUT_SECONDS = 0.08;
+export const BAND_IN_SECONDS = 0.02;
+
+/** Rate change for each second of error. */
+const GAIN = 0.4;
+
+/** A correction that is under way is at least this strong, so that it ends. */
+const CORRECTION_MIN = 0.03;
+
+/** With less than this buffered, in seconds, playing never speeds up. */
+const AHEAD_MIN_SECONDS = 0.08;
+
+/** What each stall adds to the target, and the most that all of them may. */
+const STALL_GROWTH_SECONDS = 0.1;
+const GROWTH_MAX_SECONDS = 2;
+
+/** Quiet time after which the target begins to shrink back, and how much of a second it then gives back each second. */
+const SHRINK_AFTER_MS = 30_000;
+const SHRINK_PER_SECOND = 0.01;
+
+/** Behind live, a chunk that is still being filled is always missing: room for it, and for decoding. */
+const CHUNKS_BEHIND = 1.5;
+const DECODE_SECONDS = 0.1;
+
+export class LatencyController {
+  /** @param {number} targetSeconds behind live, as the page wants it */
+  constructor(targetSeconds) {
+    this.wantedSeconds = targetSeconds;
+    /** Longest chunk of the stream, in seconds. */
+    this.chunkSeconds = 0;
+    /** The rate that was last decided. */
+    this.rate = 1;
+    this._grown = 0;
+    this._stalledMs = -Infinity;
+    this._steppedMs = -Infinity;
+    this._behind = new Average(400);
+  }
+
+  /** Where to play now, in seconds behind live. */
+  get targetSeconds() {
+    return Math.max(this.wantedSeconds, this.chunkSeconds * CHUNKS_BEHIND + DECODE_SECONDS) + this._grown;
+  }
+
+  /** Smoothed distance behind live in seconds, null while unknown. */
+  get behindSeconds() {
+    return this._behind.value;
+  }
+
+  /**
+   * Playing stopped for want of data although the stream is live: keep more.
+   * @param {number} nowMs
+   */
+  stalled(nowMs) {
+    this._grown = Math.min(GROWTH_MAX_SECONDS, this._grown + STALL_GROWTH_SECONDS);
+    this._stalledMs = nowMs;
+  }
+
+  /** The position was changed: what was averaged is of no use. */
+  moved() {
+    this._behind.clear();
+    this.rate = 1;
+  }
+
+  /**
+   * Return the rate to play at.
+   *
+   * @param {number} behindSeconds distance behind live
+   * @param {number} aheadSeconds what is buffered ahead
+   * @param {number} nowMs
+   */
+  step(behindSeconds, aheadSeconds, nowMs) {
+    this._shrink(nowMs);
+    const error = this._behind.add(behindSeconds, nowMs) - this.targetSeconds;
+    this.rate = this._rateFor(error, aheadSeconds);
+    return this.rate;
+  }
+
+  /**
+   * @param {number} error positive when too far behind, in seconds
+   * @param {number} aheadSeconds
+   */
+  _rateFor(error, aheadSeconds) {
+    const size = Math.abs(error);
+    const correcting = this.rate !== 1 && error > 0 === this.rate > 1;
+    if (size < (correcting ? BAND_IN_SECONDS : BAND_OUT_SECONDS)) {
+      return 1;
+    }
+    if (error > 0 && aheadSeconds < AHEAD_MIN_SECONDS) {
+      return 1;
+    }
+    const change = Math.sign(error) * Math.max(CORRECTION_MIN, size * GAIN);
+    return Math.round(Math.min(RATE_MAX, Math.max(RATE_MIN, 1 + change)) * 100) / 100;
+  }
+
+  /** @param {number} nowMs */
+  _shrink(nowMs) {
+    const elapsed = Math.max(0, nowMs - this._steppedMs) / 1000;
+    if (nowMs - this._stalledMs > SHRINK_AFTER_MS && Number.isFinite(elapsed)) {
+      this._grown = Math.max(0, this._grown - elapsed * SHRINK_PER_SECOND);
+    }
+    this._steppedMs = nowMs;
+  }
+}

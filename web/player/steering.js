@@ -1,0 +1,102 @@
+/**
+ * Where to move the playing position: pure. The playback asks often and does what is answered.
+ *
+ * Reasons to move, in order: nothing was played yet; the position is in a hole, or at the end of a range with another
+ * one after it (a new epoch, a lost chunk); it is too far behind live. A range is entered only when it holds enough to
+ * go on from there.
+ */
+
+/** Distance behind the target at which seeking is better than playing faster, in seconds. */
+export const SEEK_BEHIND_SECONDS = 1.25;
+
+/** The same shortly after a start or a jump, when another jump disturbs nobody. */
+export const SETTLE_BEHIND_SECONDS = 0.3;
+
+/** How long after a start or a jump that is, in milliseconds. */
+export const SETTLE_MS = 1500;
+
+/** Two positions closer than this are the same: a frame at 50 per second. */
+const EPSILON_SECONDS = 0.02;
+
+/** A range is exhausted when less than this is left and the position does not move: decoders hold a few frames back. */
+const TAIL_SECONDS = 0.3;
+
+/** How long the position must stand still before the tail of a range is given up, in milliseconds. */
+const STILL_MS = 150;
+
+/** @typedef {readonly [start: number, end: number]} Range */
+
+/**
+ * What is known of playing at one moment; times of media in seconds.
+ * @typedef {object} Situation
+ * @property {boolean} started whether a first position was taken
+ * @property {readonly Range[]} ranges buffered, ascending
+ * @property {number} position
+ * @property {number} stillMs for how long the position has not moved
+ * @property {number} sinceMoveMs time since the last start or jump
+ * @property {number | null} live where live is
+ * @property {number} target how far behind live to play
+ * @property {boolean} flowing whether more media is expected for the newest range
+ */
+
+/** @typedef {{ to: number, why: "start" | "gap" | "behind" }} Move */
+
+/**
+ * Return where to go, or null to stay.
+ * @param {Situation} situation
+ * @returns {Move | null}
+ */
+export function steer(situation) {
+  const { started, ranges, position, stillMs } = situation;
+  const newest = ranges.at(-1);
+  if (newest === undefined) {
+    return null;
+  }
+  if (!started) {
+    return enter(newest, situation, "start");
+  }
+  const index = ranges.findIndex(([start, end]) => start - EPSILON_SECONDS <= position && position < end);
+  const range = ranges[index];
+  if (range === undefined) {
+    const next = ranges.find(([start]) => start > position);
+    return next === undefined ? null : enter(next === newest ? newest : next, situation, "gap");
+  }
+  const next = ranges[index + 1];
+  if (next !== undefined && range[1] - position < TAIL_SECONDS && stillMs >= STILL_MS) {
+    return enter(next, situation, "gap");
+  }
+  return catchUp(range, newest, situation);
+}
+
+/**
+ * Begin inside `range`, at the target if it lies there; null while the range is too short to go on from.
+ *
+ * @param {Range} range
+ * @param {Situation} situation
+ * @param {"start" | "gap"} why
+ * @returns {Move | null}
+ */
+function enter([start, end], { ranges, live, target, flowing }, why) {
+  const isNewest = ranges.at(-1)?.[0] === start;
+  const wanted = live === null ? start : Math.min(live, end) - target;
+  const to = Math.max(start, isNewest ? wanted : start);
+  const enough = !isNewest || !flowing || end - to >= target - EPSILON_SECONDS || (live ?? 0) - to >= target;
+  return enough ? { to: to + (to === start ? EPSILON_SECONDS / 2 : 0), why } : null;
+}
+
+/**
+ * @param {Range} range the one that is played
+ * @param {Range} newest
+ * @param {Situation} situation
+ * @returns {Move | null}
+ */
+function catchUp(range, newest, { position, live, target, sinceMoveMs }) {
+  if (live === null) {
+    return null;
+  }
+  const limit = sinceMoveMs < SETTLE_MS ? SETTLE_BEHIND_SECONDS : SEEK_BEHIND_SECONDS;
+  const to = Math.max(newest[0] + EPSILON_SECONDS / 2, Math.min(live, newest[1]) - target);
+  const tooFar = live - position - target > limit;
+  const gain = to - position;
+  return tooFar && gain > (range === newest ? limit / 2 : 0) ? { to, why: "behind" } : null;
+}
