@@ -1,7 +1,7 @@
 """Have an engine, Compose and the base images, and print the environment that deploy/ builds with.
 
-    PYTHONPATH=tests python -m support.containers > .env.offline
-    docker compose --env-file .env.offline -f deploy/docker-compose.yml up --build
+PYTHONPATH=tests python -m support.containers > .env.offline
+docker compose --env-file .env.offline -f deploy/docker-compose.yml up --build
 """
 
 import sys

@@ -1,5 +1,6 @@
 """One Compose project: built, up, looked at, down, and seen to be gone."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +23,16 @@ class ComposeProject:
 
     def run(self, *arguments: str, timeout: float = 60.0) -> str:
         """Run a Compose command and return what it printed."""
-        command = ["docker", "compose", "--ansi", "never", "--file", self.file, "--project-name", self.name]
-        return run([*command, *arguments], timeout=timeout, environment=self.environment)
+        compose = ["docker", "compose", "--ansi", "never", "--file", str(self.file), "--project-name", self.name]
+        return run([*compose, *arguments], timeout=timeout, environment=self.environment)
 
     def build(self) -> None:
         self.run("build", "--quiet", timeout=BUILD_SECONDS)
 
     def up(self) -> None:
-        """Start everything in the background; the services may still be getting ready."""
-        self.run("up", "--detach", "--no-build", timeout=UP_SECONDS)
+        """Start everything in the background and wait until every health check is content."""
+        wait = ("--wait", "--wait-timeout", f"{UP_SECONDS:.0f}")
+        self.run("up", "--detach", "--no-build", *wait, timeout=2 * UP_SECONDS)
 
     def down(self) -> None:
         """Stop and remove everything that belongs to the project."""
@@ -39,6 +41,11 @@ class ComposeProject:
     def logs(self, lines: int = 40) -> str:
         """Return the last lines of every service."""
         return self.run("logs", "--no-color", "--tail", str(lines))
+
+    def exit_codes(self) -> dict[str, int]:
+        """Return how each service that is not running ended."""
+        containers = map(json.loads, self.run("ps", "--all", "--format", "json").splitlines())
+        return {found["Service"]: found["ExitCode"] for found in containers if found["State"] == "exited"}
 
     def volumes(self) -> set[str]:
         """Return the volumes that the project's containers use, those without a name of their own included."""

@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from support.containers.commands import ContainersUnavailable, run, succeeds
@@ -21,16 +24,26 @@ def require_root(purpose: str) -> None:
         raise ContainersUnavailable(f"{purpose} needs Debian's packages, and this is no Debian")
 
 
+@contextmanager
+def needed_for(purpose: str) -> Iterator[None]:
+    """Say that this machine has no containers when a command fails that they need."""
+    try:
+        yield
+    except subprocess.SubprocessError as error:
+        raise ContainersUnavailable(
+            "\n".join([f"{purpose} failed: {error}", *getattr(error, "__notes__", ())])
+        ) from error
+
+
 def install(*packages: str, purpose: str) -> None:
     """Install Debian packages and say so; none of them starts a server by itself."""
     require_root(purpose)
     print(f"{purpose}: installing {', '.join(packages)}", flush=True)
-    run(["apt-get", "-qq", "update"], timeout=INSTALL_SECONDS)
-    run(
-        ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", *packages],
-        timeout=INSTALL_SECONDS,
-        environment={"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"},
-    )
+    settings = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    with needed_for(purpose):
+        run(["apt-get", "-qq", "update"], timeout=INSTALL_SECONDS)
+        command = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", *packages]
+        run(command, timeout=INSTALL_SECONDS, environment=settings)
 
 
 def mirror() -> str:
@@ -47,7 +60,7 @@ def ensure_compose() -> None:
     purpose = "Docker Compose"
     require_root(purpose)
     print(f"{purpose}: installing docker-compose of Debian {COMPOSE_SUITE} into {PLUGINS}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, needed_for(purpose):
         plugin = download_compose(Path(folder))
         PLUGINS.mkdir(parents=True, exist_ok=True)
         shutil.copy2(plugin, PLUGINS / plugin.name)

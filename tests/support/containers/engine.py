@@ -43,7 +43,9 @@ def start() -> subprocess.Popen[bytes]:
     purpose = "starting a Docker engine"
     require_root(purpose)
     if Path("/run/systemd/system").exists():
-        raise ContainersUnavailable("no Docker engine answers; this machine's systemd starts it: systemctl start docker")
+        raise ContainersUnavailable(
+            "no Docker engine answers; this machine's systemd starts it: systemctl start docker"
+        )
     if shutil.which("dockerd") is None:
         install("docker.io", "iptables", "cgroupfs-mount", purpose=purpose)
     forget_dead_engine()
@@ -78,7 +80,7 @@ def stop(daemon: subprocess.Popen[bytes]) -> None:
 
 
 def forget_dead_engine() -> None:
-    """Remove what a killed engine left: a pid file whose number is another program's by now keeps dockerd from starting."""
+    """Remove what a killed engine left: a pid file whose number is another program's by now keeps dockerd down."""
     for file, program in PID_FILES.items():
         if file.exists() and program_of(file.read_text().strip()) != program:
             file.unlink()

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from support.containers.commands import run, succeeds
-from support.containers.debian import INSTALL_SECONDS, install, require_root
+from support.containers.debian import INSTALL_SECONDS, install, needed_for, require_root
 
 PULL_SECONDS = 300.0
 RECIPE = Path(__file__).with_name("standin.sh")
@@ -52,7 +52,7 @@ def ensure_standin(name: str, image: str) -> None:
     print(f"{purpose}: no registry gives the official image", flush=True)
     if shutil.which("mmdebstrap") is None:
         install("mmdebstrap", purpose=purpose)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, needed_for(purpose):
         configuration = Path(folder, "pip.conf")
         configuration.write_text(pip_configuration())
         run([RECIPE, name, image, folder], timeout=INSTALL_SECONDS)
