@@ -11,8 +11,8 @@ from headrace.clock import microseconds
 from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
 from headrace.http.listener import HttpListener
-from headrace.registry.records import NodeRecord
 from headrace.registry.metrics import RegistryMetrics
+from headrace.registry.records import NodeRecord
 from headrace.registry.registry import Registry, make_registry
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Component, Runtime, run_program

@@ -9,10 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from headrace.errors import ConfigurationError, StartupError
-
-DEFAULT_API = "http://127.0.0.1:8081"
-"""Where the control API is unless told otherwise."""
+from headrace.errors import ConfigurationError, StartupError, reason
 
 ANSWER_SECONDS = 10.0
 """How long an answer may take."""
@@ -26,7 +23,7 @@ def ask(base: str, path: str, environ: Mapping[str, str]) -> dict[str, Any]:
         StartupError: when the API cannot be reached or refuses.
     """
     if not base.startswith(("http://", "https://")):
-        raise ConfigurationError(f"--api: a URL such as {DEFAULT_API} is expected, not {base!r}")
+        raise ConfigurationError(f"--api: a URL such as http://127.0.0.1:8081 is expected, not {base!r}")
     token = environ.get("HEADRACE_TOKEN", "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return asyncio.run(_ask(base.rstrip("/"), path, headers))
@@ -42,8 +39,8 @@ async def _ask(base: str, path: str, headers: Mapping[str, str]) -> dict[str, An
             body = await response.read()
             document = json.loads(body) if response.ok else None
     except aiohttp.ClientConnectorError as error:
-        reason = (error.os_error.strerror or str(error.os_error)).lower()
-        raise StartupError(f"cannot reach the API at {base}: {reason}; is Headrace running?") from error
+        words = reason(error.os_error)
+        raise StartupError(f"cannot reach the API at {base}: {words}; is Headrace running?") from error
     except TimeoutError as error:
         raise StartupError(f"the API at {base} did not answer within {ANSWER_SECONDS:g} s") from error
     except (aiohttp.ClientError, ValueError) as error:

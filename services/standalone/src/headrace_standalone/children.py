@@ -17,8 +17,7 @@ from typing import Any
 import structlog
 
 from headrace.clock import Clock
-from headrace.errors import ConfigurationError, StartupError
-from headrace.service.runtime import EXIT_CONFIGURATION
+from headrace.errors import EXIT_CONFIGURATION, ConfigurationError, StartupError
 from headrace.transport.backoff import Backoff
 
 LINE_MAX_BYTES = 1024 * 1024

@@ -5,28 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from headrace.errors import ConfigurationError, StartupError
-from headrace.identifiers import InvalidName, stream_name
-from headrace.service.runtime import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, tell
-from headrace.service.settings import Settings, load_settings
-from headrace.service.showing import settings_as_toml
+from headrace.errors import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, ConfigurationError, StartupError, tell
+from headrace.identifiers import InvalidName, StreamName, stream_name
 from headrace.version import VERSION
-from headrace_standalone.api import DEFAULT_API, ask
-from headrace_standalone.listing import show_nodes, show_streams
 
 PROGRAM = "headrace"
 
+DEFAULT_API = "http://127.0.0.1:8081"
+"""Where the control API is unless told otherwise."""
+
 INTERMEDIATES_MAX = 14
 """Longest chain: with ingress and edge that is the longest route (docs/protocol.md, section 1.2)."""
-
-T = TypeVar("T")
 
 app = typer.Typer(
     name=PROGRAM,
@@ -68,14 +62,23 @@ def up(
 
     Everything runs in one process, or with --processes as ingress, a chain of intermediates, edge and control API.
     """
-    settings = _settings(config, demo, source or [])
-    if show_config:
-        print(settings_as_toml(settings), end="")
-        return
-    # Imported here: the other commands need neither media nor servers and begin at once.
-    from headrace_standalone.up import up_in_one, up_in_processes
+    named = dict(_source(text) for text in source or [])
+    if demo:
+        named[stream_name("demo")] = {"uri": "test:"}
+    try:
+        # Imported here: the other commands need neither media nor servers and begin at once.
+        from headrace.service.settings import load_settings
+        from headrace.service.showing import settings_as_toml
+        from headrace_standalone.up import up_in_one, up_in_processes
 
-    raise typer.Exit(up_in_processes(settings, config, intermediates) if processes else up_in_one(settings))
+        settings = load_settings(config, os.environ, {"ingress": {"sources": named}} if named else None)
+        if show_config:
+            print(settings_as_toml(settings), end="")
+            return
+        code = up_in_processes(settings, config, intermediates) if processes else up_in_one(settings)
+    except KeyboardInterrupt:
+        code = EXIT_OK  # so early that nothing had begun
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -105,13 +108,13 @@ def probe(
 @app.command()
 def streams(api: ApiOption = DEFAULT_API, as_json: JsonOption = False) -> None:
     """List the streams of the cluster and the nodes that carry them (token in HEADRACE_TOKEN)."""
-    _show(ask(api, "/api/v1/streams", os.environ), "streams", as_json, show_streams)
+    _list("streams", api, as_json)
 
 
 @app.command()
 def nodes(api: ApiOption = DEFAULT_API, as_json: JsonOption = False) -> None:
     """List the nodes of the cluster (token in HEADRACE_TOKEN)."""
-    _show(ask(api, "/api/v1/nodes", os.environ), "nodes", as_json, show_nodes)
+    _list("nodes", api, as_json)
 
 
 @app.command()
@@ -122,50 +125,36 @@ def version(as_json: JsonOption = False) -> None:
 
 def main() -> None:
     """Run the command line; end with 0, 1 (run time) or 2 (configuration)."""
-    sys.exit(_run(lambda: app(standalone_mode=False, prog_name=PROGRAM)))
-
-
-def _run(command: Callable[[], Any]) -> int:
-    import click
-
     try:
-        code = command()
+        app(prog_name=PROGRAM)
     except ConfigurationError as error:
         tell(PROGRAM, error)
-        return EXIT_CONFIGURATION
+        sys.exit(EXIT_CONFIGURATION)
     except StartupError as error:
         tell(PROGRAM, error)
-        return EXIT_FAILURE
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return EXIT_OK
-    return code if isinstance(code, int) else EXIT_OK
+        sys.exit(EXIT_FAILURE)
 
 
-def _show(document: dict[str, Any], member: str, as_json: bool, show: Callable[[Console, Iterable[Any]], None]) -> None:
+def _list(kind: str, api: str, as_json: bool) -> None:
+    from headrace_standalone.api import ask
+    from headrace_standalone.listing import list_console, show_nodes, show_streams
+
+    document = ask(api, f"/api/v1/{kind}", os.environ)
     if as_json:
         print(json.dumps(document, indent=2))
     else:
-        show(Console(), document.get(member, []))
+        show = {"streams": show_streams, "nodes": show_nodes}[kind]
+        show(list_console(), document.get(kind, []))
 
 
-def _settings(config: Path | None, demo: bool, sources: Sequence[str]) -> Settings:
-    named = dict(_source(text) for text in sources)
-    if demo:
-        named["demo"] = {"uri": "test:"}
-    return load_settings(config, os.environ, {"ingress": {"sources": named}} if named else None)
-
-
-def _source(text: str) -> tuple[str, dict[str, str]]:
+def _source(text: str) -> tuple[StreamName, dict[str, str]]:
     name, equals, uri = text.partition("=")
     if not equals or not uri:
         raise ConfigurationError("--source: NAME=URI is expected, for example cam1=rtsp://10.0.0.5/main")
     return _stream(name, "--source"), {"uri": uri}
 
 
-def _stream(text: str, where: str) -> Any:
+def _stream(text: str, where: str) -> StreamName:
     try:
         return stream_name(text)
     except InvalidName as error:

@@ -8,12 +8,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+LINE_COLUMNS = 250
+"""Width of tables that do not go to a terminal: whoever cuts columns out of them wants no breaks."""
+
 _STATE_STYLES = {"live": "green", "interrupted": "yellow", "ended": "dim"}
+
+
+def list_console() -> Console:
+    """Return a console for tables, as wide as the terminal or, where there is none, wide enough."""
+    console = Console()
+    return console if console.is_terminal else Console(width=LINE_COLUMNS)
 
 
 def show_streams(console: Console, streams: Iterable[Mapping[str, Any]]) -> None:
     """Print a table of streams as the API lists them."""
-    table = Table("stream", "state", "tracks", "owner", "carried by", box=None, pad_edge=False, header_style="bold")
+    table = _table("stream", "state", "tracks", "owner", "carried by")
     for stream in streams:
         style = _STATE_STYLES.get(stream["state"], "")
         tracks = ", ".join(_track(track) for track in stream["tracks"])
@@ -24,8 +33,8 @@ def show_streams(console: Console, streams: Iterable[Mapping[str, Any]]) -> None
 
 def show_nodes(console: Console, nodes: Iterable[Mapping[str, Any]]) -> None:
     """Print a table of nodes as the API lists them."""
-    columns = ("node", "role", "layer", "region", "load", "streams", "nodes reach it at", "browsers reach it at")
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    columns = ("node", "role", "layer", "region", "load", "streams", "relay url", "public url")
+    table = _table(*columns)
     for node in nodes:
         name = f"{node['id']} (draining)" if node["draining"] else node["id"]
         urls = (node["relay_url"], node["public_url"])
@@ -34,9 +43,16 @@ def show_nodes(console: Console, nodes: Iterable[Mapping[str, Any]]) -> None:
     _print(console, table, "no nodes")
 
 
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
 def _print(console: Console, table: Table, nothing: str) -> None:
     if table.row_count:
-        console.print(table, soft_wrap=True)
+        console.print(table)
     else:
         console.print(nothing)
 

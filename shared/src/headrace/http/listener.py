@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 
 import structlog
 from aiohttp import web
 
-from headrace.errors import StartupError
+from headrace.errors import StartupError, reason
 
 SHUTDOWN_SECONDS = 1.0
 """How long requests in flight may take to end once the listener stops; sockets that live on are closed by then."""
@@ -71,10 +70,8 @@ class HttpListener:
         await self._runner.cleanup()
 
     def _sentence(self, error: OSError) -> str:
-        # asyncio wraps the reason into a sentence of its own for a busy port, but not for an unknown host.
-        reason = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error.strerror or error)
         hint = f"; {self._setting} chooses another port" if self._setting else ""
-        return f"{self.name}: cannot listen on {format_address(self.host, self._port)}: {reason}{hint}"
+        return f"{self.name}: cannot listen on {format_address(self.host, self._port)}: {reason(error)}{hint}"
 
 
 def format_address(host: str, port: int) -> str:

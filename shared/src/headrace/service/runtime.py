@@ -17,7 +17,7 @@ import structlog
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from headrace.clock import Clock, SystemClock
-from headrace.errors import ConfigurationError, StartupError
+from headrace.errors import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, ConfigurationError, StartupError, tell
 from headrace.identifiers import NODE_ID_MAX_BYTES, NodeId
 from headrace.service.command_line import read_command_line
 from headrace.service.groups import Settings
@@ -25,10 +25,6 @@ from headrace.telemetry.health import Health
 from headrace.telemetry.logging import configure_logging
 from headrace.telemetry.process import measure_loop_lag, process_metrics
 from headrace.version import SOFTWARE
-
-EXIT_OK = 0
-EXIT_FAILURE = 1
-EXIT_CONFIGURATION = 2
 
 STOP_SECONDS = 10.0
 """How long all components together may take to stop; after that the process ends without them."""
@@ -118,12 +114,6 @@ def run_program(program: str, role: str, build: Build) -> NoReturn:
         tell(program, error)
         sys.exit(EXIT_CONFIGURATION)
     sys.exit(run(program, role, settings, build))
-
-
-def tell(program: str, error: Exception) -> None:
-    """Write what is wrong to standard error, one line for each problem."""
-    for line in str(error).splitlines():
-        print(f"{program}: {line}", file=sys.stderr)
 
 
 def run(program: str, role: str, settings: Settings, build: Build, on_ready: Callable[[], None] = lambda: None) -> int:

@@ -7,9 +7,8 @@ import signal
 from urllib.parse import urlsplit
 
 from headrace.clock import Clock, SystemClock
-from headrace.errors import ConfigurationError
+from headrace.errors import EXIT_FAILURE, EXIT_OK, ConfigurationError
 from headrace.identifiers import StreamName
-from headrace.service.runtime import EXIT_FAILURE, EXIT_OK
 from headrace_standalone.probe.report import Report
 from headrace_standalone.probe.viewer import Viewer
 

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.typing import Subprotocol
 
 from headrace.clock import Clock, microseconds
-from headrace.errors import StartupError
+from headrace.errors import StartupError, reason
 from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.transport.backoff import Backoff
 from headrace.wire.chunk import CHUNK_MAX_BYTES, parse_chunk
@@ -97,14 +97,14 @@ class Viewer:
                 if await self._connect():
                     return
                 backoff.reset()
-                reason = "the edge ended the connection"
+                words = "the edge ended the connection"
             except (OSError, InvalidURI, InvalidHandshake, WireError) as error:
-                reason = _words(error)
+                words = _words(error)
                 if not self.measurement.connections:
-                    raise StartupError(f"cannot watch {self._stream} at {self._edges[0]}: {reason}") from error
+                    raise StartupError(f"cannot watch {self._stream} at {self._edges[0]}: {words}") from error
             self._edges.append(self._edges.pop(0))
             self.measurement.state = "reconnecting"
-            self._tell("lost", {"reason": reason, "next_edge": self._edges[0]})
+            self._tell("lost", {"reason": words, "next_edge": self._edges[0]})
             await asyncio.sleep(backoff.next(random.random()))
 
     async def _connect(self) -> bool:
@@ -205,6 +205,4 @@ class Viewer:
 def _words(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error)
+    return reason(error) if isinstance(error, OSError) else str(error)
