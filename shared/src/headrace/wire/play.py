@@ -74,7 +74,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     Attributes:
         latency_ms: from capture to screen.
         buffer_ms: media ahead of the position played.
-        dropped_frames, stalls: since the last report.
+        dropped_frames, stalls: totals since the player began.
     """
 
     latency_ms: float | None = None

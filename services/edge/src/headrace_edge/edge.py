@@ -1,0 +1,239 @@
+"""The edge: every fan-out of this process, who may come in, the heartbeat, and leaving in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from headrace.clock import Clock, microseconds
+from headrace.identifiers import ChunkId, NodeId, StreamName
+from headrace.registry.registry import Registry
+from headrace.relay.hub import Hub
+from headrace.wire import play
+from headrace_edge.addresses import rank_edges, socket_url
+from headrace_edge.fanout import FanOut, FanOutLimits, Viewer
+from headrace_edge.frames import CloseCode
+from headrace_edge.framing import Framing, PlayFraming, message_frame
+from headrace_edge.metrics import EdgeMetrics
+from headrace_edge.sender import CLOSE_SECONDS, Sender
+
+DRAIN_SECONDS = 1.5
+"""How long players may take to move to another edge before this one closes their connections."""
+
+SWEEP_SECONDS = 1.0
+"""How often stuck viewers are looked for."""
+
+log = structlog.get_logger(__name__)
+
+
+class Refusal(Exception):
+    """A viewer that is not let in now.
+
+    Attributes:
+        code: a short word for metrics.
+        reason: for people.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOptions:
+    """How an edge serves.
+
+    Attributes:
+        node: its node id.
+        region: where it is; edges of the same region are told to players first.
+        public_url: where browsers reach it; empty when every request says it best (its Host header).
+        viewers_max: most viewers at all doors together.
+        heartbeat_seconds: how often players are pinged.
+        fan_out: what slow viewers are allowed.
+    """
+
+    node: NodeId
+    region: str = ""
+    public_url: str = ""
+    viewers_max: int = 10_000
+    heartbeat_seconds: float = 1.0
+    fan_out: FanOutLimits = field(default_factory=FanOutLimits)
+
+
+class Edge:
+    """Brings viewers and streams together.
+
+    Attributes:
+        options: how it serves.
+        metrics: what it counts.
+        clock: its time.
+        registry: who else is there.
+    """
+
+    def __init__(self, options: EdgeOptions, hub: Hub, registry: Registry, clock: Clock, metrics: EdgeMetrics) -> None:
+        self.options = options
+        self.metrics = metrics
+        self.clock = clock
+        self.registry = registry
+        self.public_url = options.public_url
+        self._hub = hub
+        self._fan_outs: dict[tuple[StreamName, str], FanOut] = {}
+        self._viewers = 0
+        self._draining = False
+        self._pings = 0
+        self._others: tuple[str, ...] = ()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def viewers(self) -> int:
+        """How many viewers are connected, at all doors."""
+        return self._viewers
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin the heartbeat; viewers may come before."""
+        self._others = self._rank_others()
+        self._tasks = [
+            asyncio.create_task(self._beat(), name="edge-heartbeat"),
+            asyncio.create_task(self._sweep(), name="edge-sweep"),
+        ]
+
+    async def stop(self) -> None:
+        """Send players elsewhere where there is an elsewhere, then close every connection."""
+        self._draining = True
+        others = self._rank_others()
+        self._tell(message_frame(play.GoingAway(edges=others)))
+        if others:
+            await self._wait_empty(DRAIN_SECONDS)
+        for fan_out in tuple(self._fan_outs.values()):
+            fan_out.finish(CloseCode.GOING_AWAY, "going_away")
+        await self._wait_empty(CLOSE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _wait_empty(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+
+    # -- viewers -----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def seat(self, door: str) -> Iterator[None]:
+        """Take one of the places for viewers for as long as the block lasts.
+
+        Raises:
+            Refusal: `full` when none is left, `draining` when this edge goes away.
+        """
+        if self._draining:
+            raise self.refusal(door, "draining", "this edge goes away; connect to another one")
+        if self._viewers >= self.options.viewers_max:
+            raise self.refusal(door, "full", f"this edge has {self._viewers} viewers, its limit; try another one")
+        gauge = self.metrics.viewers.labels(door)
+        self._viewers += 1
+        self._empty.clear()
+        gauge.inc()
+        try:
+            yield
+        finally:
+            gauge.dec()
+            self._viewers -= 1
+            if not self._viewers:
+                self._empty.set()
+
+    def refusal(self, door: str, code: str, reason: str) -> Refusal:
+        """Count a viewer that is turned away and return what to raise or to say."""
+        self.metrics.refused.labels(door, code).inc()
+        return Refusal(code, reason)
+
+    @contextlib.contextmanager
+    def watching(
+        self,
+        name: StreamName,
+        framing: Framing,
+        sender: Sender,
+        after: Mapping[int, ChunkId] | None = None,
+        session: str = "",
+    ) -> Iterator[Viewer]:
+        """Send stream `name` to `sender` for as long as the block lasts, and log it at its end.
+
+        Raises:
+            TooManyStreams: when the stream is not carried here and no more can be.
+        """
+        key = (name, framing.door)
+        began = self.clock.monotonic()
+        fan_out = self._fan_outs.get(key)
+        if fan_out is None:
+            fan_out = self._open(name, framing)
+        viewer = fan_out.add(sender, after)
+        try:
+            yield viewer
+        finally:
+            fan_out.remove(viewer)
+            if not fan_out.viewers and self._fan_outs.get(key) is fan_out:
+                del self._fan_outs[key]
+                fan_out.close()
+                self.metrics.outputs.labels(framing.door).dec()
+            seconds = round(self.clock.monotonic() - began, 1)
+            facts = {"session": session} if session else {}
+            facts |= {"seconds": seconds, "sent_bytes": viewer.sent_bytes, "skips": viewer.skips}
+            log.info("viewer_left", door=framing.door, stream=name, **facts)
+
+    def _open(self, name: StreamName, framing: Framing) -> FanOut:
+        demand = self._hub.demand(name)
+        counts = self.metrics.output(framing.door)
+        fan_out = FanOut(demand, framing, self.options.fan_out, counts, self.clock)
+        self._fan_outs[name, framing.door] = fan_out
+        self.metrics.outputs.labels(framing.door).inc()
+        return fan_out
+
+    # -- other edges -------------------------------------------------------------------------------------------------
+
+    def edges(self, asked: str) -> tuple[str, ...]:
+        """Return the base URLs of the edges, this one first: its public URL, else `asked`, where the player is."""
+        own = socket_url(self.public_url or asked)
+        return (own, *(url for url in self._others if url != own))
+
+    def _rank_others(self) -> tuple[str, ...]:
+        return rank_edges(self.options.node, self.options.region, self.registry.nodes.values())
+
+    # -- heartbeat ---------------------------------------------------------------------------------------------------
+
+    def utc_us(self) -> int:
+        """Return the UTC in microseconds."""
+        return microseconds(self.clock.utc())
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self.options.heartbeat_seconds)
+            self._pings += 1
+            self._tell(message_frame(play.Ping(id=self._pings, utc_us=self.utc_us())))
+            others = self._rank_others()
+            if set(others) != set(self._others):
+                self._others = others
+                own = (socket_url(self.public_url),) if self.public_url else ()
+                self._tell(message_frame(play.Edges(edges=own + others)))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            for fan_out in tuple(self._fan_outs.values()):
+                fan_out.sweep()
+
+    def _tell(self, frame: bytes) -> None:
+        """Send `frame` to every player."""
+        for fan_out in tuple(self._fan_outs.values()):
+            if isinstance(fan_out.framing, PlayFraming):
+                fan_out.tell(frame)

@@ -1,0 +1,91 @@
+"""The door of everybody else's players: plain fMP4 over WebSocket, on a port of its own.
+
+`ws://edge:8410/{stream}`: no subprotocol; the first binary message is ftyp+moov of all tracks, each later one a whole
+moof+mdat. The handshake is answered as EvoStream's `inboundWSFMP4` answers it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from aiohttp import web
+
+from headrace.identifiers import InvalidName, StreamName, stream_name
+from headrace.relay.hub import TooManyStreams
+from headrace_edge.edge import Edge, Refusal
+from headrace_edge.frames import CloseCode
+from headrace_edge.framing import PlainFraming
+from headrace_edge.handshake import Flood, ViewerSocket, is_upgrade, open_socket
+
+DOOR = PlainFraming.door
+
+TEXT_MAX_BYTES = 4 * 1024
+"""Longest message a viewer may send: players of this kind have nothing to say but single words."""
+
+LATER_MODES = ("progressive", "fullMp4")
+"""Query flags that ask for another framing than the plain one, which this edge does not have."""
+
+FRAMING = PlainFraming()
+
+_HEADERS = {"Content-Type": "application/octet-stream", "Access-Control-Allow-Origin": "*"}
+
+_PLAYLIST_PREFIX = re.compile(r"[0-9A-Za-z-]{1,64};\*")
+"""What EvoStream's player puts before names that it takes for playlists: a UUID and `;*`."""
+
+
+def requested_name(path: str) -> StreamName:
+    """Return the stream that a request path asks for.
+
+    Raises:
+        InvalidName: when it is not a stream name.
+    """
+    name = path.removeprefix("/")
+    prefix = _PLAYLIST_PREFIX.match(name)
+    return stream_name(name[prefix.end() :] if prefix else name)
+
+
+class PlainDoor:
+    """Lets plain fMP4 viewers in; one for each edge."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer `GET /{stream}`: the handshake, then media until one side ends it."""
+        try:
+            name = requested_name(request.path)
+        except InvalidName as error:
+            self._edge.refusal(DOOR, "bad_name", str(error))
+            return web.Response(status=404, reason="Not found", headers={"Connection": "close"})
+        if not is_upgrade(request):
+            raise web.HTTPUpgradeRequired(text="this is a WebSocket; open it with a player")
+        for mode in LATER_MODES:
+            if mode in request.query:
+                self._edge.refusal(DOOR, "mode", mode)
+                raise web.HTTPNotImplemented(text=f"this edge has no {mode} mode; leave it out for plain fMP4")
+        try:
+            with self._edge.seat(DOOR):
+                return await self._serve(request, name)
+        except Refusal as refusal:
+            raise web.HTTPServiceUnavailable(text=refusal.reason) from None
+
+    async def _serve(self, request: web.Request, name: StreamName) -> web.StreamResponse:
+        socket = await open_socket(request, self._edge.clock, max_bytes=TEXT_MAX_BYTES, headers=_HEADERS)
+        if socket is None:
+            raise ConnectionResetError("the viewer left before it was let in")
+        try:
+            await self._play(socket, name)
+        except Flood:
+            self._edge.refusal(DOOR, "flood", "")
+            await socket.close(CloseCode.REFUSED, "flood")
+        except TooManyStreams as error:
+            self._edge.refusal(DOOR, "streams", str(error))
+            await socket.close(CloseCode.TRY_LATER, str(error))
+        else:
+            await socket.close()
+        return socket.response
+
+    async def _play(self, socket: ViewerSocket, name: StreamName) -> None:
+        with self._edge.watching(name, FRAMING, socket.sender):
+            async for _ in socket.messages():
+                pass  # nothing that a plain viewer says changes what it gets

@@ -1,0 +1,173 @@
+"""The door of Headrace's own players: `headrace.play.v1` at `/play/{stream}` (docs/protocol.md, section 3)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import WSMessage, WSMsgType, web
+
+from headrace.identifiers import InvalidName, StreamName, stream_name
+from headrace.relay.hub import TooManyStreams
+from headrace.wire import play
+from headrace.wire.errors import WireError
+from headrace_edge.edge import Edge, Refusal
+from headrace_edge.frames import CloseCode
+from headrace_edge.framing import PlayFraming, message_frame
+from headrace_edge.handshake import Flood, ViewerSocket, is_upgrade, open_socket
+
+DOOR = PlayFraming.door
+
+HELLO_SECONDS = 5.0
+"""How long a player may take to say `play` (docs/protocol.md, section 3.1)."""
+
+REPORT_MAX_SECONDS = 3600.0
+"""Largest latency or buffer that a report may tell: a broken clock must not spoil the sums of the histograms."""
+
+REPORT_MAX_COUNT = 10_000
+"""Most stalls or dropped frames that one report may add."""
+
+FRAMING = PlayFraming()
+
+
+class PlayDoor:
+    """Lets players in; one for each edge."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer `GET /play/{stream}`: the handshake, then the conversation until one side ends it."""
+        if not is_upgrade(request):
+            raise web.HTTPUpgradeRequired(text="this is a WebSocket; open it with a player")
+        offered = request.headers.get("Sec-WebSocket-Protocol", "")
+        if play.SUBPROTOCOL not in (name.strip() for name in offered.split(",")):
+            self._edge.refusal(DOOR, "subprotocol", "")
+            raise web.HTTPBadRequest(text=f"offer the WebSocket subprotocol {play.SUBPROTOCOL}")
+        try:
+            with self._edge.seat(DOOR):
+                return await self._serve(request)
+        except Refusal as refusal:
+            raise web.HTTPServiceUnavailable(text=refusal.reason) from None
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        socket = await open_socket(
+            request, self._edge.clock, max_bytes=play.PLAYER_TEXT_MAX_BYTES, protocols=[play.SUBPROTOCOL]
+        )
+        if socket is None:
+            raise ConnectionResetError("the player left before it was let in")
+        name = request.match_info["stream"]
+        await Conversation(self._edge, socket, name, f"{request.scheme}://{request.host}").run()
+        return socket.response
+
+
+class Conversation:
+    """What one player says, and what it is told beside the stream."""
+
+    def __init__(self, edge: Edge, socket: ViewerSocket, name: str, asked: str) -> None:
+        self._edge = edge
+        self._socket = socket
+        self._name = name
+        self._asked = asked
+        self._counted: tuple[float, float] | None = None
+
+    async def run(self) -> None:
+        """Talk until one side ends it, and close accordingly."""
+        try:
+            await self._talk()
+        except Refusal as refusal:
+            self._tell(play.Refused(code=refusal.code, reason=refusal.reason))
+            await self._socket.close(CloseCode.REFUSED, refusal.code)
+        except WireError as error:
+            self._edge.refusal(DOOR, error.code, str(error))
+            await self._socket.close(CloseCode.PROTOCOL_ERROR, error.code)
+        except Flood:
+            self._edge.refusal(DOOR, "flood", "")
+            self._tell(play.Refused(code="flood", reason="too many messages"))
+            await self._socket.close(CloseCode.REFUSED, "flood")
+        except TooManyStreams as error:
+            self._edge.refusal(DOOR, "streams", str(error))
+            await self._socket.close(CloseCode.TRY_LATER, str(error))
+        else:
+            await self._socket.close()
+
+    async def _talk(self) -> None:
+        name = self._valid_name()
+        hello = await self._hello()
+        if hello is None:
+            return
+        edge = self._edge
+        self._tell(
+            play.Welcome(
+                edge=edge.options.node,
+                stream=name,
+                edges=edge.edges(self._asked),
+                heartbeat_ms=round(edge.options.heartbeat_seconds * 1000),
+                utc_us=edge.utc_us(),
+            )
+        )
+        # What a player counts goes on from edge to edge: what it counted before it came here is not ours.
+        self._counted = None if hello.after else (0.0, 0.0)
+        with edge.watching(name, FRAMING, self._socket.sender, hello.had(), hello.session):
+            async for message in self._socket.messages():
+                self._hear(message)
+
+    def _valid_name(self) -> StreamName:
+        try:
+            return stream_name(self._name)
+        except InvalidName as error:
+            raise self._edge.refusal(DOOR, "bad_name", str(error)) from None
+
+    async def _hello(self) -> play.Play | None:
+        """Return the player's first message, `None` when it leaves instead.
+
+        Raises:
+            Refusal: when it says nothing in time.
+            WireError: when it says something else.
+        """
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                async for message in self._socket.messages():
+                    said = _decode(message)
+                    if isinstance(said, play.Play):
+                        return said
+                    if said is not None:
+                        raise WireError("bad_order", "play must come first")
+        except TimeoutError:
+            reason = f"no play within {HELLO_SECONDS:g} s"
+            raise self._edge.refusal(DOOR, "no_hello", reason) from None
+        return None
+
+    def _hear(self, message: WSMessage) -> None:
+        said = _decode(message)
+        if isinstance(said, play.Play):
+            raise WireError("bad_order", "play came again")
+        if isinstance(said, play.AskTime):
+            self._tell(play.TellTime(sent=said.sent, utc_us=self._edge.utc_us()))
+        elif isinstance(said, play.Report):
+            self._note(said)
+
+    def _note(self, report: play.Report) -> None:
+        metrics = self._edge.metrics
+        for milliseconds, histogram in (
+            (report.latency_ms, metrics.viewer_latency_seconds),
+            (report.buffer_ms, metrics.viewer_buffer_seconds),
+        ):
+            if milliseconds is not None and 0 <= milliseconds <= REPORT_MAX_SECONDS * 1000:
+                histogram.observe(milliseconds / 1000)
+        counts = (report.stalls or 0.0, report.dropped_frames or 0.0)
+        for now, before, counter in zip(
+            counts, self._counted or counts, (metrics.viewer_stalls, metrics.viewer_dropped_frames), strict=True
+        ):
+            counter.inc(min(max(0.0, now - before), REPORT_MAX_COUNT))
+        self._counted = counts
+
+    def _tell(self, message: play.EdgeMessage) -> None:
+        if not self._socket.sender.is_paused:
+            self._socket.sender.write(message_frame(message))
+
+
+def _decode(message: WSMessage) -> play.PlayerMessage | None:
+    if message.type is not WSMsgType.TEXT:
+        raise WireError("bad_message", "players send text")
+    text: str = message.data
+    return play.decode_from_player(text)
