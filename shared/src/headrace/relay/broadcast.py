@@ -26,7 +26,6 @@ from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import RouteHop, StreamState, Track
 
-
 JOIN_LOOKBACK_ENTRIES = 64
 """How far before a random access point a joining cursor looks for other tracks' chunks of the same time, in entries:
 several times what arrives between a video chunk and the audio that goes with it."""
@@ -89,7 +88,6 @@ class Cursor:
     state: StateChange | None = None
     skipped: int = 0
     _had: dict[int, tuple[int, int, int]] = field(default_factory=dict)
-    _had_until: int = 0
     _lost: set[int] = field(default_factory=set)
 
     def fork(self) -> Cursor:
@@ -208,14 +206,11 @@ class Broadcast:
         """
         cursor = Cursor(self._base)
         cursor._had = {track: had.position for track, had in after.items()}
-        cursor._had_until = self.end
         oldest: dict[int, tuple[int, int, int]] = {}
         for entry in self._log:
             if isinstance(entry, Chunk):
                 oldest.setdefault(entry.id.track, entry.id.position)
         cursor._lost = {track for track, had in cursor._had.items() if oldest.get(track, had) > had}
-        if after and max(had.epoch for had in after.values()) > self.epoch:
-            cursor._had_until = 2**63
         return cursor
 
     def read(self, cursor: Cursor, max_bytes: int = 2**63) -> list[Entry]:
@@ -248,9 +243,9 @@ class Broadcast:
         """Return whether `cursor` has read everything, and will from now on read the same as any other that has."""
         return (
             cursor.position == self.end
-            and cursor.position >= cursor._had_until
             and cursor.epoch == self.epoch
             and not cursor._lost
+            and not any(self._is_ahead(track, had) for track, had in cursor._had.items())
         )
 
     def lag(self, cursor: Cursor) -> int:
@@ -309,11 +304,10 @@ class Broadcast:
 
     def _deliver_chunk(self, cursor: Cursor, chunk: Chunk, entries: list[Entry]) -> int:
         track = chunk.id.track
-        if cursor._had:
-            if cursor.position is not None and cursor.position > cursor._had_until:
-                cursor._had = {}
-            elif chunk.id.position <= cursor._had.get(track, (0, 0, 0)):
+        if track in cursor._had:
+            if chunk.id.position <= cursor._had[track]:
                 return 0
+            del cursor._had[track]
         if chunk.id.epoch > cursor.epoch:
             cursor.epoch = chunk.id.epoch
             entries.append(self._opened[chunk.id.epoch])
@@ -345,9 +339,16 @@ class Broadcast:
             else:
                 start = position
         cursor.position = start
-        cursor._had = had
-        cursor._had_until = self._join
+        for track, last in had.items():
+            cursor._had[track] = max(last, cursor._had.get(track, last))
         return True
+
+    def _is_ahead(self, track: int, had: tuple[int, int, int]) -> bool:
+        """Return whether chunks of `track` that are still to come were had already."""
+        if track not in self.tracks:
+            return False
+        last = self._last.get(track)
+        return had > ((self.epoch, 0, -1) if last is None else last.id.position)
 
     def _seconds(self, chunk: Chunk, at_end: bool = False) -> float:
         """Return the decode time at which `chunk` begins, or ends, in seconds."""
