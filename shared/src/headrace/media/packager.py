@@ -80,7 +80,6 @@ class Packager:
         self._started = False
         self._dropped = 0
         self._segment_start = 0
-        self._last_dts = 0
         self._target_ticks = round(options.segment_seconds * self._lead.timescale)
         self._max_ticks = round(max(options.segment_seconds, options.segment_max_seconds) * self._lead.timescale)
         self._back_ticks = round(BACKWARD_MAX_SECONDS * self._lead.timescale)
@@ -157,7 +156,6 @@ class Packager:
         for writer in self._writers.values():
             writer.shift = round(Fraction(first - sample.dts, lead.timescale) * writer.timescale)
         self._started = True
-        self._last_dts = sample.dts
         self._open_segment(first)
         for follower in self._followers:
             begin = self._to(follower, first)
@@ -172,10 +170,10 @@ class Packager:
 
     def _take_lead(self, sample: Sample, out: list[Chunk]) -> None:
         lead = self._lead
-        delta = sample.dts - self._last_dts
+        delta = sample.dts - (lead.last_dts if lead.last_dts is not None else sample.dts)
         if not -self._back_ticks <= delta <= self._forward_ticks:
             raise TimelineBroken(lead.number, delta / lead.timescale)
-        self._last_dts = sample.dts
+        lead.last_dts = sample.dts
         time = sample.dts + lead.shift
         if not self._by_time and (time >= lead.segment_limit or (sample.keyframe and self._may_cut(time))):
             self._cut(lead.end_segment(out, time), out)
@@ -210,9 +208,12 @@ class Packager:
             self._dropped += 1
 
     def _check_follower(self, writer: TrackWriter, sample: Sample) -> None:
+        """Raise when a follower jumped away from the lead: one that goes on while the lead is silent did not."""
         assert self._lead.end is not None
+        limit = FORWARD_MAX_SECONDS * writer.timescale
         away = sample.dts + writer.shift - self._to(writer, self._lead.end)
-        if abs(away) > FORWARD_MAX_SECONDS * writer.timescale:
+        before, writer.last_dts = writer.last_dts, sample.dts
+        if abs(away) > limit and (before is None or abs(sample.dts - before) > limit):
             raise TimelineBroken(writer.number, away / writer.timescale)
 
     def _release(self, follower: TrackWriter, out: list[Chunk]) -> None:

@@ -53,6 +53,7 @@ class TrackWriter:
         shown_until: end of the presentation of what was taken, 0 before the first sample.
         segment: the number of the open segment.
         segment_limit: when a sample's end reaches it, the segment ends there.
+        last_dts: the newest sample's, in the source's time, for whoever checks it; `None` before the first.
         held: samples that wait for the video of their time.
         cuts: where the open segment and those after it end, as far as decided.
         frame: duration of a frame as well as it is known, 0 for not at all.
@@ -70,6 +71,7 @@ class TrackWriter:
         self.shown_until = 0
         self.segment = start.segment
         self.segment_limit = NEVER
+        self.last_dts: int | None = None
         self.held: deque[Sample] = deque()
         self.cuts: deque[int] = deque()
         self.frame = round(frame_seconds(track) * track.timescale)
