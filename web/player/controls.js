@@ -27,8 +27,8 @@ button:hover { background: rgb(255 255 255 / 20%); }
 button:focus-visible { outline: 2px solid #6cf; outline-offset: -2px; }
 button[hidden], .words[hidden], .figures[hidden] { display: none; }
 svg { width: 22px; height: 22px; fill: currentColor; flex: none; }
-.status { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
-  font-variant-numeric: tabular-nums; }
+.status, .summary { white-space: nowrap; font-variant-numeric: tabular-nums; }
+.summary { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; }
 .status::before { content: ""; display: inline-block; width: 8px; height: 8px; margin-right: 8px; border-radius: 50%;
   background: #999; }
 .status[data-state="live"]::before { background: #e33; }
@@ -51,6 +51,7 @@ const MARKUP = `
   <button type="button" class="play"></button>
   <button type="button" class="mute"></button>
   <span class="status" part="status" role="status" aria-live="polite"></span>
+  <span class="summary" part="summary"></span>
   <button type="button" class="figures-button" aria-label="Figures" aria-pressed="false"></button>
   <button type="button" class="full" aria-label="Full screen"></button>
 </div>
@@ -108,6 +109,7 @@ export class Controls {
     this._unmute = button(root, ".unmute", actions.toggleMute);
     this._figuresButton = button(root, ".figures-button", actions.toggleFigures);
     this._status = element(root, ".status");
+    this._summary = element(root, ".summary"); // beside the status: screen readers need not speak figures
     this._words = element(root, ".words");
     this._figures = element(root, ".figures");
     setIcon(button(root, ".full", actions.toggleFullScreen), "full");
@@ -145,13 +147,19 @@ export class Controls {
 
   /** @param {Stats} stats */
   _showState(stats) {
-    const latency = stats.state === "live" && stats.latencyMs !== null ? ` · ${stats.latencyMs} ms` : "";
-    setText(this._status, `${STATUS[stats.state]}${latency}`);
+    setText(this._status, `${STATUS[stats.state]}`);
+    setText(this._summary, stats.state === "live" ? summary(stats) : "");
     this._status.dataset["state"] = stats.state;
     const words = WORDS[stats.state];
     this._words.hidden = words === undefined && stats.reason === "";
     setText(this._words, [words, stats.reason].filter(Boolean).join(": "));
   }
+}
+
+/** @param {Stats} stats */
+function summary({ latencyMs, bufferMs, droppedFrames }) {
+  const latency = latencyMs === null ? "" : `· ${latencyMs} ms latency `;
+  return `${latency}· ${bufferMs} ms buffer · ${droppedFrames} dropped`;
 }
 
 /** @param {Stats} stats */

@@ -90,10 +90,10 @@ export const BAND_OUT_SECONDS = 0.08;
 export const BAND_IN_SECONDS = 0.02;
 
 /** Rate change for each second of error. */
-const GAIN = 0.4;
+const GAIN = 0.6;
 
 /** A correction that is under way is at least this strong, so that it ends. */
-const CORRECTION_MIN = 0.03;
+const CORRECTION_MIN = 0.04;
 
 /** With less than this buffered, in seconds, playing never speeds up. */
 const AHEAD_MIN_SECONDS = 0.08;

@@ -12,6 +12,9 @@ export const SEEK_BEHIND_SECONDS = 1.25;
 /** The same shortly after a start or a jump, when another jump disturbs nobody. */
 export const SETTLE_BEHIND_SECONDS = 0.3;
 
+/** What passes until a position that was set plays: browsers take about so long to fill their decoders, in seconds. */
+const SEEK_SECONDS = 0.1;
+
 /** How long after a start or a jump that is, in milliseconds. */
 export const SETTLE_MS = 1500;
 
@@ -78,9 +81,10 @@ export function steer(situation) {
  */
 function enter([start, end], { ranges, live, target, flowing }, why) {
   const isNewest = ranges.at(-1)?.[0] === start;
-  const wanted = live === null ? start : Math.min(live, end) - target;
+  const aim = Math.max(0, target - SEEK_SECONDS);
+  const wanted = live === null ? start : Math.min(live, end) - aim;
   const to = Math.max(start, isNewest ? wanted : start);
-  const enough = !isNewest || !flowing || end - to >= target - EPSILON_SECONDS || (live ?? 0) - to >= target;
+  const enough = !isNewest || !flowing || end - to >= aim - EPSILON_SECONDS || (live ?? 0) - to >= aim;
   return enough ? { to: to + (to === start ? EPSILON_SECONDS / 2 : 0), why } : null;
 }
 
@@ -95,7 +99,8 @@ function catchUp(range, newest, { position, live, target, sinceMoveMs }) {
     return null;
   }
   const limit = sinceMoveMs < SETTLE_MS ? SETTLE_BEHIND_SECONDS : SEEK_BEHIND_SECONDS;
-  const to = Math.max(newest[0] + EPSILON_SECONDS / 2, Math.min(live, newest[1]) - target);
+  const aim = Math.max(0, target - SEEK_SECONDS);
+  const to = Math.max(newest[0] + EPSILON_SECONDS / 2, Math.min(live, newest[1]) - aim);
   const tooFar = live - position - target > limit;
   const gain = to - position;
   return tooFar && gain > (range === newest ? limit / 2 : 0) ? { to, why: "behind" } : null;

@@ -44,7 +44,8 @@ export class TrackBuffer {
     this._closed = false;
     buffer.timestampOffset = offsetSeconds;
     buffer.onupdateend = () => this._work();
-    buffer.onerror = () => this._fail(`the browser cannot decode the ${track.kind} (${track.codec})`);
+    // The media element tells why right afterwards (Media Source Extensions, append error); we only take no more.
+    buffer.onerror = () => this.close();
     this.append(track.header);
   }
 

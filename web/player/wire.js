@@ -12,8 +12,8 @@ export const RECORD_HEADER_BYTES = 48;
 /** Largest chunk record, in bytes: a second of 100 Mbit/s intra-only video fits, a wrong length does not. */
 export const CHUNK_MAX_BYTES = 16 * 1024 * 1024;
 
-/** Largest control message, in UTF-16 units of its text: sixteen tracks with their headers fit. */
-export const MESSAGE_MAX_CHARACTERS = 256 * 1024;
+/** Largest text message, in UTF-16 units: sixteen tracks with the longest headers, in base64. */
+export const MESSAGE_MAX_CHARACTERS = 2 * 1024 * 1024;
 
 /** Most tracks of one stream. */
 export const TRACKS_MAX = 16;
