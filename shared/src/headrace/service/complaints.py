@@ -93,7 +93,7 @@ def _is_secret(location: tuple[str | int, ...]) -> bool:
 
 def _suggestion(location: tuple[str | int, ...]) -> str:
     *parents, wrong = map(str, location)
-    near = get_close_matches(wrong, _names_below(parents), n=1, cutoff=0.6)
+    near = get_close_matches(wrong, _names_below(parents), n=1, cutoff=0.7)
     return f"; did you mean {'.'.join([*parents, near[0]])}?" if near else ""
 
 

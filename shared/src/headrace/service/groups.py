@@ -160,7 +160,7 @@ class SourceSettings(Group):
     """One feed."""
 
     uri: Uri = setting(..., "Where the feed comes from: `rtsp://`, `rtsps://`, `file:`, `test:`.")
-    transport: Literal["tcp", "udp"] = setting("tcp", "How RTSP media travels.")
+    transport: Literal["tcp", "udp"] = setting("tcp", "How RTSP media travels: `tcp` or `udp`.")
     loop: bool = setting(True, "Begin a file again when it ends.")
 
 

@@ -130,7 +130,7 @@ def _gather_variable(variable: str, text: str, location: tuple[str, str], gather
 
 
 def _unknown_variable(variable: str, known: list[str]) -> str:
-    near = get_close_matches(variable, known, n=1, cutoff=0.6)
+    near = get_close_matches(variable, known, n=1, cutoff=0.7)
     return f"{variable}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
 
 

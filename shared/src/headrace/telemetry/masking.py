@@ -9,8 +9,8 @@ MASK = "***"
 
 _USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]{0,31}://)[^\s/?#]*@")
 _PARAMETER = re.compile(
-    r"(?P<name>[?&;](?:[\w.-]*(?:token|secret|passw|passphrase|auth|sign|credential)[\w.-]*|(?:api_?)?key|pwd|pass|streamid)=)"
-    r"[^&;#\s\"']+",
+    r"(?P<name>[?&;](?:[\w.-]*(?:token|secret|passw|passphrase|credential)[\w.-]*"
+    r"|(?:[\w.-]*[_.-])?(?:key|apikey|pwd|pass|auth|sig|sign|signature|streamid))=)[^&;#\s\"']+",
     re.IGNORECASE,
 )
 _SECRET_NAME = re.compile(r"secret|passw|passphrase|token|authorization|credential|cookie", re.IGNORECASE)

@@ -1,0 +1,163 @@
+"""What every application answers."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry, Counter
+
+from headrace.errors import StartupError
+from headrace.http.application import make_application
+from headrace.http.listener import HttpListener
+from headrace.telemetry.health import Health
+from headrace.version import SOFTWARE
+
+Client = TestClient[web.Request, web.Application]
+
+
+@dataclass
+class Probed:
+    """What an application needs of a process."""
+
+    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    health: Health = field(default_factory=Health)
+
+
+async def fail(request: web.Request) -> web.Response:
+    """A handler with a fault."""
+    raise RuntimeError("the secret reason")
+
+
+async def take(request: web.Request) -> web.Response:
+    """A handler that reads a body."""
+    return web.Response(text=str(len(await request.read())))
+
+
+@pytest.fixture
+def probed() -> Probed:
+    return Probed()
+
+
+@pytest.fixture
+async def client(probed: Probed) -> Any:
+    app = make_application(probed, cors=True, body_max_bytes=100)
+    app.add_routes([web.get("/api/fail", fail), web.get("/fail", fail), web.post("/api/take", take)])
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def test_alive_and_ready(client: Client, probed: Probed) -> None:
+    """It is alive as long as it answers, and ready while no check complains, in words."""
+    trouble: list[str] = []
+    probed.health.add("registry", lambda: trouble[0] if trouble else None)
+    probed.health.add("ring", lambda: None)
+    answer = await client.get("/health/ready")
+    assert (answer.status, await answer.json()) == (200, {"ready": True, "checks": {}})
+    trouble.append("Redis at store:6379 does not answer")
+    answer = await client.get("/health/ready")
+    expected = {"ready": False, "checks": {"registry": "Redis at store:6379 does not answer"}}
+    assert (answer.status, await answer.json()) == (503, expected)
+    assert (await client.get("/health/live")).status == 200
+
+
+async def test_metrics_are_those_of_the_process(client: Client, probed: Probed) -> None:
+    """/metrics is what Prometheus reads."""
+    Counter("headrace_test_things", "Things.", registry=probed.metrics).inc(3)
+    answer = await client.get("/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=1.0.0")
+    assert "headrace_test_things_total 3.0" in await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "text"),
+    [
+        ("GET", "/nowhere", 404, "404 Not Found\n"),
+        ("POST", "/metrics", 405, "405 Method Not Allowed\n"),
+        ("GET", "/fail", 500, "500 Internal Server Error: This is a fault of the server; its log says more.\n"),
+    ],
+)
+async def test_errors_are_a_line_of_text(client: Client, method: str, path: str, status: int, text: str) -> None:
+    """People get one line; what went wrong inside stays inside."""
+    answer = await client.request(method, path)
+    assert (answer.status, await answer.text()) == (status, text)
+    assert "Allow" in answer.headers or status != 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "title"),
+    [
+        ("GET", "/api/nowhere", 404, "Not Found"),
+        ("DELETE", "/api/fail", 405, "Method Not Allowed"),
+        ("GET", "/api/fail", 500, "Internal Server Error"),
+    ],
+)
+async def test_errors_of_the_api_are_problem_documents(
+    client: Client, method: str, path: str, status: int, title: str
+) -> None:
+    """Programs get RFC 9457 problem documents."""
+    answer = await client.request(method, path)
+    assert answer.content_type == "application/problem+json"
+    document = await answer.json()
+    assert (answer.status, document["status"], document["title"]) == (status, status, title)
+    assert "secret" not in str(document)
+
+
+async def test_body_beyond_the_limit_is_refused(client: Client) -> None:
+    """A request body is taken up to the limit and not beyond."""
+    assert await (await client.post("/api/take", data=b"x" * 100)).text() == "100"
+    assert (await client.post("/api/take", data=b"x" * 101)).status == 413
+
+
+async def test_headers_on_every_answer(client: Client) -> None:
+    """Every answer names the software, forbids sniffing, and lets pages of other origins read it."""
+    for path in ("/health/live", "/nowhere", "/api/fail"):
+        headers = (await client.get(path)).headers
+        assert headers["Server"] == SOFTWARE
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Access-Control-Allow-Origin"] == "*"
+
+
+async def test_preflight(client: Client) -> None:
+    """A browser's question whether it may ask is answered for any path."""
+    headers = {"Origin": "http://other", "Access-Control-Request-Method": "GET"}
+    answer = await client.options("/live/cam1/index.m3u8", headers=headers)
+    assert answer.status == 204
+    assert "GET" in answer.headers["Access-Control-Allow-Methods"]
+
+
+async def test_listener_serves_on_a_free_port(probed: Probed) -> None:
+    """Port 0 is any free one, and the listener says which; after stop nobody answers."""
+    listener = HttpListener("edge", "127.0.0.1", 0, make_application(probed))
+    await listener.start()
+    url = f"http://127.0.0.1:{listener.bound_port}/health/live"
+    async with ClientSession() as session:
+        async with session.get(url) as answer:
+            assert answer.status == 200
+        await listener.stop()
+        with pytest.raises(OSError, match="onnect"):
+            await session.get(url)
+
+
+async def test_busy_port_is_told_in_a_sentence(probed: Probed) -> None:
+    """A port that is taken names who wanted it, where, and the setting to change."""
+    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    listener = HttpListener("edge", "127.0.0.1", port, make_application(probed), setting="edge.port")
+    with pytest.raises(StartupError) as raised:
+        await listener.start()
+    assert str(raised.value) == (
+        f"edge: cannot listen on 127.0.0.1:{port}: address already in use; edge.port chooses another port"
+    )
+    server.close()
+
+
+async def test_unknown_host_is_told_in_a_sentence(probed: Probed) -> None:
+    """A host that does not resolve is named."""
+    listener = HttpListener("edge", "nowhere.invalid", 1, make_application(probed))
+    with pytest.raises(StartupError, match=r"^edge: cannot listen on nowhere.invalid:1: "):
+        await listener.start()
