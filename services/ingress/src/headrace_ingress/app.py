@@ -1,6 +1,94 @@
 """The process: builds the objects and runs them."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from headrace.errors import ConfigurationError
+from headrace.identifiers import StreamName
+from headrace.media.samples import PackagerOptions
+from headrace.registry.registry import Registry
+from headrace.relay.hub import Hub
+from headrace.service.runtime import Component, Runtime, run_program
+from headrace.service.settings import IngressSettings, PackagerSettings, Settings
+from headrace_ingress.feed import FeedOptions
+from headrace_ingress.feeds import Feeds, SourceOptions, SourceRequest
+from headrace_ingress.metrics import IngressMetrics
+from headrace_ingress.uri import InvalidUri, parse_uri
+
+ROLE = "ingress"
+
+
+def build(
+    settings: Settings, runtime: Runtime, hub: Hub | None = None, registry: Registry | None = None
+) -> Sequence[Component]:
+    """Return the components of an ingress, in the order to start them.
+
+    Args:
+        settings: of all services.
+        runtime: of this process.
+        hub, registry: of the process that this ingress is a part of: then it feeds that hub and listens nowhere.
+            Without them it makes its own, and a node that serves its streams to others.
+
+    Raises:
+        ConfigurationError: when a source's URI is not allowed.
+    """
+    requests = source_requests(settings.ingress)
+    assert hub is not None
+    assert registry is not None
+    return [make_feeds(settings, runtime, requests, hub, registry)]
+
+
+def source_requests(group: IngressSettings) -> dict[StreamName, SourceRequest]:
+    """Return the feeds that the configuration names.
+
+    Raises:
+        ConfigurationError: one line for each URI that is not allowed.
+    """
+    requests, problems = {}, []
+    for name, source in group.sources.items():
+        try:
+            uri = parse_uri(source.uri.get_secret_value(), trusted=True)
+        except InvalidUri as error:
+            problems.append(f"ingress.sources.{name}.uri: {error}")
+        else:
+            requests[StreamName(name)] = SourceRequest(uri, source.transport, source.loop)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return requests
+
+
+def make_feeds(
+    settings: Settings,
+    runtime: Runtime,
+    requests: Mapping[StreamName, SourceRequest],
+    hub: Hub,
+    registry: Registry,
+) -> Feeds:
+    """Return the component that runs the feeds."""
+    group = settings.ingress
+    return Feeds(
+        requests,
+        hub,
+        registry,
+        runtime,
+        IngressMetrics.make(runtime.metrics),
+        SourceOptions(tuple(group.file_roots), group.stall_seconds),
+        FeedOptions(packager_options(settings.packager), group.retry_min_seconds, group.retry_max_seconds),
+    )
+
+
+def packager_options(group: PackagerSettings) -> PackagerOptions:
+    """Return the settings group as the packager takes it."""
+    return PackagerOptions(
+        chunk_seconds=group.chunk_seconds,
+        part_seconds=group.part_seconds,
+        segment_seconds=group.segment_seconds,
+        segment_max_seconds=group.segment_max_seconds,
+        hold_seconds=group.hold_seconds,
+    )
+
 
 def main() -> None:
     """Run the program until it is told to stop."""
-    raise SystemExit("not built yet")
+    run_program("headrace-ingress", ROLE, build)

@@ -1,0 +1,70 @@
+"""What a reader tells its feed: plain values, so that readers can move to processes of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headrace.identifiers import Epoch
+from headrace.media.samples import EpochStart
+from headrace.wire.chunk import Chunk
+from headrace.wire.stream import Track
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Where a stream's numbers stand; what the next epoch must go on from.
+
+    Attributes:
+        epoch: the greatest epoch that was used, 0 for none.
+        next_segment: the first segment number that was not used.
+        end_seconds: where the timeline ends, in seconds of decode time.
+    """
+
+    epoch: Epoch
+    next_segment: int
+    end_seconds: float
+
+    def begin(self, utc: float) -> EpochStart:
+        """Return where an epoch begins that is opened at `utc` (docs/protocol.md, section 2.1)."""
+        return EpochStart(Epoch(max(self.epoch + 1, int(utc * 1000))), self.next_segment, self.end_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochOpened:
+    """A new epoch: its tracks, before its first chunk."""
+
+    epoch: Epoch
+    tracks: tuple[Track, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """Finished chunks, in order, and where the numbers stand after them."""
+
+    chunks: tuple[Chunk, ...]
+    numbers: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something about the source that an operator should know once."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The attempt is over and its thread about to end.
+
+    Attributes:
+        reason: what broke, for people; empty when nothing did.
+        ended: the source is over as intended.
+        numbers: where the numbers stand.
+    """
+
+    reason: str
+    ended: bool
+    numbers: Numbers
+
+
+Event = EpochOpened | Chunks | Noted | Closed

@@ -1,0 +1,348 @@
+"""A feed: one stream's life in this node, from the first attempt at its source to its removal.
+
+Theory of operation
+-------------------
+A feed runs on the event loop and owns no media. Each attempt at the source is a `Reader` in a thread of its own; what
+it tells arrives as events, is written to the stream's broadcast, and once in a segment to the registry. When an attempt
+ends, the stream is `interrupted`, viewers stay, and after a wait that grows the next attempt begins a new epoch whose
+numbers and timeline go on after the last. Only a file that is played once is `ended`.
+
+If another node publishes the stream with a newer epoch, this feed stands by until that one is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from headrace.clock import Clock
+from headrace.identifiers import Epoch, StreamName
+from headrace.media.samples import PackagerOptions
+from headrace.registry.records import StreamRecord, TrackSummary
+from headrace.registry.registry import Registry
+from headrace.relay.broadcast import Broadcast
+from headrace.transport.backoff import Backoff
+from headrace.wire.stream import RouteHop, StreamState, Track
+from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Noted, Numbers
+from headrace_ingress.handover import Handover
+from headrace_ingress.metrics import IngressMetrics
+from headrace_ingress.reader import Reader
+from headrace_ingress.source import Source
+
+NUMBERS_WAIT_SECONDS = 2.0
+"""Longest wait for a stream's durable numbers at its first start; after it, numbers begin from UTC."""
+
+READER_STOP_SECONDS = 1.0
+"""Longest wait for a reader to end. A source that sends anything ends within a packet; one that hangs in a library does
+not, and stopping must take less than two seconds in all."""
+
+STEADY_SECONDS = 5.0
+"""How long a source must have been live for its next break to be treated as the first."""
+
+STANDBY_SECONDS = 0.5
+"""How often a feed that stands by looks whether the other publisher is gone."""
+
+REASON_MAX_CHARACTERS = 500
+"""Longest reason (docs/protocol.md, section 1.2)."""
+
+NOTES_MAX = 32
+"""Most different notes of a feed that are logged: each is told once."""
+
+log = structlog.get_logger(__name__)
+
+MakeSource = Callable[[threading.Event], Source]
+"""Makes a fresh source that ends its waits when the event is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedOptions:
+    """How feeds are cut and retried; the settings groups `ingress` and `packager`."""
+
+    packager: PackagerOptions = field(default_factory=PackagerOptions)
+    retry_min_seconds: float = 0.5
+    retry_max_seconds: float = 10.0
+
+
+class Attempt:
+    """One reader and what came of it.
+
+    Attributes:
+        closed: done with the reader's last word.
+        live_at: when its first chunk came, by the monotonic clock; `None` before.
+    """
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self.closed: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
+        self.live_at: float | None = None
+
+
+class Feed:
+    """Keeps one stream fed while `run` runs; `close` takes leave of it.
+
+    Args:
+        name: of the stream.
+        shown: where it comes from, without credentials.
+        make_source: makes a source for each attempt.
+        broadcast: what it writes to.
+        registry: where the stream is announced.
+        hop: this process: the first hop of the stream's route.
+        options: how it is cut and retried.
+        clock, metrics: of this process.
+    """
+
+    def __init__(
+        self,
+        name: StreamName,
+        shown: str,
+        make_source: MakeSource,
+        broadcast: Broadcast,
+        registry: Registry,
+        hop: RouteHop,
+        options: FeedOptions,
+        clock: Clock,
+        metrics: IngressMetrics,
+    ) -> None:
+        self.name = name
+        self._make_source = make_source
+        self._broadcast = broadcast
+        self._registry = registry
+        self._hop = hop
+        self._options = options
+        self._clock = clock
+        self._metrics = metrics
+        self._log = log.bind(stream=name, source=shown)
+        self._numbers = Numbers(Epoch(0), 0, 0.0)
+        self._attempt: Attempt | None = None
+        self._fenced_by: StreamRecord | None = None
+        self._state: StreamState | None = None
+        self._was_live = False
+        self._told_broken = False
+        self._broken_at = 0.0
+        self._notes: set[str] = set()
+        self._announced_segment = -1
+
+    async def run(self) -> None:
+        """Feed the stream; returns only when a source that is played once has ended. Cancel it to stop."""
+        self._set_state(StreamState.INTERRUPTED, "the source is being opened")
+        self._numbers = await self._first_numbers()
+        backoff = Backoff(self._options.retry_min_seconds, self._options.retry_max_seconds)
+        while True:
+            closed, steady = await self._try()
+            if closed.ended:
+                self._end()
+                return
+            self._break(closed.reason)
+            await self._stand_by()
+            if steady:
+                backoff.reset()
+            await asyncio.sleep(backoff.next(random.random()))
+
+    def fence(self, other: StreamRecord) -> None:
+        """Another node publishes the stream with a newer epoch: stop until it is gone."""
+        self._fenced_by = other
+        if self._attempt is not None:
+            self._attempt.stopping.set()
+
+    def close(self) -> None:
+        """Tell viewers and registry that this node feeds the stream no more; `run` has returned or was cancelled."""
+        if self._state is None:
+            return
+        if self._state is not StreamState.ENDED:
+            self._set_state(StreamState.INTERRUPTED, "the ingress node stops this feed")
+        self._registry.drop_stream(self.name)
+        self._metrics.feeds.labels(self._state.value).dec()
+        self._state = None
+        self._log.info("feed_closed", next_segment=self._numbers.next_segment)
+
+    # -- attempts -------------------------------------------------------------------------------------------------
+
+    async def _try(self) -> tuple[Closed, bool]:
+        """Run one attempt to its end; return its last word, and whether it had been live for long."""
+        attempt = self._attempt = Attempt()
+        loop = asyncio.get_running_loop()
+        handover = Handover(loop, lambda events: self._take(attempt, events), attempt.stopping)
+        reader = Reader(
+            self.name,
+            self._make_source(attempt.stopping),
+            self._numbers,
+            self._options.packager,
+            self._clock,
+            handover.put,
+            attempt.stopping,
+        )
+        reader.start()
+        try:
+            closed = await asyncio.shield(attempt.closed)
+        finally:
+            attempt.stopping.set()
+            if not attempt.closed.done():
+                await self._abandon(attempt)
+            self._attempt = None
+        lived = 0.0 if attempt.live_at is None else self._clock.monotonic() - attempt.live_at
+        return closed, lived >= STEADY_SECONDS
+
+    async def _abandon(self, attempt: Attempt) -> None:
+        """Wait a moment for a reader that was told to stop; then leave it to end by itself."""
+        await asyncio.wait([attempt.closed], timeout=READER_STOP_SECONDS)
+        if not attempt.closed.done():
+            self._metrics.abandoned.inc()
+            self._log.warning("reader_abandoned", seconds=READER_STOP_SECONDS)
+
+    async def _stand_by(self) -> None:
+        """While another node publishes the stream, wait."""
+        if self._fenced_by is None:
+            return
+        epoch = self._fenced_by.epoch
+        self._log.warning("feed_stands_by", owner=self._fenced_by.node, epoch=epoch)
+        while (other := self._registry.streams.get(self.name)) is not None and other.node != self._hop.node:
+            epoch = max(epoch, other.epoch)
+            self._set_state(StreamState.INTERRUPTED, f"published by node {other.node}; this node stands by")
+            await asyncio.sleep(STANDBY_SECONDS)
+        self._fenced_by = None
+        durable = await self._durable_numbers()
+        self._go_on(Numbers(Epoch(max(epoch, durable.epoch)), durable.next_segment, durable.end_seconds))
+
+    async def _first_numbers(self) -> Numbers:
+        durable = await self._durable_numbers()
+        # A stream whose last number nobody knows begins at the UTC second (docs/protocol.md, section 2.1).
+        segment = durable.next_segment or int(self._clock.utc())
+        return Numbers(durable.epoch, segment, durable.end_seconds)
+
+    async def _durable_numbers(self) -> Numbers:
+        try:
+            async with asyncio.timeout(NUMBERS_WAIT_SECONDS):
+                known = await self._registry.numbers(self.name)
+        except TimeoutError:
+            known = None
+            self._log.warning("numbers_unknown", reason="the registry did not answer in time")
+        if known is None:
+            return Numbers(Epoch(0), 0, 0.0)
+        return Numbers(Epoch(known.epoch), known.next_segment, known.end_seconds)
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def _take(self, attempt: Attempt, events: list[Event]) -> None:
+        """Take what a reader tells; called on the loop."""
+        if attempt is not self._attempt:
+            # An abandoned reader came back: its numbers were given to another since.
+            return
+        for event in events:
+            match event:
+                case EpochOpened(epoch, tracks):
+                    self._open(epoch, tracks)
+                case Chunks():
+                    self._publish(attempt, event)
+                case Noted(text):
+                    self._note(text)
+                case Closed():
+                    self._go_on(event.numbers)
+                    if not attempt.closed.done():
+                        attempt.closed.set_result(event)
+
+    def _open(self, epoch: Epoch, tracks: tuple[Track, ...]) -> None:
+        self._metrics.epochs.inc()
+        self._broadcast.open(epoch, tracks)
+        self._announced_segment = -1
+
+    def _publish(self, attempt: Attempt, event: Chunks) -> None:
+        now = self._clock.utc()
+        for chunk in event.chunks:
+            self._broadcast.append(chunk)
+            self._metrics.chunk_bytes.inc(len(chunk.record))
+            if chunk.samples:
+                self._metrics.capture_to_publish.observe(max(0.0, now - chunk.capture_us / 1_000_000))
+        self._metrics.chunks.inc(len(event.chunks))
+        self._go_on(event.numbers)
+        if attempt.live_at is None:
+            attempt.live_at = self._clock.monotonic()
+            self._go_live()
+        elif event.numbers.next_segment != self._announced_segment:
+            self._announce()
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes and len(self._notes) < NOTES_MAX:
+            self._notes.add(text)
+            self._log.warning("feed_note", note=text)
+
+    def _go_on(self, numbers: Numbers) -> None:
+        """Take over numbers; none of them ever runs backwards."""
+        self._numbers = Numbers(
+            max(self._numbers.epoch, numbers.epoch),
+            max(self._numbers.next_segment, numbers.next_segment),
+            max(self._numbers.end_seconds, numbers.end_seconds),
+        )
+
+    # -- states ---------------------------------------------------------------------------------------------------
+
+    def _go_live(self) -> None:
+        self._set_state(StreamState.LIVE)
+        codecs = [track.codec for track in self._broadcast.tracks.values()]
+        if self._told_broken:
+            away = round(self._clock.monotonic() - self._broken_at, 3)
+            self._log.info("feed_back", epoch=self._broadcast.epoch, tracks=codecs, away_seconds=away)
+        elif not self._was_live:
+            self._log.info("feed_live", epoch=self._broadcast.epoch, tracks=codecs)
+        self._was_live, self._told_broken = True, False
+
+    def _break(self, reason: str) -> None:
+        if self._state is StreamState.LIVE:
+            self._metrics.breaks.inc()
+        if not self._told_broken and self._fenced_by is None:
+            # One line for each break: attempts that fail after it change the reason that is shown, not the log.
+            self._told_broken = True
+            self._broken_at = self._clock.monotonic()
+            self._log.warning("feed_broken", reason=reason)
+        self._set_state(StreamState.INTERRUPTED, reason)
+
+    def _end(self) -> None:
+        self._log.info("feed_ended", segments_until=self._numbers.next_segment)
+        self._set_state(StreamState.ENDED, "the source is over")
+
+    def _set_state(self, state: StreamState, reason: str = "") -> None:
+        if state is not self._state:
+            if self._state is not None:
+                self._metrics.feeds.labels(self._state.value).dec()
+            self._metrics.feeds.labels(state.value).inc()
+        self._state = state
+        self._broadcast.set_state(state, reason[:REASON_MAX_CHARACTERS], (self._hop,))
+        self._announce()
+
+    def _announce(self) -> None:
+        """Tell the registry where the stream stands; an epoch must have begun, and be ours."""
+        if self._broadcast.epoch == 0 or self._fenced_by is not None:
+            return
+        self._announced_segment = self._numbers.next_segment
+        state = StreamState.INTERRUPTED if self._state is None else self._state
+        self._registry.keep_stream(
+            StreamRecord(
+                stream=self.name,
+                node=self._hop.node,
+                epoch=self._broadcast.epoch,
+                state=state.value,
+                next_segment=self._numbers.next_segment,
+                end_seconds=self._numbers.end_seconds,
+                tracks=tuple(summary(track) for track in self._broadcast.tracks.values()),
+            )
+        )
+
+
+def summary(track: Track) -> TrackSummary:
+    """Return what lists of streams tell of a track."""
+    return TrackSummary(
+        track=track.track,
+        kind=track.kind,
+        codec=track.codec,
+        width=track.width,
+        height=track.height,
+        frame_rate=track.frame_rate,
+        sample_rate=track.sample_rate,
+        channels=track.channels,
+        bandwidth=track.bandwidth,
+        language=track.language,
+    )

@@ -1,0 +1,183 @@
+"""Media files at live speed, once or over and over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+from headrace.clock import Clock
+from headrace.media.samples import PackagerOptions, Sample
+from headrace.wire.stream import Track
+from headrace_ingress.libav import OPEN_SECONDS, explain, file_options
+from headrace_ingress.pacing import Interleaver, Pacer, at
+from headrace_ingress.source import Note, SourceBroken, SourceEnded
+from headrace_ingress.tracks import TrackFeed, choose_streams
+from headrace_ingress.uri import FeedUri
+
+READ_SECONDS = 5.0
+"""Longest wait for a disk, or the network behind it."""
+
+
+def resolve_file(uri: FeedUri, roots: Sequence[Path]) -> Path:
+    """Return the real path of a `file:` URI.
+
+    Args:
+        uri: a trusted one may be anywhere; any other lies, links resolved, below one of `roots`.
+        roots: folders that may be read from.
+
+    Raises:
+        SourceBroken: when there is no such file, it is no regular file, or it lies elsewhere. Somebody who is not
+            trusted is told the same in all these cases.
+    """
+    assert uri.path is not None
+    try:
+        path = uri.path.resolve(strict=True)
+        is_file = path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:
+        if uri.trusted:
+            raise SourceBroken(explain(error, uri)) from None
+        path, is_file = uri.path, False
+    if not uri.trusted and not (is_file and any(path.is_relative_to(root.resolve()) for root in roots)):
+        raise SourceBroken(f"{uri}: there is no such file below the folders that may be read (ingress.file_roots)")
+    if not is_file:
+        raise SourceBroken(f"{uri}: that is no file")
+    return path
+
+
+class FileSource:
+    """Plays a file.
+
+    A loop goes on where the lead track (the video, else the audio) ended: its decode times continue to the tick, the
+    other track's within its own frame.
+
+    Args:
+        uri: a `file:` URI.
+        roots: folders that untrusted URIs may name files in.
+        loop: begin again at the end.
+        options: how the feed is cut.
+        clock: what it is paced by.
+        stopping: ends every wait.
+    """
+
+    def __init__(
+        self,
+        uri: FeedUri,
+        roots: Sequence[Path],
+        loop: bool,
+        options: PackagerOptions,
+        clock: Clock,
+        stopping: threading.Event,
+    ) -> None:
+        self.tracks: tuple[Track, ...] = ()
+        self._uri = uri
+        self._roots = roots
+        self._loop = loop if uri.loop is None else uri.loop
+        self._options = options
+        self._stopping = stopping
+        self._pacer = Pacer(clock, stopping)
+        self._container: av.container.InputContainer | None = None
+        self._streams: list[Any] = []
+        self._feeds: dict[int, TrackFeed] = {}
+        self._order = Interleaver({})
+        self._packets: Iterator[av.Packet[Any]] = iter(())
+        self._begin: int | None = None
+        self._end = 0
+        self._offset = Fraction(0)
+        self._at_end = False
+
+    def open(self, note: Note) -> None:
+        path = resolve_file(self._uri, self._roots)
+        try:
+            self._container = av.open(str(path), timeout=(OPEN_SECONDS, READ_SECONDS), options=file_options())
+        except (av.error.FFmpegError, OSError) as error:
+            raise SourceBroken(explain(error, self._uri)) from None
+        self._streams = choose_streams(self._container, note)
+        self._begin_pass()
+        self.tracks = tuple(feed.track for feed in self._feeds.values())
+
+    def read(self) -> Sequence[Sample]:
+        while not self._order.is_ready and not self._at_end:
+            self._take(self._next_packet())
+        if not len(self._order):
+            self._end_pass()
+            return []
+        self._pacer.wait(self._due())
+        samples: list[Sample] = []
+        while len(self._order) and not self._stopping.is_set() and self._pacer.is_due(self._due()):
+            samples.append(self._on_time(self._order.pop()))
+            if not self._order.is_ready:
+                break
+        return samples
+
+    def close(self) -> None:
+        self._packets = iter(())
+        container, self._container = self._container, None
+        if container is not None:
+            container.close()
+
+    def _begin_pass(self) -> None:
+        """Begin to read from the container's beginning, with the tracks as they are described there."""
+        assert self._container is not None
+        self._feeds = {
+            stream.index: TrackFeed(stream, number, self._options, parser_delay=False)
+            for number, stream in enumerate(self._streams, 1)
+        }
+        self._order = Interleaver({feed.track.track: feed.track.timescale for feed in self._feeds.values()})
+        self._packets = self._container.demux(self._streams)
+        self._at_end = False
+        self._begin = None
+
+    def _end_pass(self) -> None:
+        """The file ended: end, or begin again with the time going on."""
+        if not self._loop:
+            raise SourceEnded
+        if self._begin is None or self._end <= self._begin:
+            raise SourceBroken(f"{self._uri}: there is no media in it")
+        assert self._container is not None
+        self._offset += Fraction(self._end - self._begin, self._lead.timescale)
+        try:
+            self._container.seek(self._container.start_time or 0)
+        except (av.error.FFmpegError, OSError) as error:
+            raise SourceBroken(explain(error, self._uri)) from None
+        self._begin_pass()
+
+    @property
+    def _lead(self) -> Track:
+        return self.tracks[0]
+
+    def _take(self, packet: av.Packet[Any] | None) -> None:
+        feeds = self._feeds.values()
+        if packet is None:
+            self._at_end = True
+            samples = [sample for feed in feeds for sample in feed.flush()]
+        elif packet.is_discard and not self._feeds[packet.stream_index].is_video:
+            # What an encoder put before the beginning (ISO/IEC 14496-12, edit lists): never to be heard.
+            return
+        else:
+            samples = self._feeds[packet.stream_index].push(packet)
+        for sample in samples:
+            self._order.push(sample)
+            if sample.track == self._lead.track:
+                self._begin = sample.dts if self._begin is None else self._begin
+                self._end = sample.dts + sample.duration
+
+    def _next_packet(self) -> av.Packet[Any] | None:
+        try:
+            packet = next(self._packets, None)
+        except (av.error.FFmpegError, OSError) as error:
+            raise SourceBroken(explain(error, self._uri)) from None
+        return packet if packet is not None and packet.size else None
+
+    def _due(self) -> float:
+        return self._order.first_seconds + float(self._offset)
+
+    def _on_time(self, sample: Sample) -> Sample:
+        timescale = next(track.timescale for track in self.tracks if track.track == sample.track)
+        shift = round(self._offset * timescale)
+        return at(sample, shift, self._pacer.due_us((sample.dts + shift) / timescale))

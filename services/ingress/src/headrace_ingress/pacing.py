@@ -1,0 +1,105 @@
+"""Playing recorded media at live speed. Pure but for the clock and the event that it is given."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from itertools import count
+
+import msgspec
+
+from headrace.clock import Clock
+from headrace.media.samples import Sample
+
+BEHIND_MAX_SECONDS = 1.0
+"""How late media may be before it is given up to catch up and time starts anew from here: a machine that slept does
+not owe its viewers an hour of fast forward."""
+
+INTERLEAVE_MAX_SECONDS = 3.0
+"""How far apart a file may store what belongs to the same time; beyond it a track is taken to be over."""
+
+INTERLEAVE_MAX_SAMPLES = 2048
+"""The same in samples, whatever their times."""
+
+
+class Pacer:
+    """Lets media time pass as fast as the clock.
+
+    Args:
+        clock: what time it is.
+        stopping: ends every wait.
+    """
+
+    def __init__(self, clock: Clock, stopping: threading.Event) -> None:
+        self._clock = clock
+        self._stopping = stopping
+        self._offset: float | None = None
+        self._utc_offset = 0.0
+
+    def wait(self, media_seconds: float) -> None:
+        """Return when media of that time is due, at once when it was due before, or when it is time to stop."""
+        now = self._clock.monotonic()
+        if self._offset is None or now - self._offset - media_seconds > BEHIND_MAX_SECONDS:
+            self._offset = now - media_seconds
+            self._utc_offset = self._clock.utc() - media_seconds
+        self._stopping.wait(max(0.0, self._offset + media_seconds - now))
+
+    def is_due(self, media_seconds: float) -> bool:
+        """Whether media of that time is due."""
+        return self._offset is not None and self._clock.monotonic() >= self._offset + media_seconds
+
+    def due_us(self, media_seconds: float) -> int:
+        """Return when media of that time was or is due, in microseconds of UTC."""
+        return round((media_seconds + self._utc_offset) * 1_000_000)
+
+
+class Interleaver:
+    """Brings the samples of several tracks into the order of their decode times.
+
+    Args:
+        timescales: by track number.
+    """
+
+    def __init__(self, timescales: dict[int, int]) -> None:
+        self._timescales = timescales
+        self._heap: list[tuple[float, int, Sample]] = []
+        self._counter = count()
+        self._waiting = dict.fromkeys(timescales, 0)
+        self._newest = 0.0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def push(self, sample: Sample) -> None:
+        """Add a sample; those of one track come in their order."""
+        seconds = sample.dts / self._timescales[sample.track]
+        self._newest = max(self._newest, seconds)
+        self._waiting[sample.track] += 1
+        heapq.heappush(self._heap, (seconds, next(self._counter), sample))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether no sample that is still to come can be before the first one here."""
+        if not self._heap:
+            return False
+        return (
+            all(self._waiting.values())
+            or self._newest - self._heap[0][0] > INTERLEAVE_MAX_SECONDS
+            or len(self._heap) > INTERLEAVE_MAX_SAMPLES
+        )
+
+    @property
+    def first_seconds(self) -> float:
+        """The decode time of the first sample, which there must be."""
+        return self._heap[0][0]
+
+    def pop(self) -> Sample:
+        """Take the first sample."""
+        _, _, sample = heapq.heappop(self._heap)
+        self._waiting[sample.track] -= 1
+        return sample
+
+
+def at(sample: Sample, shift: int, capture_us: int) -> Sample:
+    """Return a sample at another time."""
+    return msgspec.structs.replace(sample, pts=sample.pts + shift, dts=sample.dts + shift, capture_us=capture_us)

@@ -1,0 +1,137 @@
+"""The reader: one thread that takes samples from a source, packages them and hands chunks over.
+
+Only this thread touches the source. It ends by itself when the source breaks or ends, or soon after `stop`: a source
+that sends anything is asked between two packets, one that is stalled gives up after the stall time. A thread that
+hangs in a library longer than its feed wants to wait is left alone: it is a daemon, so it does not keep the process,
+and it closes what it opened as soon as the library returns.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from headrace.clock import Clock
+from headrace.media.packager import Packager, TimelineBroken
+from headrace.media.samples import PackagerOptions, Sample
+from headrace.wire.chunk import Chunk
+from headrace.wire.stream import Track
+from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Noted, Numbers
+from headrace_ingress.source import Source, SourceBroken, SourceEnded
+
+log = structlog.get_logger(__name__)
+
+
+class Reader:
+    """One attempt at a feed, in a thread of its own.
+
+    Args:
+        name: of the stream, for the thread's name and for log lines.
+        source: a fresh one; the thread opens and closes it.
+        numbers: where the numbers stand.
+        options: how the feed is cut.
+        clock: tells the time of new epochs.
+        put: takes the events, in the reader's thread; the last one is `Closed`.
+        stopping: set it to make the thread end.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        numbers: Numbers,
+        options: PackagerOptions,
+        clock: Clock,
+        put: Callable[[Event], None],
+        stopping: threading.Event,
+    ) -> None:
+        self._name = name
+        self._source = source
+        self._numbers = numbers
+        self._options = options
+        self._clock = clock
+        self._put = put
+        self._stopping = stopping
+        self._packager: Packager | None = None
+        self._tracks: tuple[Track, ...] = ()
+        self._pending: list[Chunk] = []
+        self._thread = threading.Thread(target=self._run, name=f"feed {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        reason, ended = "", False
+        try:
+            self._read_on()
+        except SourceBroken as broken:
+            reason = str(broken)
+        except SourceEnded:
+            ended = True
+        except Exception:
+            # A fault of ours or of a library ends this attempt only; the traceback may hold no credentials.
+            log.exception("reader_failed", stream=self._name)
+            reason = "a fault in this program, see its log"
+        finally:
+            self._close()
+        self._put(Closed(reason, ended, self._numbers))
+
+    def _read_on(self) -> None:
+        self._source.open(lambda text: self._put(Noted(text)))
+        while not self._stopping.is_set():
+            samples = self._source.read()
+            if samples:
+                self._package(samples)
+
+    def _package(self, samples: Sequence[Sample]) -> None:
+        if self._source.tracks is not self._tracks:
+            self._open_epoch()
+        for sample in samples:
+            self._push(sample)
+        self._tell()
+
+    def _push(self, sample: Sample) -> None:
+        assert self._packager is not None
+        try:
+            self._pending += self._packager.push(sample)
+        except TimelineBroken as broken:
+            self._put(Noted(str(broken)))
+            self._open_epoch()
+            self._pending += self._packager.push(sample)
+
+    def _open_epoch(self) -> None:
+        """Finish the epoch there is and begin another; the connection stays."""
+        self._finish()
+        start = self._numbers.begin(self._clock.utc())
+        self._numbers = Numbers(start.epoch, start.segment, start.earliest_seconds)
+        self._tracks = self._source.tracks
+        self._packager = Packager(self._source.tracks, start, self._options)
+        self._put(EpochOpened(start.epoch, self._source.tracks))
+
+    def _finish(self) -> None:
+        if self._packager is not None:
+            self._pending += self._packager.finish()
+            self._tell()
+            self._packager = None
+
+    def _tell(self) -> None:
+        assert self._packager is not None
+        if self._pending:
+            chunks, self._pending = tuple(self._pending), []
+            self._numbers = Numbers(self._numbers.epoch, self._packager.next_segment, self._packager.end_seconds)
+            self._put(Chunks(chunks, self._numbers))
+
+    def _close(self) -> None:
+        try:
+            self._finish()
+        except Exception:
+            log.exception("reader_failed", stream=self._name)
+        self._source.close()

@@ -1,0 +1,61 @@
+"""What a reader needs of a source: samples in decode order, live, from whatever it is that feeds us.
+
+A source lives in one thread, its reader's: nobody else may touch it, for libav ends the whole process when a container
+is closed while another thread reads from it. What may be shared is the event that asks it to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from headrace.media.samples import Sample
+from headrace.wire.stream import Track
+
+Note = Callable[[str], None]
+"""Takes a sentence for the log about what is carried otherwise than asked, for example without its audio."""
+
+
+class SourceBroken(Exception):
+    """The source cannot be opened, went silent, or sends what cannot be carried; trying again later may help.
+
+    The text is a sentence for people and holds no credentials.
+    """
+
+
+class SourceEnded(Exception):
+    """The source is over as intended: a file that is played once."""
+
+
+class Source(Protocol):
+    """One attempt at a feed: made, opened, read until it raises, closed.
+
+    Attributes:
+        tracks: of the samples that `read` returned last; another tuple than before means that a header changed and
+            that a new epoch must begin.
+    """
+
+    tracks: tuple[Track, ...]
+
+    def open(self, note: Note) -> None:
+        """Connect, and learn the tracks.
+
+        Raises:
+            SourceBroken: when that cannot be done.
+        """
+        ...
+
+    def read(self) -> Sequence[Sample]:
+        """Return what came next, blocking until something did or the source was asked to stop.
+
+        Nothing at all means that it was asked to stop, or that what came was of no use.
+
+        Raises:
+            SourceBroken: when the source stalled or failed.
+            SourceEnded: when it is over.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; may be called whatever `open` did."""
+        ...
