@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from headrace.identifiers import StreamName
+from headrace.identifiers import ChunkId, StreamName
 from headrace.relay.broadcast import Broadcast, RingLimits
 
 STREAMS_MAX = 10_000
@@ -42,8 +42,8 @@ class Hub:
     """All broadcasts of one process.
 
     Attributes:
-        on_demand: called with the name and the number of demands when the first demand for a stream comes (1) and when
-            the last one goes (0), for streams that are not produced here.
+        on_demand: called with a name and 1 when a stream is to be fetched from elsewhere: its first demand came, or its
+            source here went; and with 0 when it is not any more: its last demand went, or it is produced here.
         on_streams: called with no argument after a stream appeared or went.
     """
 
@@ -52,6 +52,7 @@ class Hub:
         self._broadcasts: dict[StreamName, Broadcast] = {}
         self._demands: dict[StreamName, int] = {}
         self._produced: set[StreamName] = set()
+        self._begin_after: dict[StreamName, Mapping[int, ChunkId]] = {}
         self.on_demand: Callable[[StreamName, int], None] = lambda name, count: None
         self.on_streams: set[Callable[[], None]] = set()
 
@@ -68,23 +69,53 @@ class Hub:
         """Return how many consumers want the stream now."""
         return self._demands.get(name, 0)
 
+    @property
+    def demands_total(self) -> int:
+        """How many consumers want streams of this process now."""
+        return sum(self._demands.values())
+
+    def begin_after(self, name: StreamName) -> Mapping[int, ChunkId] | None:
+        """Return after which chunks a carried stream should begin here, `None` for the newest random access point."""
+        return self._begin_after.get(name)
+
     def produce(self, name: StreamName) -> Broadcast:
-        """Return the broadcast that a source in this process writes `name` to."""
-        self._produced.add(name)
-        return self._get(name)
+        """Return the broadcast that a source in this process writes `name` to.
+
+        When consumers wait for it already, whoever fetches it for them is told by `on_demand` to stop.
+        """
+        broadcast = self._get(name)
+        if name not in self._produced:
+            self._produced.add(name)
+            if name in self._demands:
+                self.on_demand(name, 0)
+        return broadcast
 
     def retire(self, name: StreamName) -> None:
-        """The source in this process is gone for good; consumers keep their broadcast until they release it."""
-        self._produced.discard(name)
+        """The source in this process is gone for good; consumers keep their broadcast until they release it.
+
+        While there are any, the stream is demanded from elsewhere.
+        """
+        if name in self._produced:
+            self._produced.discard(name)
+            if name in self._demands:
+                self.on_demand(name, 1)
         self._drop_if_idle(name)
 
-    def demand(self, name: StreamName) -> Demand:
+    def demand(self, name: StreamName, after: Mapping[int, ChunkId] | None = None) -> Demand:
         """Ask for a stream, which need not exist yet.
+
+        Args:
+            name: of the stream.
+            after: the last chunk of each track that the consumer has had. A stream that was not carried here yet is
+                then fetched from some time before that, so that this consumer and others, who lost the same parent at
+                the same moment, miss nothing.
 
         Raises:
             TooManyStreams: when it is unknown here and `STREAMS_MAX` streams are carried.
         """
         broadcast = self._get(name)
+        if after and broadcast.epoch == 0:
+            self._begin_after.setdefault(name, {track: _a_segment_earlier(had) for track, had in after.items()})
         self._demands[name] = count = self._demands.get(name, 0) + 1
         if count == 1 and name not in self._produced:
             self.on_demand(name, 1)
@@ -113,8 +144,14 @@ class Hub:
     def _drop_if_idle(self, name: StreamName) -> None:
         if name in self._broadcasts and name not in self._produced and not self._demands.get(name):
             del self._broadcasts[name]
+            self._begin_after.pop(name, None)
             self._changed()
 
     def _changed(self) -> None:
         for listener in tuple(self.on_streams):
             listener()
+
+
+def _a_segment_earlier(had: ChunkId) -> ChunkId:
+    """Return the first chunk of the segment before: siblings' last chunks differ by less."""
+    return had._replace(segment=max(0, had.segment - 1), chunk=0)

@@ -126,7 +126,7 @@ class RelayConnection:
         peer = self.peer.node if self.peer else "?"
         return f"<RelayConnection {self._identity.node} to {peer}: {self.state.value}>"
 
-    # -- three faces: messages in, events out, messages out ---------------------------------------------------------
+    # -- three faces: messages in, events out, messages out ----------------------------------------
 
     def receive(self, message: bytes, now: float, utc_us: int) -> None:
         """Take one WebSocket message; call `events` and `data_to_send` next."""
@@ -155,7 +155,7 @@ class RelayConnection:
         output, self._output = self._output, []
         return output
 
-    # -- time --------------------------------------------------------------------------------------------------------
+    # -- time --------------------------------------------------------------------------------------
 
     def next_timer(self) -> float | None:
         """Return when `handle_timer` is to be called, `None` when never again."""
@@ -185,7 +185,7 @@ class RelayConnection:
         best = self._heartbeat.best
         return None if best is None else max(0.0, (utc_us - sent_us) / 1e6 + best.offset)
 
-    # -- what the user may ask for ------------------------------------------------------------------------------------
+    # -- what the user may ask for -----------------------------------------------------------------
 
     def subscribe(self, stream: StreamName, after: Mapping[int, ChunkId] | None = None) -> int:
         """Ask the peer for a stream, to go on after `after`, or from the newest random access point; return the handle.
@@ -247,7 +247,7 @@ class RelayConnection:
         """Be closed; the caller closes the WebSocket."""
         self.state = LinkState.CLOSED
 
-    # -- inside: receiving --------------------------------------------------------------------------------------------
+    # -- inside: receiving -------------------------------------------------------------------------
 
     def _receive_chunk(self, message: bytes) -> None:
         handle, sent_us, chunk = wire.decode_chunk(message)
@@ -363,7 +363,7 @@ class RelayConnection:
         if sample is not None:
             self._events.append(happened.ClockSampled(sample))
 
-    # -- inside: the rest ----------------------------------------------------------------------------------------------
+    # -- inside: the rest --------------------------------------------------------------------------
 
     def _send_hello(self) -> None:
         me = self._identity

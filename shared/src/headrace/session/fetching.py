@@ -1,0 +1,344 @@
+"""Fetching one stream from parents for as long as somebody here wants it.
+
+A `Fetch` lives from the first demand to the end of the linger. It asks the registry's placement for the best parent,
+subscribes there after the last chunks it has, and feeds the stream's broadcast. When the link is lost, the parent
+refuses, leaves or turns out to be fed by this node, it goes on from the next one at once: with several parents known,
+trying again is for those that failed only. A parent that leaves keeps delivering until the next one does.
+
+Viewers hear nothing of a switch that succeeds within `switch_seconds`: the state stays as it was, and a cold parent's
+first word, that it has nothing yet, is held back for as long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable, Collection, Mapping, Set
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from headrace.clock import Clock
+from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
+from headrace.registry.placement import Candidate
+from headrace.relay.broadcast import Broadcast, StateChange
+from headrace.relay.broadcast import Gap as GapEntry
+from headrace.relay.protocol import TooManySubscriptions
+from headrace.session.link import Link, LinkError
+from headrace.session.metrics import RelayMetrics
+from headrace.wire.chunk import Chunk
+from headrace.wire.stream import ROUTE_MAX_NODES, RouteHop, StreamState, Track
+
+AVOID_SECONDS = 5.0
+"""How long a stream is not fetched from a parent that refused it or was fed by this node: routes settle meanwhile."""
+
+RETRY_SECONDS = 1.0
+"""How long to wait for the registry to change before looking again anyway."""
+
+log = structlog.get_logger(__name__)
+
+
+class FeedEnd(enum.Enum):
+    """Why a parent's feed does not do any more."""
+
+    LOST = "lost"
+    """The link ended."""
+    REFUSED = "refused"
+    """The parent refused the subscription or ended it."""
+    LOOP = "loop"
+    """The parent is fed by this node."""
+    LEAVING = "leaving"
+    """The parent stops soon; it delivers until then."""
+
+
+class Parents(Protocol):
+    """Where a fetch gets its links from."""
+
+    async def open(self, candidate: Candidate) -> Link:
+        """Return an open link to `candidate`.
+
+        Raises:
+            LinkError: when there is none to be had.
+        """
+
+    def failing(self) -> Set[NodeId]:
+        """Return the nodes that are not worth a try at the moment."""
+
+    def next_try(self) -> float | None:
+        """Return in how many seconds the first of them is worth a try again."""
+
+
+Rank = Callable[[StreamName, Collection[NodeId]], list[Candidate]]
+"""Returns the candidates for a stream, best first, without those to avoid."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchContext:
+    """What all fetches of a node share."""
+
+    hop: RouteHop
+    parents: Parents
+    rank: Rank
+    switch_seconds: float
+    clock: Clock
+    metrics: RelayMetrics
+
+
+class Fetch:
+    """Keeps one demanded stream coming.
+
+    Attributes:
+        broadcast: where it goes.
+        parent: the node it comes from, `None` while it comes from nowhere.
+    """
+
+    def __init__(self, broadcast: Broadcast, begin_after: Mapping[int, ChunkId] | None, context: FetchContext) -> None:
+        self.broadcast = broadcast
+        self.parent: NodeId | None = None
+        self._begin_after = begin_after
+        self._context = context
+        self._avoid: dict[NodeId, float] = {}
+        self._changed = asyncio.Event()
+        self._feeds: list[ParentFeed] = []
+        self._silence: asyncio.TimerHandle | None = None
+        self._held: StateChange | None = None
+        self._last_end: FeedEnd | None = None
+        self._newest: tuple[ChunkId, float] | None = None
+
+    def wake(self) -> None:
+        """Look again: nodes or streams changed."""
+        self._changed.set()
+
+    def seconds_since(self, id: ChunkId) -> float | None:
+        """Return how long ago the newest chunk came if it is `id`."""
+        if self._newest is None or self._newest[0] != id:
+            return None
+        return self._context.clock.monotonic() - self._newest[1]
+
+    async def run(self) -> None:
+        """Fetch until cancelled."""
+        try:
+            while True:
+                await self._fetch_once()
+        finally:
+            self._cancel_silence()
+            for feed in tuple(self._feeds):
+                self._drop(feed)
+
+    # -- for its feeds -----------------------------------------------------------------------------
+
+    def chunk_came(self, feed: ParentFeed, chunk: Chunk, sent_us: int) -> None:
+        """A chunk came by `feed`."""
+        metrics = self._context.metrics
+        metrics.chunks_received.inc()
+        metrics.bytes_received.inc(len(chunk.record))
+        transit = feed.link.transit_seconds(sent_us)
+        if transit is not None:
+            metrics.transit.observe(transit)
+        gaps = self.broadcast.gaps
+        self._newest = (chunk.id, self._context.clock.monotonic())
+        if not self.broadcast.append(chunk):
+            metrics.duplicates.inc()
+        elif self.broadcast.gaps != gaps:
+            metrics.gaps.inc()
+        self._delivers(feed)
+
+    def state_came(self, feed: ParentFeed, state: StreamState, reason: str, route: tuple[RouteHop, ...]) -> None:
+        """`feed` tells how the stream is doing there; it comes from `route`, the parent last."""
+        own = self._context.hop
+        if any(hop.node == own.node for hop in route) or len(route) >= ROUTE_MAX_NODES:
+            feed.finish(FeedEnd.LOOP, " > ".join(hop.node for hop in route))
+            self.feed_over(feed)
+            return
+        if feed is not self._feeds[-1]:
+            return  # the parent before, which is leaving; the next one's word counts
+        change = StateChange(state, reason, (*route, own))
+        if state is StreamState.INTERRUPTED and self._silence is not None:
+            self._held = change
+        else:
+            self._tell(change)
+            if state is not StreamState.INTERRUPTED:
+                self._delivers(feed)
+
+    def feed_over(self, feed: ParentFeed) -> None:
+        """`feed` delivers nothing any more."""
+        self._drop(feed)
+        if not self._feeds:
+            self.parent = None
+            self._expect_silence()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    async def _fetch_once(self) -> None:
+        """Take the best parent there is and stay with it until its feed ends; or wait for one."""
+        self._changed.clear()
+        candidate = self._choose()
+        if candidate is None:
+            await self._wait_for_candidate()
+            return
+        try:
+            link = await self._context.parents.open(candidate)
+            feed = self._subscribe(link, candidate)
+        except (LinkError, TooManySubscriptions) as error:
+            log.debug("parent_failed", stream=self.broadcast.name, parent=candidate.node, error=str(error))
+            self._avoid_for(candidate.node, RETRY_SECONDS)
+            return
+        end = await feed.ended
+        self._after(feed, end)
+
+    def _choose(self) -> Candidate | None:
+        now = self._context.clock.monotonic()
+        self._avoid = {node: until for node, until in self._avoid.items() if until > now}
+        avoid = self._avoid.keys() | self._context.parents.failing()
+        candidates = self._context.rank(self.broadcast.name, avoid)
+        return candidates[0] if candidates else None
+
+    async def _wait_for_candidate(self) -> None:
+        """Wait until the registry changes or a parent that failed is worth a try; tell viewers if none is known."""
+        if not self._feeds and not self._context.rank(self.broadcast.name, ()):
+            self._interrupt("no node to fetch the stream from is known")
+        now = self._context.clock.monotonic()
+        waits = [until - now for until in self._avoid.values()]
+        next_try = self._context.parents.next_try()
+        if next_try is not None:
+            waits.append(next_try)
+        try:
+            async with asyncio.timeout(max(0.01, min(waits, default=RETRY_SECONDS))):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    def _subscribe(self, link: Link, candidate: Candidate) -> ParentFeed:
+        after = {track: chunk.id for track, chunk in self.broadcast.last.items()} or self._begin_after
+        feed = ParentFeed(self, link)
+        feed.begin(self.broadcast.name, after)
+        self._feeds.append(feed)
+        self.parent = candidate.node
+        if self._last_end is not None:
+            self._context.metrics.switches.labels(self._last_end.value).inc()
+            self._last_end = None
+        log.info("parent_chosen", stream=self.broadcast.name, parent=candidate.node, why=candidate.why)
+        return feed
+
+    def _after(self, feed: ParentFeed, end: FeedEnd) -> None:
+        """The newest feed does not do any more."""
+        self._last_end = end
+        log.info("parent_lost", stream=self.broadcast.name, parent=feed.node, reason=end.value, detail=feed.detail)
+        if end is not FeedEnd.LOST:  # a lost link makes its node avoided for all streams
+            self._avoid_for(feed.node, AVOID_SECONDS)
+
+    def _delivers(self, feed: ParentFeed) -> None:
+        """The stream flows by `feed`: what came before it is not needed any more."""
+        if feed is not self._feeds[-1]:
+            return
+        if self._silence is not None:
+            self._cancel_silence()
+            self._held = None
+        for older in self._feeds[:-1]:
+            self._drop(older)  # leaving, and needed no more
+
+    def _drop(self, feed: ParentFeed) -> None:
+        if feed in self._feeds:
+            self._feeds.remove(feed)
+        feed.stop()
+
+    def _avoid_for(self, node: NodeId, seconds: float) -> None:
+        self._avoid[node] = self._context.clock.monotonic() + seconds
+
+    def _expect_silence(self) -> None:
+        """Tell viewers if nothing has come for `switch_seconds`."""
+        if self._silence is None and self.broadcast.state.state is StreamState.LIVE:
+            loop = asyncio.get_running_loop()
+            self._silence = loop.call_later(self._context.switch_seconds, self._silence_told)
+
+    def _silence_told(self) -> None:
+        self._silence = None
+        held, self._held = self._held, None
+        if held is not None:
+            self._tell(held)
+        else:
+            self._interrupt("the node it came from is away")
+
+    def _cancel_silence(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    def _interrupt(self, reason: str) -> None:
+        self._cancel_silence()
+        if self.broadcast.state.state is StreamState.LIVE:
+            self._context.metrics.interruptions.inc()
+            log.warning("stream_interrupted", stream=self.broadcast.name, reason=reason)
+        if self.broadcast.state.state is not StreamState.ENDED:
+            self.broadcast.set_state(StreamState.INTERRUPTED, reason)
+
+    def _tell(self, change: StateChange) -> None:
+        self.broadcast.set_state(change.state, change.reason, change.route)
+
+
+class ParentFeed:
+    """One subscription to one parent, until `ended` says why it does not do any more."""
+
+    def __init__(self, fetch: Fetch, link: Link) -> None:
+        self.link = link
+        self.node = link.peer or NodeId("?")
+        self.detail = ""
+        self.ended: asyncio.Future[FeedEnd] = asyncio.get_running_loop().create_future()
+        self._fetch = fetch
+        self._handle: int | None = None
+
+    def begin(self, stream: StreamName, after: Mapping[int, ChunkId] | None) -> None:
+        """Subscribe.
+
+        Raises:
+            TooManySubscriptions: when the link has no free handle.
+            LinkError: when the link ended meanwhile.
+        """
+        if not self.link.is_open:
+            raise LinkError("connection_lost", f"the link to {self.node} ended")
+        self._handle = self.link.subscribe(stream, after, self)
+
+    def stop(self) -> None:
+        """Unsubscribe, if that did not happen yet."""
+        handle, self._handle = self._handle, None
+        if handle is not None and self.link.is_open:
+            self.link.unsubscribe(handle)
+
+    def finish(self, end: FeedEnd, detail: str) -> None:
+        """Say why it ended; the first reason counts."""
+        if not self.ended.done():
+            self.detail = detail
+            self.ended.set_result(end)
+
+    def tracks_received(self, epoch: Epoch, tracks: tuple[Track, ...]) -> None:
+        """Begin an epoch."""
+        self._fetch.broadcast.open(epoch, tracks)
+
+    def state_received(self, state: StreamState, reason: str, route: tuple[RouteHop, ...]) -> None:
+        """Pass the parent's state on."""
+        self._fetch.state_came(self, state, reason, route)
+
+    def gap_received(self, following: ChunkId) -> None:
+        """Pass a told gap on."""
+        self._fetch.broadcast.lose(GapEntry(following))
+
+    def chunk_received(self, chunk: Chunk, sent_us: int) -> None:
+        """Pass a chunk on."""
+        self._fetch.chunk_came(self, chunk, sent_us)
+
+    def refused(self, code: str, reason: str) -> None:
+        """End: the parent does not deliver."""
+        self._handle = None
+        self.finish(FeedEnd.REFUSED, f"{code}: {reason}")
+        self._fetch.feed_over(self)
+
+    def link_lost(self, reason: str) -> None:
+        """End: the parent is gone."""
+        self._handle = None
+        self.finish(FeedEnd.LOST, reason)
+        self._fetch.feed_over(self)
+
+    def parent_leaving(self) -> None:
+        """Look for another parent, while this one still delivers."""
+        self.finish(FeedEnd.LEAVING, "")

@@ -1,0 +1,375 @@
+"""One link to another node: the asyncio shell around `RelayConnection`.
+
+Messages come from the channel in the turn of the event loop they arrived in; what they mean goes to whom it concerns: a
+subscription of ours to its `Feed`, one of the peer's to the link's `Sender`. What the connection wants to say leaves at
+once, before any media that waits. There is one timer, armed for whatever is due next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Protocol, assert_never
+
+import structlog
+
+from headrace.clock import Clock, microseconds
+from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
+from headrace.relay import events as happened
+from headrace.relay.credentials import Identity
+from headrace.relay.events import Event
+from headrace.relay.protocol import NORMAL, RelayConnection, Timing
+from headrace.session.metrics import RelayMetrics
+from headrace.transport.channel import ABNORMAL, Channel
+from headrace.wire.chunk import Chunk
+from headrace.wire.relay import NONCE_BYTES, Alternative
+from headrace.wire.stream import RouteHop, StreamState, Track
+
+log = structlog.get_logger(__name__)
+
+
+class LinkError(Exception):
+    """A link did not open, or ended.
+
+    Attributes:
+        code: a short word for metrics.
+        detail: a sentence for the log.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class Feed(Protocol):
+    """Who receives one stream over a link."""
+
+    def tracks_received(self, epoch: Epoch, tracks: tuple[Track, ...]) -> None: ...
+
+    def state_received(self, state: StreamState, reason: str, route: tuple[RouteHop, ...]) -> None: ...
+
+    def gap_received(self, following: ChunkId) -> None: ...
+
+    def chunk_received(self, chunk: Chunk, sent_us: int) -> None: ...
+
+    def refused(self, code: str, reason: str) -> None:
+        """The subscription is over: the parent ended it."""
+
+    def link_lost(self, reason: str) -> None:
+        """The subscription is over: the link ended."""
+
+    def parent_leaving(self) -> None:
+        """The parent will stop soon; it delivers until then."""
+
+
+class Sender(Protocol):
+    """Who serves the peer's subscriptions."""
+
+    def subscribe(self, handle: int, stream: StreamName, after: Mapping[int, ChunkId] | None) -> None: ...
+
+    def unsubscribe(self, handle: int) -> None: ...
+
+    def became_writable(self) -> None: ...
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it serves nothing now."""
+
+    def close(self) -> None:
+        """The link is over: release everything."""
+
+
+class Owner(Protocol):
+    """Who keeps the links."""
+
+    def link_opened(self, link: Link) -> Sender:
+        """Return who serves what the peer asks for."""
+
+    def link_ended(self, link: Link, end: LinkError) -> None: ...
+
+
+class Link:
+    """One link, from the open WebSocket to its end.
+
+    Attributes:
+        peer: who it is with; `None` until it is open.
+        dialled: whether this side dialled.
+        offers: streams that the peer offers.
+        feeds: our subscriptions, by handle.
+        leaving: the peer said that it will stop.
+        opened_at: monotonic seconds.
+        end: why it is over, `None` while it is not.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        identity: Identity,
+        timing: Timing,
+        owner: Owner,
+        clock: Clock,
+        metrics: RelayMetrics,
+        *,
+        dialled: bool,
+        expected: NodeId | None = None,
+    ) -> None:
+        now = clock.monotonic()
+        self.peer: NodeId | None = None
+        self.dialled = dialled
+        self.offers: Mapping[StreamName, Epoch] = {}
+        self.feeds: dict[int, Feed] = {}
+        self.leaving = False
+        self.opened_at = now
+        self.end: LinkError | None = None
+        self.channel = channel
+        self._connection = RelayConnection(identity, timing, secrets.token_bytes(NONCE_BYTES), now)
+        self._owner = owner
+        self._clock = clock
+        self._metrics = metrics
+        self._expected = expected
+        self._sender: Sender | None = None
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._opened.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    def __repr__(self) -> str:
+        way = "to" if self.dialled else "from"
+        return f"<Link {way} {self.peer or self.channel.peer}>"
+
+    # -- for the session ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Say hello, and take what the channel brings."""
+        self.channel.attach(self)
+        self._react()
+
+    async def wait_open(self) -> None:
+        """Return when the link is open.
+
+        Raises:
+            LinkError: when it ended before.
+        """
+        await asyncio.shield(self._opened)
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is over."""
+        await self.channel.wait_closed()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether streams can be subscribed to and served."""
+        return self.peer is not None and self.end is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no stream travels here in either direction."""
+        return not self.feeds and (self._sender is None or self._sender.is_idle)
+
+    @property
+    def clock_offset(self) -> float | None:
+        """The peer's UTC less ours in seconds, `None` until it is known."""
+        best = self._connection.clock
+        return None if best is None else best.offset
+
+    @property
+    def writable(self) -> bool:
+        """Whether more media should be handed over now."""
+        return self.channel.writable and self.end is None
+
+    def subscribe(self, stream: StreamName, after: Mapping[int, ChunkId] | None, feed: Feed) -> int:
+        """Have `feed` receive a stream, after the last chunks had; return the handle."""
+        handle = self._connection.subscribe(stream, after)
+        self.feeds[handle] = feed
+        self._react()
+        return handle
+
+    def unsubscribe(self, handle: int) -> None:
+        """Let go of a subscription; its feed hears nothing more."""
+        self.feeds.pop(handle, None)
+        self._connection.unsubscribe(handle)
+        self._react()
+
+    def transit_seconds(self, sent_us: int) -> float | None:
+        """Return how long what arrives now was under way, `None` until the clocks were compared."""
+        return self._connection.transit_seconds(sent_us, microseconds(self._clock.utc()))
+
+    def send_state(self, handle: int, state: StreamState, reason: str, route: tuple[RouteHop, ...]) -> None:
+        """See `RelayConnection.send_state`."""
+        self._connection.send_state(handle, state, reason, route)
+        self._react()
+
+    def send_tracks(self, handle: int, epoch: Epoch, tracks: tuple[Track, ...]) -> bool:
+        """See `RelayConnection.send_tracks`; return whether the subscription lives on."""
+        self._connection.send_tracks(handle, epoch, tracks)
+        self._react()
+        return self._connection.serves(handle)
+
+    def send_gap(self, handle: int, following: ChunkId) -> None:
+        """See `RelayConnection.send_gap`."""
+        self._connection.send_gap(handle, following)
+        self._react()
+
+    def refuse(self, handle: int, code: str, reason: str) -> None:
+        """See `RelayConnection.refuse`."""
+        self._connection.refuse(handle, code, reason)
+        self._react()
+
+    def send_chunks(self, parts: Iterable[tuple[bytes, bytes]]) -> int:
+        """Hand chunk prefixes and records to the transport; return their bytes."""
+        return self.channel.send_shared(parts)
+
+    def going_away(self, alternatives: Iterable[Alternative], deadline_ms: int) -> None:
+        """See `RelayConnection.going_away`."""
+        self._connection.going_away(alternatives, deadline_ms)
+        self._react()
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye and end."""
+        self._finish(LinkError(reason or "stopped", f"closed by this node: {reason}"))
+        self.channel.close(code, reason)
+
+    # -- for the channel ---------------------------------------------------------------------------
+
+    def message_received(self, message: bytes) -> None:
+        """Let the connection read it and do what follows."""
+        utc_us = microseconds(self._clock.utc())
+        self._connection.receive(message, self._clock.monotonic(), utc_us)
+        self._react()
+
+    def bytes_received(self) -> None:
+        """Note that the peer lives."""
+        self._connection.heard(self._clock.monotonic())
+
+    def became_writable(self) -> None:
+        """Let the sender go on."""
+        if self._sender is not None and self.end is None:
+            self._sender.became_writable()
+
+    def channel_closed(self, code: int, reason: str) -> None:
+        """End, unless this side ended it."""
+        if code == ABNORMAL:
+            self._finish(LinkError("connection_lost", "the connection was lost"))
+        else:
+            word = reason if reason.replace("_", "").isalnum() else "peer_closed"
+            self._finish(LinkError(word, f"the peer closed the link: {code} {reason}".rstrip()))
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _react(self) -> None:
+        """Send what the connection wants to say, tell what happened, and arm the timer."""
+        output = self._connection.data_to_send()
+        if output:
+            self.channel.send(output)
+        for event in self._connection.events():
+            self._handle(event)
+        self._arm_timer()
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, happened.ChunkReceived):
+            feed = self.feeds.get(event.handle)
+            if feed is not None:
+                feed.chunk_received(event.chunk, event.sent_us)
+        elif isinstance(event, happened.ClockSampled):
+            self._metrics.round_trip.observe(event.sample.round_trip)
+        elif isinstance(event, happened.LinkOpened):
+            self._open(event)
+        elif isinstance(event, happened.LinkFailed):
+            self._fail(event)
+        elif isinstance(event, happened.OffersChanged):
+            self.offers = event.offers
+        elif isinstance(event, happened.GoingAwayReceived):
+            self._leave()
+        elif isinstance(event, happened.SubscribeReceived | happened.UnsubscribeReceived):
+            self._serve(event)
+        else:
+            self._feed(event)
+
+    def _feed(
+        self,
+        event: happened.TracksReceived | happened.StateReceived | happened.GapReceived | happened.RefusedReceived,
+    ) -> None:
+        feed = self.feeds.get(event.handle)
+        if feed is None:
+            return
+        match event:
+            case happened.TracksReceived():
+                feed.tracks_received(event.epoch, event.tracks)
+            case happened.StateReceived():
+                feed.state_received(event.state, event.reason, event.route)
+            case happened.GapReceived():
+                feed.gap_received(event.next)
+            case happened.RefusedReceived():
+                del self.feeds[event.handle]
+                feed.refused(event.code, event.reason)
+            case _:
+                assert_never(event)
+
+    def _serve(self, event: happened.SubscribeReceived | happened.UnsubscribeReceived) -> None:
+        if self._sender is None:
+            return
+        if isinstance(event, happened.SubscribeReceived):
+            self._sender.subscribe(event.handle, event.stream, event.after)
+        else:
+            self._sender.unsubscribe(event.handle)
+
+    def _open(self, event: happened.LinkOpened) -> None:
+        if self._expected is not None and event.node != self._expected:
+            detail = f"{self.channel.peer} is node {event.node}, where the registry says {self._expected}"
+            self._finish(LinkError("wrong_node", detail))
+            self.channel.close(NORMAL, "wrong_node")
+            return
+        self.peer = event.node
+        self.opened_at = self._clock.monotonic()
+        self._sender = self._owner.link_opened(self)
+        if not self._opened.done():
+            self._opened.set_result(None)
+
+    def _fail(self, event: happened.LinkFailed) -> None:
+        self._finish(LinkError(event.code, event.detail))
+        self.channel.close(event.close_code, event.code)
+
+    def _leave(self) -> None:
+        self.leaving = True
+        for feed in tuple(self.feeds.values()):
+            feed.parent_leaving()
+
+    def _finish(self, end: LinkError) -> None:
+        """End once: tell feeds, sender and owner."""
+        if self.end is not None:
+            return
+        self.end = end
+        self._connection.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._opened.done():
+            self._opened.set_exception(end)
+        feeds, self.feeds = self.feeds, {}
+        for feed in feeds.values():
+            feed.link_lost(end.code)
+        if self._sender is not None:
+            self._sender.close()
+        self._owner.link_ended(self, end)
+
+    def _arm_timer(self) -> None:
+        """Have `_on_timer` called when the connection wants it, or a little earlier: that does no harm."""
+        due = self._connection.next_timer()
+        if due is None or self.end is not None:
+            return
+        if self._timer is not None and self._timer_at <= due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = due
+        delay = max(0.0, due - self._clock.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._connection.handle_timer(self._clock.monotonic(), microseconds(self._clock.utc()))
+        self._react()

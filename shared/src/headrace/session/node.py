@@ -1,0 +1,328 @@
+"""The node: what a process is among others. It announces itself, fetches what is wanted here and serves children.
+
+The hub says what is wanted (`Hub.on_demand`), the registry who is there, placement whom to ask; links and fetches do
+the rest. Nothing here looks at media.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from headrace.clock import Clock
+from headrace.identifiers import ChunkId, NodeId, StreamName
+from headrace.registry.placement import Candidate, rank_parents
+from headrace.registry.records import NODE_STREAMS_MAX, NodeRecord, StreamRecord
+from headrace.relay.credentials import Identity
+from headrace.relay.hub import Hub
+from headrace.relay.protocol import GOING_AWAY
+from headrace.session.fetching import Fetch, FetchContext
+from headrace.session.link import Link, LinkError, Sender
+from headrace.session.links import Links
+from headrace.session.metrics import RelayMetrics
+from headrace.session.options import RelayGroup, RelayOptions
+from headrace.session.serving import HubSender
+from headrace.transport.accepting import accept
+from headrace.transport.channel import Channel
+from headrace.wire.relay import MESSAGE_MAX_BYTES, SUBPROTOCOL, Alternative
+from headrace.wire.stream import RouteHop
+
+TICK_SECONDS = 1.0
+"""How often the node's record is brought up to date and idle links are looked for."""
+
+LINKS_MAX = 4096
+"""Most links of one node; more are refused. Far beyond the children that one process can feed."""
+
+log = structlog.get_logger(__name__)
+
+
+class Cluster(Protocol):
+    """The part of a registry that a node needs."""
+
+    @property
+    def nodes(self) -> Mapping[NodeId, NodeRecord]: ...
+
+    @property
+    def streams(self) -> Mapping[StreamName, StreamRecord]: ...
+
+    @property
+    def watchers(self) -> set[Callable[[], None]]: ...
+
+    def keep_node(self, record: NodeRecord) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A stream that is being fetched."""
+
+    fetch: Fetch
+    task: asyncio.Task[None]
+
+
+class Node:
+    """A node among nodes; a component with `start` and `stop`.
+
+    Args:
+        record: what the node announces of itself; streams and load are kept up to date here.
+        hub: the streams of this process.
+        registry: who else is there; started and closed by others.
+        settings: the settings group `relay`, or options.
+        clock: where the time is read.
+        metrics: where the relay's metrics are exported.
+        relay_url: asked at start when the record has no relay URL, for nodes that listen on any free port.
+    """
+
+    def __init__(
+        self,
+        record: NodeRecord,
+        hub: Hub,
+        registry: Cluster,
+        settings: RelayGroup | RelayOptions,
+        clock: Clock,
+        metrics: CollectorRegistry,
+        relay_url: Callable[[], str] | None = None,
+    ) -> None:
+        self.record = record
+        self._hub = hub
+        self._registry = registry
+        self._options = settings if isinstance(settings, RelayOptions) else RelayOptions.of(settings)
+        self._clock = clock
+        self._relay_url = relay_url
+        self._metrics = RelayMetrics.make(metrics)
+        self._hop = RouteHop(record.node, record.role)
+        self._links = Links(self._identity(), self._options, self, clock, self._metrics)
+        self._context = FetchContext(
+            self._hop, self._links, self._rank, self._options.switch_seconds, clock, self._metrics
+        )
+        self._fetches: dict[StreamName, _Running] = {}
+        self._lingering: dict[StreamName, asyncio.TimerHandle] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._senders: dict[Link, HubSender] = {}
+        self._ticker: asyncio.Task[None] | None = None
+        self._drained = asyncio.Event()
+        self._warned_at = 0.0
+
+    # -- life --------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Announce the node, and fetch what is wanted from now on."""
+        if not self.record.relay_url and self._relay_url is not None:
+            self.record = msgspec.structs.replace(self.record, relay_url=self._relay_url())
+        self._registry.watchers.add(self._wake)
+        self._hub.on_demand = self._on_demand
+        self._announce()
+        self._ticker = asyncio.create_task(self._tick(), name="node-tick")
+        for name in tuple(self._hub.streams):
+            if self._hub.demands(name) and not self._hub.produced(name):
+                self._on_demand(name, 1)
+
+    async def stop(self) -> None:
+        """Ask children to go elsewhere, give them a moment, and end every link and fetch."""
+        self._hub.on_demand = lambda name, count: None
+        self._registry.watchers.discard(self._wake)
+        ticker, self._ticker = self._ticker, None
+        if ticker is not None:
+            ticker.cancel()
+            await asyncio.gather(ticker, return_exceptions=True)
+        await self._drain()
+        for timer in self._lingering.values():
+            timer.cancel()
+        for name in tuple(self._fetches):
+            self._end_fetch(name)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        await self._links.close(GOING_AWAY, "going_away")
+
+    @property
+    def links(self) -> Links:
+        """The node's links."""
+        return self._links
+
+    def parent(self, stream: StreamName) -> NodeId | None:
+        """Return the node that `stream` comes from now."""
+        running = self._fetches.get(stream)
+        return None if running is None else running.fetch.parent
+
+    def relay_handler(self) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Return the aiohttp handler of `GET /relay`, where other nodes dial."""
+
+        async def relay(request: web.Request) -> web.StreamResponse:
+            if "Origin" in request.headers:
+                raise web.HTTPForbidden(text="nodes only: web pages have no business here")
+            if self._ticker is None or len(self._links.all) >= LINKS_MAX:
+                raise web.HTTPServiceUnavailable(text="this node takes no links now")
+            return await accept(
+                request,
+                SUBPROTOCOL,
+                self._serve,
+                max_size=MESSAGE_MAX_BYTES,
+                send_limit_bytes=self._options.send_limit_bytes,
+            )
+
+        return relay
+
+    async def _serve(self, channel: Channel) -> None:
+        await self._links.accept(channel).wait_closed()
+
+    # -- for links ---------------------------------------------------------------------------------
+
+    def link_opened(self, link: Link) -> Sender:
+        """Serve what the peer asks for."""
+        self._links.opened(link)
+        self._metrics.links.labels(_direction(link)).inc()
+        log.info("link_opened", node=link.peer, direction=_direction(link), address=link.channel.peer)
+        self._senders[link] = HubSender(
+            link, self._hub, self._hop, self._age, self._clock, self._metrics, self._note_idle
+        )
+        return self._senders[link]
+
+    def link_ended(self, link: Link, end: LinkError) -> None:
+        """Count and log the end of a link."""
+        was_open = self._senders.pop(link, None) is not None
+        self._links.ended(link, end)
+        self._metrics.link_ended(end.code)
+        facts = {"direction": _direction(link), "address": link.channel.peer, "reason": end.code, "detail": end.detail}
+        if was_open:
+            seconds = round(self._clock.monotonic() - link.opened_at, 3)
+            self._metrics.links.labels(_direction(link)).dec()
+            log.info("link_closed", node=link.peer, seconds=seconds, **facts)
+        elif not link.dialled:  # who dialled tells its own failures
+            self._warn("link_refused", **facts)
+
+    def _warn(self, event: str, **facts: object) -> None:
+        """Log a warning, at most one a second: a stranger may cause as many as it likes."""
+        now = self._clock.monotonic()
+        loud = now - self._warned_at >= 1.0
+        self._warned_at = now if loud else self._warned_at
+        (log.warning if loud else log.debug)(event, **facts)
+
+    # -- fetching ----------------------------------------------------------------------------------
+
+    def _on_demand(self, name: StreamName, count: int) -> None:
+        if count:
+            timer = self._lingering.pop(name, None)
+            if timer is not None:
+                timer.cancel()
+            if name not in self._fetches:
+                self._begin_fetch(name)
+        elif self._hub.produced(name) or self._options.linger_seconds <= 0:
+            self._let_go(name)
+        elif name not in self._lingering:
+            loop = asyncio.get_running_loop()
+            self._lingering[name] = loop.call_later(self._options.linger_seconds, self._let_go, name)
+
+    def _begin_fetch(self, name: StreamName) -> None:
+        fetch = Fetch(self._hub.streams[name], self._hub.begin_after(name), self._context)
+        task = asyncio.create_task(fetch.run(), name=f"fetch {name}")
+        task.add_done_callback(partial(self._fetch_done, name))
+        self._fetches[name] = _Running(fetch, task)
+        self._metrics.fetching.inc()
+        log.info("fetch_begun", stream=name)
+
+    def _end_fetch(self, name: StreamName) -> None:
+        running = self._fetches.pop(name, None)
+        if running is not None:
+            self._ending.add(running.task)
+            running.task.cancel()
+            self._metrics.fetching.dec()
+            log.info("fetch_ended", stream=name)
+
+    def _let_go(self, name: StreamName) -> None:
+        timer = self._lingering.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+        self._end_fetch(name)
+        self._hub.forget(name)
+
+    def _fetch_done(self, name: StreamName, task: asyncio.Task[None]) -> None:
+        """A fetch only ends when it is cancelled; if a fault of ours ended it, begin again at the next tick."""
+        self._ending.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("fetch_failed", stream=name, exc_info=task.exception())
+            running = self._fetches.get(name)
+            if running is not None and running.task is task:
+                self._end_fetch(name)
+
+    def _rank(self, stream: StreamName, avoid: Collection[NodeId]) -> list[Candidate]:
+        return rank_parents(self.record, stream, self._registry.nodes.values(), self._registry.streams, avoid)
+
+    def _wake(self) -> None:
+        for running in self._fetches.values():
+            running.fetch.wake()
+
+    def _age(self, stream: StreamName, id: ChunkId) -> float | None:
+        running = self._fetches.get(stream)
+        return None if running is None else running.fetch.seconds_since(id)
+
+    # -- the node's record -------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self._announce()
+            self._links.close_idle()
+            self._links.forget_trouble(self._registry.nodes.keys())
+            offsets = [link.clock_offset for link in self._links.open_links if link.clock_offset is not None]
+            self._metrics.clock_offset.set(max(offsets, key=abs, default=0.0))
+            for name in tuple(self._hub.streams):
+                if name not in self._fetches and self._hub.demands(name) and not self._hub.produced(name):
+                    self._begin_fetch(name)
+
+    def _announce(self) -> None:
+        """Keep the node's record true: what it carries and how busy it is."""
+        carried = sorted(name for name, broadcast in self._hub.streams.items() if broadcast.epoch)
+        record = msgspec.structs.replace(
+            self.record,
+            streams=tuple(carried[:NODE_STREAMS_MAX]),
+            load=round(self._hub.demands_total / max(1, self.record.capacity), 3),
+        )
+        if record != self.record or self._ticker is None:
+            self.record = record
+            self._registry.keep_node(record)
+
+    async def _drain(self) -> None:
+        """Tell children to leave, if there is anywhere to go, and wait until they have or the deadline passes."""
+        self.record = msgspec.structs.replace(self.record, draining=True)
+        self._registry.keep_node(self.record)
+        alternatives = self._alternatives()
+        children = [link for link, sender in self._senders.items() if not sender.is_idle]
+        if not alternatives or not children:
+            return
+        self._drained.clear()
+        for link in children:
+            link.going_away(alternatives, int(self._options.drain_seconds * 1000))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._options.drain_seconds):
+                await self._drained.wait()
+
+    def _note_idle(self) -> None:
+        if all(sender.is_idle for sender in self._senders.values()):
+            self._drained.set()
+
+    def _alternatives(self) -> list[Alternative]:
+        """Return the nodes that could do what this one does: those of its layer."""
+        return [
+            Alternative(node=node.node, relay_url=node.relay_url)
+            for node in self._registry.nodes.values()
+            if node.layer == self.record.layer
+            and node.node != self.record.node
+            and node.relay_url
+            and not node.draining
+        ]
+
+    def _identity(self) -> Identity:
+        options = self._options
+        accepted = {credential.key: credential for credential in options.accepted or (options.own,)}
+        return Identity(self.record.node, self.record.role, options.own, accepted, software=self.record.software)
+
+
+def _direction(link: Link) -> str:
+    return "dialled" if link.dialled else "accepted"

@@ -1,0 +1,78 @@
+"""How a node relays: the settings that links and fetches read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from headrace.relay.credentials import Credential, cluster_credential
+from headrace.relay.protocol import Timing
+
+SEND_LIMIT_BYTES = 256 * 1024
+"""Default limit of unsent bytes on a link: at 10 Mbit/s a fifth of a second in front of a heartbeat."""
+
+
+class RelayGroup(Protocol):
+    """The settings group `relay`, as far as it concerns a node."""
+
+    @property
+    def secret(self) -> SecretStr: ...
+
+    @property
+    def heartbeat_seconds(self) -> float: ...
+
+    @property
+    def timeout_seconds(self) -> float: ...
+
+    @property
+    def send_limit_bytes(self) -> int: ...
+
+    @property
+    def linger_seconds(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RelayOptions:
+    """How a node relays.
+
+    Attributes:
+        own: the credential it proves to others.
+        accepted: the credentials it believes.
+        allow_open: believe an empty secret from anywhere; without it only where both ends are loopback addresses.
+        heartbeat_seconds: between pings on a link.
+        timeout_seconds: of silence, after which the peer is gone.
+        send_limit_bytes: unsent bytes on a link beyond which its streams wait in their rings.
+        linger_seconds: how long a stream nobody wants is still carried, and a link nobody uses kept.
+        switch_seconds: how long a stream may be without a parent before its viewers are told.
+        drain_seconds: how long a stopping node waits for its children to go elsewhere.
+    """
+
+    own: Credential = field(default_factory=lambda: cluster_credential(""))
+    accepted: tuple[Credential, ...] = ()
+    allow_open: bool = False
+    heartbeat_seconds: float = 0.1
+    timeout_seconds: float = 0.4
+    send_limit_bytes: int = SEND_LIMIT_BYTES
+    linger_seconds: float = 10.0
+    switch_seconds: float = 1.0
+    drain_seconds: float = 1.0
+
+    @classmethod
+    def of(cls, group: RelayGroup) -> RelayOptions:
+        """Return the options that a settings group asks for: the cluster's secret, for everything."""
+        own = cluster_credential(group.secret.get_secret_value())
+        return cls(
+            own=own,
+            accepted=(own,),
+            heartbeat_seconds=group.heartbeat_seconds,
+            timeout_seconds=group.timeout_seconds,
+            send_limit_bytes=group.send_limit_bytes,
+            linger_seconds=group.linger_seconds,
+        )
+
+    @property
+    def timing(self) -> Timing:
+        """The part that a relay connection needs."""
+        return Timing(self.heartbeat_seconds, self.timeout_seconds)

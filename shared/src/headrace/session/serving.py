@@ -1,0 +1,174 @@
+"""Serving a child: each of its subscriptions is a demand on the hub and a cursor into the stream's broadcast.
+
+A broadcast that changes marks its subscriptions as ready; once in a turn of the event loop the ready ones are read and
+written, in turns of a bounded size so that one stream does not keep the others of the link waiting. While the link is
+not writable cursors stay where they are, and a ring that runs past one moves it forward (docs/protocol.md, 4.6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from headrace.clock import Clock, microseconds
+from headrace.identifiers import ChunkId, StreamName
+from headrace.relay.broadcast import Broadcast, Cursor, Entry, Gap, Opened, StateChange
+from headrace.relay.hub import Demand, Hub, TooManyStreams
+from headrace.session.link import Link
+from headrace.session.metrics import RelayMetrics
+from headrace.wire.chunk import Chunk
+from headrace.wire.relay import chunk_prefix
+from headrace.wire.stream import RouteHop
+
+TURN_BYTES = 128 * 1024
+"""How much of one stream is written before the next has its turn: a second of 1 Mbit/s video."""
+
+Age = Callable[[StreamName, ChunkId], float | None]
+"""Tells how many seconds ago a stream's newest chunk came to this node if it is that one, else `None`."""
+
+
+@dataclass(eq=False, slots=True)
+class _Serving:
+    """One subscription of the child's."""
+
+    handle: int
+    demand: Demand
+    cursor: Cursor
+    listener: Callable[[], None] = field(default=lambda: None)
+
+    @property
+    def broadcast(self) -> Broadcast:
+        return self.demand.broadcast
+
+
+class HubSender:
+    """Serves one link's subscriptions from the hub.
+
+    Args:
+        link: to the child.
+        hub: where the streams are.
+        hop: this node, for the routes of streams that do not tell one yet.
+        age: for the residence metric.
+        on_idle: called when the last subscription has ended.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        hub: Hub,
+        hop: RouteHop,
+        age: Age,
+        clock: Clock,
+        metrics: RelayMetrics,
+        on_idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._link = link
+        self._hub = hub
+        self._hop = hop
+        self._age = age
+        self._clock = clock
+        self._metrics = metrics
+        self._on_idle = on_idle
+        self._servings: dict[int, _Serving] = {}
+        self._ready: dict[int, _Serving] = {}
+        self._scheduled = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is served now."""
+        return not self._servings
+
+    def subscribe(self, handle: int, stream: StreamName, after: Mapping[int, ChunkId] | None) -> None:
+        """Begin to serve `stream` under `handle`."""
+        try:
+            demand = self._hub.demand(stream, after)
+        except TooManyStreams as error:
+            self._link.refuse(handle, "too_many_streams", str(error))
+            return
+        broadcast = demand.broadcast
+        serving = _Serving(handle, demand, broadcast.join() if after is None else broadcast.resume(after))
+        serving.listener = partial(self._mark, serving)
+        self._servings[handle] = serving
+        self._metrics.serving.inc()
+        broadcast.listeners.add(serving.listener)
+        self._mark(serving)
+
+    def unsubscribe(self, handle: int) -> None:
+        """Stop serving `handle`."""
+        self._ready.pop(handle, None)
+        serving = self._servings.pop(handle, None)
+        if serving is not None:
+            serving.broadcast.listeners.discard(serving.listener)
+            self._metrics.skipped.inc(serving.cursor.skipped)
+            self._metrics.serving.dec()
+            serving.demand.release()
+            if not self._servings:
+                self._on_idle()
+
+    def became_writable(self) -> None:
+        """Go on where back-pressure stopped."""
+        self._schedule()
+
+    def close(self) -> None:
+        """Release every subscription."""
+        for handle in tuple(self._servings):
+            self.unsubscribe(handle)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _mark(self, serving: _Serving) -> None:
+        self._ready[serving.handle] = serving
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._ready and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Write what is ready, stream by stream in turns, until all is written or the link is full."""
+        self._scheduled = False
+        while self._ready and self._link.writable:
+            handle = next(iter(self._ready))
+            serving = self._ready.pop(handle)
+            entries = serving.broadcast.read(serving.cursor, TURN_BYTES)
+            self._write(serving, entries)
+            if serving.broadcast.lag(serving.cursor) and handle in self._servings:
+                self._ready[handle] = serving  # behind the others
+
+    def _write(self, serving: _Serving, entries: list[Entry]) -> None:
+        """Write entries in order; chunks that follow each other leave together."""
+        chunks: list[Chunk] = []
+        for entry in entries:
+            if isinstance(entry, Chunk):
+                chunks.append(entry)
+                continue
+            self._write_chunks(serving, chunks)
+            chunks = []
+            if not self._tell(serving, entry):
+                return
+        self._write_chunks(serving, chunks)
+
+    def _tell(self, serving: _Serving, entry: Opened | Gap | StateChange) -> bool:
+        """Write what is no chunk; return False when that ended the subscription."""
+        if isinstance(entry, StateChange):
+            self._link.send_state(serving.handle, entry.state, entry.reason, entry.route or (self._hop,))
+        elif isinstance(entry, Gap):
+            self._link.send_gap(serving.handle, entry.next)
+        elif not self._link.send_tracks(serving.handle, entry.epoch, entry.tracks):
+            self.unsubscribe(serving.handle)
+            return False
+        return True
+
+    def _write_chunks(self, serving: _Serving, chunks: list[Chunk]) -> None:
+        if not chunks:
+            return
+        prefix = chunk_prefix(serving.handle, microseconds(self._clock.utc()))
+        sent = self._link.send_chunks([(prefix, chunk.record) for chunk in chunks])
+        self._metrics.chunks_sent.inc(len(chunks))
+        self._metrics.bytes_sent.inc(sent)
+        age = self._age(serving.broadcast.name, chunks[-1].id)
+        if age is not None:
+            self._metrics.residence.observe(age)
