@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 
 
 def test_page_is_up_to_date() -> None:
-    """The page is what the settings give; when this fails: python -m headrace.service.documentation docs/configuration.md."""
+    """The page is what the settings give; if not, `python -m headrace.service.documentation` writes it anew."""
     assert PAGE.read_text() == document()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from rich.console import Console
-from rich.table import Table
 
 EDGE, FMP4, API = "edge", "fmp4", "control-api"
 """The names of the listeners whose addresses are told."""
@@ -33,13 +32,14 @@ def addresses(streams: Iterable[str], listening: Mapping[str, str]) -> list[tupl
 
 
 def show_addresses(console: Console, streams: Iterable[str], listening: Mapping[str, str]) -> None:
-    """Print the addresses as a small table."""
+    """Print the addresses as lines in two columns."""
     names = list(streams)
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
-    for what, address in addresses(names, listening):
-        table.add_row(what, f"[bold cyan]{address}[/]")
-    console.print("\n[bold]Headrace is up.[/] Ctrl-C ends it.\n")
-    console.print(table, soft_wrap=True)
+    rows = addresses(names, listening)
+    width = max((len(what) for what, _ in rows), default=0)
+    console.print("\n[bold]Headrace is up.[/] Ctrl-C ends it.\n", soft_wrap=True)
+    for what, address in rows:
+        # No table: it would cut what somebody wants to copy.
+        console.print(f"{what:<{width}}   [bold cyan]{address}[/]", soft_wrap=True, highlight=False)
     if not names:
         console.print("\nNo feeds yet: add --demo for a test pattern, or --source NAME=URI.")
     console.print()

@@ -183,6 +183,11 @@ class Measurement:
         self.skipped = 0
         self.longest_pause = 0.0
         self._last_chunk: float | None = None
+        self._live_from_us = 0
+
+    def join(self, utc_us: int) -> None:
+        """Joining begins, at our UTC: what was captured before is older than the network could make it."""
+        self._live_from_us = utc_us
 
     def open(self, tracks: Iterable[Track]) -> None:
         """An epoch begins with these tracks."""
@@ -194,8 +199,9 @@ class Measurement:
         """Take a chunk that came at `now`, when our UTC was `utc_us`; return what is missing before it."""
         figures = self.tracks.setdefault(chunk.id.track, TrackFigures())
         figures.count(len(chunk.record), now)
-        if chunk.media:
-            self.latencies_ms.append((utc_us + self.clock.offset_us - chunk.capture_us) / 1000)
+        offset_us = self.clock.offset_us
+        if chunk.media and chunk.capture_us >= self._live_from_us + offset_us:
+            self.latencies_ms.append((utc_us + offset_us - chunk.capture_us) / 1000)
         if self._last_chunk is not None:
             self.longest_pause = max(self.longest_pause, now - self._last_chunk)
         self._last_chunk = now

@@ -123,6 +123,8 @@ class Viewer:
                 raise WireError("bad_version", f"the server there does not speak {SUBPROTOCOL}")
             await socket.send(encode(Play(session=self._session, after=self.measurement.after())).decode())
             self.measurement.connections += 1
+            if self.measurement.connections == 1:
+                self.measurement.join(microseconds(self._clock.utc()))
             asking = asyncio.create_task(self._ask_time(socket))
             try:
                 return await self._receive(socket)
