@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from headrace.clock import microseconds
 from headrace.errors import ConfigurationError
+from headrace.http.application import make_application
+from headrace.http.listener import HttpListener, format_address
 from headrace.identifiers import StreamName
 from headrace.media.samples import PackagerOptions
-from headrace.registry.registry import Registry
+from headrace.registry.metrics import RegistryMetrics
+from headrace.registry.records import NodeRecord
+from headrace.registry.registry import Registry, make_registry
+from headrace.relay.broadcast import RingLimits
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import IngressSettings, PackagerSettings, Settings
+from headrace.session.node import Node
+from headrace.version import SOFTWARE
 from headrace_ingress.feed import FeedOptions
 from headrace_ingress.feeds import Feeds, SourceOptions, SourceRequest
 from headrace_ingress.metrics import IngressMetrics
@@ -34,9 +42,20 @@ def build(
         ConfigurationError: when a source's URI is not allowed.
     """
     requests = source_requests(settings.ingress)
-    assert hub is not None
-    assert registry is not None
-    return [make_feeds(settings, runtime, requests, hub, registry)]
+    if hub is not None and registry is not None:
+        return [make_feeds(settings, runtime, requests, hub, registry)]
+    hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
+    group = settings.registry
+    registry = make_registry(
+        group.url, group.prefix, group.lease_seconds, runtime.clock, RegistryMetrics.make(runtime.metrics)
+    )
+    runtime.health.add("registry", lambda: registry.problem)
+    # Feeds last: a port that is taken ends the program before a camera was dialled.
+    return [
+        Membership(registry),
+        *make_node(settings, runtime, hub, registry),
+        make_feeds(settings, runtime, requests, hub, registry),
+    ]
 
 
 def source_requests(group: IngressSettings) -> dict[StreamName, SourceRequest]:
@@ -78,6 +97,34 @@ def make_feeds(
     )
 
 
+def make_node(settings: Settings, runtime: Runtime, hub: Hub, registry: Registry) -> tuple[HttpListener, Node]:
+    """Return the listener with probes and `/relay`, and the node behind it."""
+    group = settings.ingress
+    app = make_application(runtime)
+    listener = HttpListener("ingress", group.host, group.port, app, setting="ingress.port")
+    record = NodeRecord(
+        node=runtime.node,
+        role=ROLE,
+        relay_url=settings.node.relay_url,
+        region=settings.node.region,
+        layer=settings.node.layer_of(ROLE),
+        capacity=settings.node.capacity,
+        software=SOFTWARE,
+        started_us=microseconds(runtime.clock.utc()),
+    )
+    node = Node(
+        record,
+        hub,
+        registry,
+        settings.relay,
+        runtime.clock,
+        runtime.metrics,
+        relay_url=lambda: f"ws://{format_address(group.host, listener.bound_port)}/relay",
+    )
+    app.router.add_get("/relay", node.relay_handler())
+    return listener, node
+
+
 def packager_options(group: PackagerSettings) -> PackagerOptions:
     """Return the settings group as the packager takes it."""
     return PackagerOptions(
@@ -87,6 +134,21 @@ def packager_options(group: PackagerSettings) -> PackagerOptions:
         segment_max_seconds=group.segment_max_seconds,
         hold_seconds=group.hold_seconds,
     )
+
+
+class Membership:
+    """The registry as a component: from `start` to `stop` this process is in its cluster."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def start(self) -> None:
+        """Read who is there; begins without an answer when the store is away."""
+        await self._registry.start()
+
+    async def stop(self) -> None:
+        """Withdraw what this process announced."""
+        await self._registry.close()
 
 
 def main() -> None:

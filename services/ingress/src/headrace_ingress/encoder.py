@@ -173,7 +173,7 @@ class VideoEncoder(Encoder):
     def draw(self, utc_us: int) -> list[Sample]:
         """Draw the next picture with the time it is now."""
         frame = self._blank(self._pattern)
-        frame.planes[0].update(self._picture.draw(utc_us // 1000))
+        frame.planes[0].update(bytes(self._picture.draw(utc_us // 1000)))
         for plane, chroma in zip(frame.planes[1:], self._picture.chroma, strict=True):
             plane.update(chroma)
         frame.pts = round(self._next * self._frame_seconds * VIDEO_CLOCK)
@@ -183,7 +183,7 @@ class VideoEncoder(Encoder):
 
 
 class AudioEncoder(Encoder):
-    """AAC, mono; a frame is due when its last sample would have been heard."""
+    """AAC, mono. A frame is made when it begins; the encoder holds it for its length, as a microphone does."""
 
     def __init__(self, container: av.container.OutputContainer) -> None:
         super().__init__(Fraction(AAC_FRAME, SAMPLE_RATE))

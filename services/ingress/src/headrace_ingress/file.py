@@ -44,9 +44,9 @@ def resolve_file(uri: FeedUri, roots: Sequence[Path]) -> Path:
             raise SourceBroken(explain(error, uri)) from None
         path, is_file = uri.path, False
     if not uri.trusted and not (is_file and any(path.is_relative_to(root.resolve()) for root in roots)):
-        raise SourceBroken(f"{uri}: there is no such file below the folders that may be read (ingress.file_roots)")
+        raise SourceBroken("there is no such file below the folders that may be read (ingress.file_roots)")
     if not is_file:
-        raise SourceBroken(f"{uri}: that is no file")
+        raise SourceBroken("that is no file")
     return path
 
 
@@ -138,7 +138,7 @@ class FileSource:
         if not self._loop:
             raise SourceEnded
         if self._begin is None or self._end <= self._begin:
-            raise SourceBroken(f"{self._uri}: there is no media in it")
+            raise SourceBroken("there is no media in the file")
         assert self._container is not None
         self._offset += Fraction(self._end - self._begin, self._lead.timescale)
         try:

@@ -48,32 +48,27 @@ def file_options() -> dict[str, str]:
 
 
 def explain(error: Exception, uri: FeedUri) -> str:
-    """Return what went wrong at opening or reading, in a sentence without credentials.
+    """Return what went wrong at opening or reading, in words for viewers as well as operators.
 
-    libav's own texts hold the whole URI, so only their kind is used.
+    So it neither holds credentials nor says where the source is: libav's own texts have the whole URI.
     """
-    return f"{uri.shown}: {_cause(error, uri)}"
-
-
-def _cause(error: Exception, uri: FeedUri) -> str:
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
             return sentence
-    if uri.scheme.is_network and isinstance(error, OSError) and (unknown := _unknown_host(uri)):
-        return unknown
+    if uri.scheme.is_network and isinstance(error, OSError) and _is_unknown_host(uri):
+        return "the source's host name cannot be resolved"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[:1].lower() + error.strerror[1:]
     return type(error).__name__
 
 
-def _unknown_host(uri: FeedUri) -> str:
+def _is_unknown_host(uri: FeedUri) -> bool:
     """Name resolution fails as an input/output error in libav; look whether it was that."""
-    host = urlsplit(uri.address).hostname or ""
     try:
-        socket.getaddrinfo(host, None)
+        socket.getaddrinfo(urlsplit(uri.address).hostname, None)
     except OSError:
-        return f"host name {host} cannot be resolved"
-    return ""
+        return True
+    return False
 
 
 _SENTENCES: list[tuple[type[Exception], str]] = [
@@ -85,7 +80,7 @@ _SENTENCES: list[tuple[type[Exception], str]] = [
     (av.error.ProtocolNotFoundError, "a protocol that is not allowed would be needed"),
     (av.error.ExitError, "no answer in time"),
     (av.error.TimeoutError, "no answer in time"),
-    (ConnectionRefusedError, "connection refused: nothing listens at this address"),
+    (ConnectionRefusedError, "connection refused: nothing listens at the source's address"),
     (av.error.EOFError, "the server closed the connection"),
     (av.error.InvalidDataError, "no media in what was received"),
     (FileNotFoundError, "there is no such file"),

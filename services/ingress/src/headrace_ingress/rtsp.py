@@ -119,17 +119,17 @@ class RtspSource:
         if feed.is_video:
             self._video_at = now
         elif now - self._video_at > self._stall_seconds and any(one.is_video for one in self._feeds.values()):
-            raise SourceBroken(f"{self._uri}: sound but no picture for {self._stall_seconds:g} s")
+            raise SourceBroken(f"sound but no picture for {self._stall_seconds:g} s")
         return packet
 
     def _read_packet(self) -> av.Packet[Any]:
         try:
             packet = next(self._packets, None)
         except av.error.ExitError:
-            raise SourceBroken(f"{self._uri}: nothing received for {self._stall_seconds:g} s") from None
+            raise SourceBroken(f"nothing received for {self._stall_seconds:g} s") from None
         except (av.error.FFmpegError, OSError) as error:
             raise SourceBroken(explain(error, self._uri)) from None
         if packet is None or packet.size == 0:
             # After the last packet libav gives an empty one for each stream.
-            raise SourceBroken(f"{self._uri}: the server ended the stream")
+            raise SourceBroken("the server ended the stream")
         return packet

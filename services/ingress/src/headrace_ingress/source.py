@@ -19,7 +19,7 @@ Note = Callable[[str], None]
 class SourceBroken(Exception):
     """The source cannot be opened, went silent, or sends what cannot be carried; trying again later may help.
 
-    The text is a sentence for people and holds no credentials.
+    The text is for viewers as well as operators: it neither holds credentials nor says where the source is.
     """
 
 

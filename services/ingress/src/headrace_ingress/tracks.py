@@ -10,7 +10,7 @@ from typing import Any
 import av
 import av.error
 
-from headrace.media.bitstream import is_annexb, join_annexb, parameter_sets
+from headrace.media.bitstream import VideoCodec, is_annexb, join_annexb, parameter_sets
 from headrace.media.headers import HeaderChanged, TrackReader, UnsupportedTrack
 from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.stream import Track
@@ -159,7 +159,7 @@ def merge_parameter_sets(codec: str, old: bytes, new: bytes) -> bytes:
     An SPS or VPS replaces all of its kind, for the picture changed. Where only PPS came, they are added: an encoder may
     alternate between several, and shall not make a new header each time.
     """
-    kind = "h264" if codec == "h264" else "hevc"
+    kind: VideoCodec = "h264" if codec == "h264" else "hevc"
     old_units, new_units = parameter_sets(kind, old), parameter_sets(kind, new)
     if any(_unit_type(codec, unit) in _SEQUENCE_TYPES[codec] for unit in new_units):
         replaced = {_unit_type(codec, unit) for unit in new_units}
