@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from integration.relay.mesh import CAM, Viewer, assert_complete, mesh
-
 from headrace.testing import wait_until
+from integration.relay.mesh import CAM, Viewer, assert_complete, mesh
 
 
 async def test_two_nodes_carry_every_chunk_once_and_in_order() -> None:

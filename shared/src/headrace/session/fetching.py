@@ -106,6 +106,11 @@ class Fetch:
         self._last_end: FeedEnd | None = None
         self._newest: tuple[ChunkId, float] | None = None
 
+    @property
+    def is_orphan(self) -> bool:
+        """Whether parents are known but none can be linked to: the way is broken, and not merely nobody there."""
+        return self.parent is None and bool(self._context.rank(self.broadcast.name, ()))
+
     def wake(self) -> None:
         """Look again: nodes or streams changed."""
         self._changed.set()

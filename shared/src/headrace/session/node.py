@@ -146,6 +146,16 @@ class Node:
         """The node's links."""
         return self._links
 
+    @property
+    def problem(self) -> str | None:
+        """What is wrong, for `/health/ready`; `None` when all is well."""
+        if self._ticker is None:
+            return "the node takes no links: it is starting or stopping"
+        orphans = sum(running.fetch.is_orphan for running in self._fetches.values())
+        if orphans:
+            return f"{orphans} of {len(self._fetches)} wanted streams come from nowhere: no parent delivers them"
+        return None
+
     def parent(self, stream: StreamName) -> NodeId | None:
         """Return the node that `stream` comes from now."""
         running = self._fetches.get(stream)
