@@ -92,6 +92,9 @@ class LeasedRegistry:
         self._wake = asyncio.Event()
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = (
+            False  # beside cancelling: before Python 3.12 asyncio.wait_for, in whatever library, may eat that
+        )
         self._notice: asyncio.Handle | None = None
 
     def __repr__(self) -> str:
@@ -127,6 +130,7 @@ class LeasedRegistry:
 
     async def close(self) -> None:
         task, self._task = self._task, None
+        self._closing = True
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
@@ -209,10 +213,9 @@ class LeasedRegistry:
         except Exception:
             self._went_away("its task failed, see the log")
             log.exception("registry failed", store=self._store.where)
-            raise
 
     async def _follow(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 await self._follow_once()
             except StoreAway as error:
@@ -226,7 +229,7 @@ class LeasedRegistry:
         async with self._store.changes() as changes:
             await self._read()
             self._came_back()
-            while self._connected:
+            while self._connected and not self._closing:
                 self._apply(await changes.next(self._patience()))
                 self._changed(self._view.settle(_now()))
                 if _now() >= self._read_at:
@@ -254,7 +257,7 @@ class LeasedRegistry:
         self._changed(changed)
 
     async def _keep_alive(self) -> None:
-        while True:
+        while not self._closing:
             await self._work()
             if not self._connected:
                 continue

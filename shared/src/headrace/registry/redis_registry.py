@@ -89,7 +89,9 @@ class RedisStore:
         options |= {
             "protocol": 2,  # replies of one shape, whatever the client's default becomes
             "decode_responses": False,
-            "socket_timeout": deadline,
+            # Each exchange has our own deadline around it. A socket timeout would make redis-py use asyncio.wait_for,
+            # which before Python 3.12 loses a cancellation that comes together with the answer.
+            "socket_timeout": None,
             "socket_connect_timeout": deadline,
             "health_check_interval": 0,
             "retry": Retry(NoBackoff(), 0),  # the registry itself decides when to try again
@@ -256,7 +258,8 @@ class _RedisChanges:
     async def next(self, timeout: float) -> list[Change]:
         with self._store.errors():
             await self._prove()
-            message = await self._subscription.get_message(timeout=timeout)
+            async with asyncio.timeout(timeout + self._store.deadline):  # it may connect anew by itself
+                message = await self._subscription.get_message(timeout=timeout)
             changes: list[Change] = []
             while message is not None:
                 self._heard = _now()
