@@ -186,10 +186,15 @@ class Edge:
                 del self._fan_outs[key]
                 fan_out.close()
                 self.metrics.outputs.labels(framing.door).dec()
-            seconds = round(self.clock.monotonic() - began, 1)
-            facts = {"session": session} if session else {}
-            facts |= {"seconds": seconds, "sent_bytes": viewer.sent_bytes, "skips": viewer.skips}
-            log.info("viewer_left", door=framing.door, stream=name, **facts)
+            log.info(
+                "viewer_left",
+                door=framing.door,
+                stream=name,
+                seconds=round(self.clock.monotonic() - began, 1),
+                sent_bytes=viewer.sent_bytes,
+                skips=viewer.skips,
+                **({"session": session} if session else {}),
+            )
 
     def _open(self, name: StreamName, framing: Framing) -> FanOut:
         demand = self._hub.demand(name)
