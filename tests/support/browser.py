@@ -91,7 +91,7 @@ class WatchedPage:
         return await self.player()
 
     async def measure_rate(self, seconds: float) -> Rate:
-        """Return how fast the position advanced over `seconds`, by the page's own clock, and what happened meanwhile."""
+        """Return how fast the position advanced over `seconds`, by the page's clock, and what happened meanwhile."""
         return Rate(**await self.page.evaluate(_RATE, seconds * 1000))
 
     def _console(self, message: ConsoleMessage) -> None:

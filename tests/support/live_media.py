@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
-from typing import cast
 
 import av
 from av.audio.frame import AudioFrame
@@ -121,7 +120,7 @@ class Publisher:
 
 def _encode_video(width: int, height: int) -> tuple[Track, list[Sample]]:
     output = av.open(io.BytesIO(), "w", format="mp4")
-    stream = cast(VideoStream, output.add_stream("libx264", rate=FRAME_RATE))
+    stream = output.add_stream("libx264", rate=FRAME_RATE)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     stream.gop_size = FRAME_RATE
     stream.time_base = stream.codec_context.time_base = Fraction(1, FRAME_RATE)
@@ -147,7 +146,7 @@ def _encode_video(width: int, height: int) -> tuple[Track, list[Sample]]:
 
 def _encode_audio() -> tuple[Track, list[Sample]]:
     output = av.open(io.BytesIO(), "w", format="mp4")
-    stream = cast(AudioStream, output.add_stream("aac", rate=SAMPLE_RATE, layout="mono"))
+    stream = output.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
     output.start_encoding()
     needed = CLIP_SECONDS * SAMPLE_RATE // AAC_FRAME
     packets = [packet for number in range(needed + 4) for packet in stream.encode(_tone(number))]
@@ -203,5 +202,3 @@ def _with_lengths(data: bytes) -> bytes:
     """Return an Annex B access unit with four-byte lengths instead of start codes."""
     units = [unit.rstrip(b"\0") for unit in data.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1") if unit]
     return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
-
-

@@ -220,5 +220,3 @@ class _Viewer:
 
 def _utc_us() -> int:
     return round(time.time() * 1_000_000)
-
-

@@ -36,7 +36,8 @@ export function addressOnEdge(address, stream, edge) {
     return null;
   }
   try {
-    const url = new URL(`${edge.replace(/\/+$/, "")}${PLAY_PATH}${encodeURI(stream)}`);
+    const url = new URL(edge);
+    url.pathname = `${url.pathname.replace(/\/+$/, "")}${PLAY_PATH}${stream}`;
     url.search = new URL(address).search;
     return url.href;
   } catch {

@@ -107,8 +107,8 @@ const SHRINK_AFTER_MS = 30_000;
 const SHRINK_PER_SECOND = 0.01;
 
 /** Behind live, a chunk that is still being filled is always missing: room for it, and for decoding. */
-const CHUNKS_BEHIND = 1.5;
-const DECODE_SECONDS = 0.1;
+const CHUNKS_BEHIND = 1.25;
+const DECODE_SECONDS = 0.08;
 
 export class LatencyController {
   /** @param {number} targetSeconds behind live, as the page wants it */

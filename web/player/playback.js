@@ -5,7 +5,7 @@
 import { CaptureTimes } from "./capture-times.js";
 import { LatencyController, LiveEdge } from "./latency.js";
 import { MediaBuffer } from "./media-buffer.js";
-import { steer } from "./steering.js";
+import { behindLive, steer } from "./steering.js";
 
 /** @import { Chunk, Track } from "./wire.js" */
 /** @import { Move } from "./steering.js" */
@@ -19,6 +19,9 @@ const STUCK_MS = 3000;
 
 /** Media ahead, in seconds, with which a browser has no reason to wait. */
 const AHEAD_ENOUGH_SECONDS = 0.5;
+
+/** How long a browser may take to go to a position before another one is thought of, in milliseconds. */
+const SEEK_PATIENCE_MS = 500;
 
 /** How far a stuck position is pushed, and how often before we begin anew. */
 const NUDGE_SECONDS = 0.1;
@@ -208,14 +211,16 @@ export class Playback {
       return;
     }
     this._notePosition(now);
-    if (video.seeking) {
+    if (video.seeking && now - this._movedMs < SEEK_PATIENCE_MS) {
       return;
     }
     const move = this._steer(buffer, now);
     if (move !== null) {
       this._move(move, now);
     } else if (this._started) {
-      this._hold(now);
+      if (!video.seeking) {
+        this._hold(buffer, now);
+      }
       this._checkStuck(now);
     }
     buffer.evict();
@@ -267,14 +272,17 @@ export class Playback {
 
   /**
    * Keep the distance to live by the rate.
+   *
+   * @param {MediaBuffer} buffer
    * @param {number} now
    */
-  _hold(now) {
+  _hold(buffer, now) {
     const live = this._live.at(now);
     if (this.video.paused && !this.video.ended) {
       void this._play();
     } else if (this._playing && live !== null) {
-      const rate = this.latency.step(live - this.video.currentTime, this.aheadSeconds, now);
+      const behind = behindLive(buffer.ranges, this.video.currentTime, live);
+      const rate = this.latency.step(behind, this.aheadSeconds, now);
       if (rate !== this.video.playbackRate) {
         this.video.playbackRate = rate;
       }

@@ -13,7 +13,7 @@ export const SEEK_BEHIND_SECONDS = 1.25;
 export const SETTLE_BEHIND_SECONDS = 0.3;
 
 /** What passes until a position that was set plays: browsers take about so long to fill their decoders, in seconds. */
-const SEEK_SECONDS = 0.1;
+const SEEK_SECONDS = 0.15;
 
 /** How long after a start or a jump that is, in milliseconds. */
 export const SETTLE_MS = 1500;
@@ -89,19 +89,35 @@ function enter([start, end], { ranges, live, target, flowing }, why) {
 }
 
 /**
+ * Return how much media `position` is behind live, in seconds: time that nothing is buffered for does not count.
+ *
+ * @param {readonly Range[]} ranges buffered, ascending
+ * @param {number} position
+ * @param {number} live where live is
+ */
+export function behindLive(ranges, position, live) {
+  let behind = live - position;
+  for (const [index, [start]] of ranges.entries()) {
+    const before = Math.max(position, ranges[index - 1]?.[1] ?? position);
+    behind -= Math.max(0, start - before);
+  }
+  return behind;
+}
+
+/**
  * @param {Range} range the one that is played
  * @param {Range} newest
  * @param {Situation} situation
  * @returns {Move | null}
  */
-function catchUp(range, newest, { position, live, target, sinceMoveMs }) {
+function catchUp(range, newest, { ranges, position, live, target, sinceMoveMs }) {
   if (live === null) {
     return null;
   }
   const limit = sinceMoveMs < SETTLE_MS ? SETTLE_BEHIND_SECONDS : SEEK_BEHIND_SECONDS;
   const aim = Math.max(0, target - SEEK_SECONDS);
   const to = Math.max(newest[0] + EPSILON_SECONDS / 2, Math.min(live, newest[1]) - aim);
-  const tooFar = live - position - target > limit;
+  const tooFar = behindLive(ranges, position, live) - target > limit;
   const gain = to - position;
   return tooFar && gain > (range === newest ? limit / 2 : 0) ? { to, why: "behind" } : null;
 }
