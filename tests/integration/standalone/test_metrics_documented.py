@@ -1,0 +1,39 @@
+"""docs/metrics.md says what the programs export."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from headrace.session.metrics import RelayMetrics
+
+PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
+ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|", re.MULTILINE)
+TYPE = re.compile(r"^# TYPE (\w+) (\w+)", re.MULTILINE)
+
+
+def documented() -> dict[str, str]:
+    """Return type by name of every metric on the page."""
+    return dict(ROW.findall(PAGE.read_text()))
+
+
+def exported_by_relays() -> dict[str, str]:
+    """Return what nodes export beside that."""
+    registry = CollectorRegistry()
+    RelayMetrics.make(registry)
+    ends = {"counter": "_total"}
+    return {family.name + ends.get(family.type, ""): family.type for family in registry.collect()}
+
+
+def test_every_metric_is_documented(up: Callable[..., Any]) -> None:
+    """What a running Headrace exports is on the page with its type, and the page has nothing else."""
+    running = up("--demo")
+    with urllib.request.urlopen(f"{running.edge}/metrics", timeout=10) as answer:
+        exported = dict(TYPE.findall(answer.read().decode())) | exported_by_relays()
+    assert {name: kind for name, kind in exported.items() if documented().get(name) != kind} == {}
+    assert sorted(set(documented()) - set(exported)) == []
