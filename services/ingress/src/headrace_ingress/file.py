@@ -90,6 +90,7 @@ class FileSource:
         self._end = 0
         self._offset = Fraction(0)
         self._at_end = False
+        self._following: list[Sample] | None = None
 
     def open(self, note: Note) -> None:
         path = resolve_file(self._uri, self._roots)
@@ -99,13 +100,12 @@ class FileSource:
             raise SourceBroken(explain(error, self._uri)) from None
         self._streams = choose_streams(self._container, note)
         self._begin_pass()
-        self.tracks = tuple(feed.track for feed in self._feeds.values())
 
     def read(self) -> Sequence[Sample]:
-        while not self._order.is_ready and not self._at_end:
+        while not self._order.is_ready and not self._at_end and self._following is None:
             self._take(self._next_packet())
         if not len(self._order):
-            self._end_pass()
+            self._go_on()
             return []
         self._pacer.wait(self._due())
         samples: list[Sample] = []
@@ -128,10 +128,26 @@ class FileSource:
             stream.index: TrackFeed(stream, number, self._options, parser_delay=False)
             for number, stream in enumerate(self._streams, 1)
         }
-        self._order = Interleaver({feed.track.track: feed.track.timescale for feed in self._feeds.values()})
         self._packets = self._container.demux(self._streams)
         self._at_end = False
         self._begin = None
+        self._describe()
+
+    def _describe(self) -> None:
+        """Take over the tracks as they are now; they stay the same objects where their headers are the same."""
+        tracks = tuple(feed.track for feed in self._feeds.values())
+        if tracks != self.tracks:
+            self.tracks = tracks
+        self._order = Interleaver({track.track: track.timescale for track in tracks})
+
+    def _go_on(self) -> None:
+        """Everything that was read has been returned: go on with other headers, or with the next pass."""
+        if self._following is None:
+            self._end_pass()
+            return
+        samples, self._following = self._following, None
+        self._describe()
+        self._keep(samples)
 
     def _end_pass(self) -> None:
         """The file ended: end, or begin again with the time going on."""
@@ -161,6 +177,13 @@ class FileSource:
             return
         else:
             samples = self._feeds[packet.stream_index].push(packet)
+        if any(feed.track != track for feed, track in zip(feeds, self.tracks, strict=True)):
+            # Other headers: what was read before belongs to those there were.
+            self._following = samples
+        else:
+            self._keep(samples)
+
+    def _keep(self, samples: Sequence[Sample]) -> None:
         for sample in samples:
             self._order.push(sample)
             if sample.track == self._lead.track:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import threading
-from itertools import count
+from collections import deque
+from collections.abc import Mapping
 
 import msgspec
 
@@ -14,6 +14,9 @@ from headrace.media.samples import Sample
 BEHIND_MAX_SECONDS = 1.0
 """How late media may be before it is given up to catch up and time starts anew from here: a machine that slept does
 not owe its viewers an hour of fast forward."""
+
+AHEAD_MAX_SECONDS = 5.0
+"""How far media time may jump forward before the jump is taken for a seam in the file instead of waited for."""
 
 INTERLEAVE_MAX_SECONDS = 3.0
 """How far apart a file may store what belongs to the same time; beyond it a track is taken to be over."""
@@ -39,7 +42,8 @@ class Pacer:
     def wait(self, media_seconds: float) -> None:
         """Return when media of that time is due, at once when it was due before, or when it is time to stop."""
         now = self._clock.monotonic()
-        if self._offset is None or now - self._offset - media_seconds > BEHIND_MAX_SECONDS:
+        behind = 0.0 if self._offset is None else now - self._offset - media_seconds
+        if self._offset is None or not -AHEAD_MAX_SECONDS < behind < BEHIND_MAX_SECONDS:
             self._offset = now - media_seconds
             self._utc_offset = self._clock.utc() - media_seconds
         self._stopping.wait(max(0.0, self._offset + media_seconds - now))
@@ -54,50 +58,49 @@ class Pacer:
 
 
 class Interleaver:
-    """Brings the samples of several tracks into the order of their decode times.
+    """Brings the samples of several tracks into the order of their decode times; each track keeps its own.
 
     Args:
         timescales: by track number.
     """
 
-    def __init__(self, timescales: dict[int, int]) -> None:
+    def __init__(self, timescales: Mapping[int, int]) -> None:
         self._timescales = timescales
-        self._heap: list[tuple[float, int, Sample]] = []
-        self._counter = count()
-        self._waiting = dict.fromkeys(timescales, 0)
+        self._queues: dict[int, deque[Sample]] = {track: deque() for track in timescales}
         self._newest = 0.0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return sum(len(queue) for queue in self._queues.values())
 
     def push(self, sample: Sample) -> None:
         """Add a sample; those of one track come in their order."""
-        seconds = sample.dts / self._timescales[sample.track]
-        self._newest = max(self._newest, seconds)
-        self._waiting[sample.track] += 1
-        heapq.heappush(self._heap, (seconds, next(self._counter), sample))
+        self._newest = self._seconds(sample)
+        self._queues[sample.track].append(sample)
 
     @property
     def is_ready(self) -> bool:
-        """Whether no sample that is still to come can be before the first one here."""
-        if not self._heap:
-            return False
-        return (
-            all(self._waiting.values())
-            or self._newest - self._heap[0][0] > INTERLEAVE_MAX_SECONDS
-            or len(self._heap) > INTERLEAVE_MAX_SAMPLES
+        """Whether no sample that is still to come should be before the first one here."""
+        if all(self._queues.values()):
+            return True
+        count = len(self)
+        return count > 0 and (
+            self._newest - self.first_seconds > INTERLEAVE_MAX_SECONDS or count > INTERLEAVE_MAX_SAMPLES
         )
 
     @property
     def first_seconds(self) -> float:
         """The decode time of the first sample, which there must be."""
-        return self._heap[0][0]
+        return self._seconds(self._first()[0])
 
     def pop(self) -> Sample:
-        """Take the first sample."""
-        _, _, sample = heapq.heappop(self._heap)
-        self._waiting[sample.track] -= 1
-        return sample
+        """Take the first sample, which there must be."""
+        return self._first().popleft()
+
+    def _first(self) -> deque[Sample]:
+        return min((queue for queue in self._queues.values() if queue), key=lambda queue: self._seconds(queue[0]))
+
+    def _seconds(self, sample: Sample) -> float:
+        return sample.dts / self._timescales[sample.track]
 
 
 def at(sample: Sample, shift: int, capture_us: int) -> Sample:
