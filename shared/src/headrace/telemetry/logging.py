@@ -81,7 +81,14 @@ def _rendering(as_json: bool, colours: bool) -> list[Processor]:
     remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if as_json:
         return [remove, structlog.processors.JSONRenderer(default=str)]
-    return [remove, structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=0)]
+    return [remove, _shorten, structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=0, pad_level=False)]
+
+
+def _shorten(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Leave out what people do not read: the date, parts of seconds below milliseconds, the module."""
+    event.pop("logger", None)
+    event["timestamp"] = event["timestamp"][11:23]
+    return event
 
 
 _SHARED: list[Processor] = [
