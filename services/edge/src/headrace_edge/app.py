@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import msgspec
 from aiohttp import web
 
+from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
-from headrace.http.listener import HttpListener
-from headrace.registry.registry import Registry
+from headrace.http.listener import HttpListener, format_address
+from headrace.registry.metrics import RegistryMetrics
+from headrace.registry.registry import Registry, make_registry
+from headrace.relay.broadcast import RingLimits
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import Settings
+from headrace.session.membership import ANY_ADDRESS, join_cluster
+from headrace.session.node import Node
 from headrace_edge.edge import Edge, EdgeOptions
 from headrace_edge.fanout import FanOutLimits
 from headrace_edge.metrics import edge_metrics
@@ -29,10 +37,28 @@ def build(
 
     With `hub` and `registry` the edge serves what that hub carries; without, it is a node of its own that fetches
     streams from parents.
+
+    Raises:
+        ConfigurationError: when the registry's URL cannot be used.
     """
-    assert hub is not None
-    assert registry is not None
-    options = EdgeOptions(
+    listening = settings.edge
+    membership: list[Component] = []
+    app = make_application(runtime, cors=True)
+    main = HttpListener("edge", listening.host, listening.port, app, setting="edge.port")
+    if hub is None or registry is None:
+        hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
+        registry = _registry(settings, runtime)
+        member = join_cluster(settings, runtime, hub, registry, lambda: (listening.host, main.bound_port))
+        app.router.add_get("/relay", member.node.relay_handler())
+        membership = [PublicAddress(member.node, main), member]
+    edge = Edge(_options(settings, runtime), hub, registry, runtime.clock, edge_metrics(runtime.metrics))
+    add_main_routes(app, edge)
+    fmp4 = HttpListener("fmp4", listening.host, listening.fmp4_port, fmp4_application(edge), setting="edge.fmp4_port")
+    return [main, fmp4, *membership, edge]
+
+
+def _options(settings: Settings, runtime: Runtime) -> EdgeOptions:
+    return EdgeOptions(
         node=runtime.node,
         region=settings.node.region,
         public_url=settings.node.public_url,
@@ -40,24 +66,43 @@ def build(
         heartbeat_seconds=settings.edge.heartbeat_seconds,
         fan_out=FanOutLimits(lag_bytes=settings.edge.viewer_lag_bytes),
     )
-    edge = Edge(options, hub, registry, runtime.clock, edge_metrics(runtime.metrics))
-    main = HttpListener(
-        "edge", settings.edge.host, settings.edge.port, _main_application(runtime, edge), setting="edge.port"
-    )
-    fmp4 = HttpListener(
-        "fmp4", settings.edge.host, settings.edge.fmp4_port, _fmp4_application(edge), setting="edge.fmp4_port"
-    )
-    return [main, fmp4, edge]
 
 
-def _main_application(runtime: Runtime, edge: Edge) -> web.Application:
-    app = make_application(runtime, cors=True)
-    app.add_routes(Pages(runtime.node, edge.registry).routes())
+def _registry(settings: Settings, runtime: Runtime) -> Registry:
+    wanted = settings.registry
+    metrics = RegistryMetrics.make(runtime.metrics)
+    try:
+        return make_registry(wanted.url, wanted.prefix, wanted.lease_seconds, runtime.clock, metrics)
+    except ValueError as error:
+        raise ConfigurationError(f"registry.url: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class PublicAddress:
+    """Announces where browsers reach the edge when nobody configured it: where it listens."""
+
+    node: Node
+    listener: HttpListener
+
+    async def start(self) -> None:
+        """Complete the node's record before it is announced."""
+        if not self.node.record.public_url:
+            host = socket.gethostname() if self.listener.host in ANY_ADDRESS else self.listener.host
+            url = f"http://{format_address(host, self.listener.bound_port)}"
+            self.node.record = msgspec.structs.replace(self.node.record, public_url=url)
+
+    async def stop(self) -> None:
+        """Nothing was begun."""
+
+
+def add_main_routes(app: web.Application, edge: Edge) -> None:
+    """Add the pages and the play door."""
+    app.add_routes(Pages(edge.options.node, edge.registry).routes())
     app.router.add_get("/play/{stream:.*}", PlayDoor(edge).handle)
-    return app
 
 
-def _fmp4_application(edge: Edge) -> web.Application:
+def fmp4_application(edge: Edge) -> web.Application:
+    """Return the application of the plain fMP4 port, where every path is a stream's name."""
     app = web.Application()
     app.router.add_get("/{stream:.*}", PlainDoor(edge).handle)
     return app
