@@ -92,7 +92,8 @@ async def get(url: str, token: str = "") -> tuple[int, Any]:
 async def state_of_demo(url: str, token: str = "") -> str:
     """The state in which a list of streams shows `demo`; empty while it does not."""
     _, listed = await get(url, token)
-    return next((str(stream["state"]) for stream in listed["streams"] if stream["name"] == "demo"), "")
+    states = {stream.get("name") or stream.get("stream"): str(stream["state"]) for stream in listed["streams"]}
+    return states.get("demo", "")
 
 
 @pytest.mark.parametrize("variable", EDGE_PORTS)
