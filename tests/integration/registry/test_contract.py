@@ -11,12 +11,13 @@ from structlog.testing import capture_logs
 
 from headrace.identifiers import NodeId, StreamName
 from headrace.registry.base import START_WAIT_SECONDS
-from headrace.registry.leases import Kind
+from headrace.registry.leases import Kind, LeaseStore
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.records import NodeRecord, StreamNumbers, StreamRecord, encode_record
+from headrace.registry.registry import Registry
 from headrace.testing import wait_until
 
-from .conftest import LEASE_SECONDS, World
+from .conftest import LEASE_SECONDS, World, until
 
 CAM = StreamName("cam1")
 
@@ -53,7 +54,7 @@ async def test_late_process_reads_what_is_there(world: World) -> None:
     """`start` returns with the view read."""
     a = await world.registry()
     a.keep_node(node("a"))
-    await wait_until(lambda: _stored(world, 1))
+    await until(lambda: _stored(world, 1))
 
     late = await world.registry()
 
@@ -230,9 +231,9 @@ async def test_numbers_only_grow(world: World) -> None:
     a = await world.registry()
     assert await a.numbers(CAM) is None
     a.keep_stream(stream("a", 1_795_000_000_000, next_segment=900, end_seconds=1_795_000_000.123456))
-    await wait_until(lambda: _numbers(a, epoch=1_795_000_000_000))
+    await until(lambda: _numbers(a, epoch=1_795_000_000_000))
     a.keep_stream(stream("a", 1_795_000_000_001, next_segment=3, end_seconds=7.0))
-    await wait_until(lambda: _numbers(a, epoch=1_795_000_000_001))
+    await until(lambda: _numbers(a, epoch=1_795_000_000_001))
     assert await a.numbers(CAM) == StreamNumbers(
         next_segment=900, end_seconds=1_795_000_000.123456, epoch=1_795_000_000_001
     )
@@ -242,7 +243,7 @@ async def test_second_process_with_one_node_id_is_told(world: World) -> None:
     """The newer start stays out, hears who is there, and is announced when the older one goes."""
     older = await world.registry()
     older.keep_node(node("twin", relay_url="ws://older/relay"))
-    await wait_until(lambda: _stored(world, 1))
+    await until(lambda: _stored(world, 1))
     newer, third = await world.registry(), await world.registry()
     told: list[NodeRecord] = []
     newer.on_node_taken = told.append
@@ -269,7 +270,7 @@ async def test_restart_after_a_crash_takes_its_node_id_back(world: World) -> Non
     again = await world.registry()
     again.on_node_taken = lambda record: pytest.fail("there is no other process")
     again.keep_node(node("phoenix"))
-    await wait_until(lambda: _stored_generation(world, "phoenix"))
+    await until(lambda: _stored_generation(world, "phoenix"))
     assert again.problem is None
 
 
@@ -312,7 +313,7 @@ async def test_store_dies_and_comes_back_empty(world: World) -> None:
         await asyncio.sleep(1.5 * LEASE_SECONDS)
         world.bring_back()
         back = time.monotonic()
-        await wait_until(lambda: _stored(world, 3))
+        await until(lambda: _stored(world, 3))
         took = time.monotonic() - back
         await wait_until(lambda: a.connected and b.connected)
         await asyncio.sleep(2 * LEASE_SECONDS)
@@ -328,7 +329,7 @@ async def test_what_is_done_while_the_store_is_away_counts(world: World) -> None
     a = await world.registry()
     a.keep_stream(stream("a", 5))
     a.keep_stream(stream("a", 5, "gone"))
-    await wait_until(lambda: _stored(world, 2))
+    await until(lambda: _stored(world, 2))
     world.take_away()
     await wait_until(lambda: not a.connected)
     a.keep_stream(stream("a", 6))
@@ -336,7 +337,7 @@ async def test_what_is_done_while_the_store_is_away_counts(world: World) -> None
     a.drop_stream(StreamName("gone"))
     assert set(a.streams) == {"cam1", "new"}
     world.bring_back()
-    await wait_until(lambda: _stored(world, 2))
+    await until(lambda: _stored(world, 2))
     late = await world.registry()
     assert {name: record.epoch for name, record in late.streams.items()} == {"cam1": 6, "new": 6}
 
@@ -363,7 +364,7 @@ async def test_flushed_store_is_filled_again(world: World) -> None:
     changes = []
     b.watchers.add(lambda: changes.append(1))
     world.flush()
-    await wait_until(lambda: _stored(world, 2))
+    await until(lambda: _stored(world, 2))
     assert await b.numbers(CAM) == StreamNumbers(next_segment=40, epoch=5)
     assert changes == []
 
@@ -380,7 +381,7 @@ async def test_start_without_a_store(world: World) -> None:
     assert NodeId("a") in a.nodes
     world.bring_back()
     await wait_until(lambda: a.connected)
-    await wait_until(lambda: _stored(world, 1))
+    await until(lambda: _stored(world, 1))
 
 
 async def test_close_without_a_store(world: World) -> None:
@@ -409,12 +410,12 @@ async def _stored_generation(world: World, name: str) -> bool:
     return any(b'"generation":1}' not in record for record in (await _store(world).read()).values())
 
 
-def _store(world: World) -> object:
+def _store(world: World) -> LeaseStore:
     if not world.stores:
         world.store()
     return world.stores[0]
 
 
-async def _numbers(registry: object, epoch: int) -> bool:
+async def _numbers(registry: Registry, epoch: int) -> bool:
     numbers = await registry.numbers(CAM)
     return numbers is not None and numbers.epoch == epoch

@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry
 
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import NodeId, StreamName
+from headrace.registry.kept import Kept
 from headrace.registry.leases import Change, How, Kind, Lease, LeaseKey, LeaseStore, StoreAway
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.records import (
@@ -77,11 +78,8 @@ class LeasedRegistry:
         self._lease_seconds = lease_seconds
         self._metrics = metrics or RegistryMetrics.make(CollectorRegistry())
         self._generation = microseconds(clock.utc())
-        self._holder = secrets.token_hex(8)
         self._view = View(self._complain)
-        self._kept: dict[LeaseKey, Record] = {}
-        self._unsent: set[LeaseKey] = set()
-        self._withdrawn: dict[LeaseKey, Lease] = {}
+        self._kept = Kept(holder=secrets.token_hex(8))
         self._taken: dict[LeaseKey, _Taken] = {}
         self._connected = False
         self._away = "not started"
@@ -137,7 +135,7 @@ class LeasedRegistry:
         if self._notice is not None:
             self._notice.cancel()
             self._notice = None
-        leases = [*self._withdrawn.values(), *(self._lease(key) for key in self._kept)]
+        leases = [*self._kept.withdrawn, *self._kept.leases()]
         if self._connected and leases:
             with suppress(StoreAway, TimeoutError):
                 async with asyncio.timeout(CLOSE_WAIT_SECONDS):
@@ -151,14 +149,14 @@ class LeasedRegistry:
         record = msgspec.structs.replace(
             record, generation=record.generation or self._generation, streams=record.streams[:NODE_STREAMS_MAX]
         )
-        self._keep(LeaseKey(Kind.NODE, record.node), record)
+        self._keep(record)
 
     def drop_node(self, name: NodeId) -> None:
         self._drop(LeaseKey(Kind.NODE, name))
 
     def keep_stream(self, record: StreamRecord) -> None:
         record = msgspec.structs.replace(record, generation=record.generation or self._generation)
-        self._keep(LeaseKey(Kind.STREAM, record.stream), record)
+        self._keep(record)
 
     def drop_stream(self, name: StreamName) -> None:
         self._drop(LeaseKey(Kind.STREAM, name))
@@ -174,34 +172,17 @@ class LeasedRegistry:
 
     # What is kept
 
-    def _keep(self, key: LeaseKey, record: Record) -> None:
-        if self._kept.get(key) == record:
-            return
-        encode_record(record)
-        self._kept[key] = record
-        self._withdrawn.pop(key, None)
-        self._unsent.add(key)
-        self._wake.set()
-        self._changed(self._view.keep(key, record))
+    def _keep(self, record: Record) -> None:
+        key = self._kept.keep(record)
+        if key is not None:
+            self._wake.set()
+            self._changed(self._view.keep(key, record))
 
     def _drop(self, key: LeaseKey) -> None:
-        if key not in self._kept:
-            return
-        self._withdrawn[key] = self._lease(key)
-        self._forget(key)
-        self._wake.set()
-        self._changed(self._view.drop(key))
-
-    def _forget(self, key: LeaseKey) -> None:
-        self._kept.pop(key, None)
-        self._unsent.discard(key)
-        self._taken.pop(key, None)
-
-    def _lease(self, key: LeaseKey) -> Lease:
-        record = self._kept[key]
-        if isinstance(record, NodeRecord):
-            return Lease(key, -record.generation, self._holder, encode_record(record))
-        return Lease(key, record.epoch, record.node, encode_record(record), record.numbers())
+        if self._kept.drop(key):
+            self._taken.pop(key, None)
+            self._wake.set()
+            self._changed(self._view.drop(key))
 
     # The tasks
 
@@ -275,27 +256,22 @@ class LeasedRegistry:
         self._wake.clear()
 
     async def _write(self) -> None:
-        if self._withdrawn:
-            withdrawn = dict(self._withdrawn)
-            await self._store.remove(list(withdrawn.values()))
-            for key, lease in withdrawn.items():
-                if self._withdrawn.get(key) is lease:
-                    del self._withdrawn[key]
+        if withdrawn := self._kept.withdrawn:
+            await self._store.remove(withdrawn)
+            self._kept.removed(withdrawn)
         await self._put_unsent()
         if _now() >= self._renew_at:
             await self._renew()
             await self._put_unsent()
 
     async def _put_unsent(self) -> None:
-        keys = list(self._unsent)
-        if not keys:
+        leases = self._kept.take_unsent()
+        if not leases:
             return
-        leases = [self._lease(key) for key in keys]
-        self._unsent.clear()
         try:
             answers = await self._store.put(leases, self._lease_seconds)
         except StoreAway:
-            self._unsent.update(key for key in keys if key in self._kept)
+            self._kept.send_again(lease.key for lease in leases)
             raise
         for lease, other in zip(leases, answers, strict=True):
             if other is not None:
@@ -306,10 +282,10 @@ class LeasedRegistry:
     async def _renew(self) -> None:
         began = _now()
         self._renew_at = began + self._lease_seconds / RENEWALS_PER_LEASE * random.uniform(0.8, 1.0)
-        leases = [self._lease(key) for key in self._kept]
+        leases = self._kept.leases()
         kept = await self._store.renew(leases, self._lease_seconds)
         self._metrics.round_trip.observe(_now() - began)
-        self._unsent |= {lease.key for lease, held in zip(leases, kept, strict=True) if not held} & self._kept.keys()
+        self._kept.send_again(lease.key for lease, held in zip(leases, kept, strict=True) if not held)
 
     # What the store says of what is kept here
 
@@ -331,17 +307,16 @@ class LeasedRegistry:
             return
         with suppress(InvalidRecord):
             other = parse_record(key, data)
-            if isinstance(other, StreamRecord) and self._lease(key).yields_to(other.epoch, other.node):
+            if isinstance(other, StreamRecord) and self._kept.lease(key).yields_to(other.epoch, other.node):
                 self._fence(key, other)
 
     def _fence(self, key: LeaseKey, other: StreamRecord) -> None:
-        ours = self._kept[key]
-        self._forget(key)
+        ours = self._kept.lease(key)
+        self._kept.forget(key)
         self._view.release(key)
         self._changed(self._view.apply(Change(key, How.PUT, encode_record(other)), None))
         self._metrics.fenced.inc()
-        epoch = ours.epoch if isinstance(ours, StreamRecord) else 0
-        log.warning("stream fenced", stream=key.name, epoch=epoch, owner=other.node, owner_epoch=other.epoch)
+        log.warning("stream fenced", stream=key.name, epoch=ours.rank, owner=other.node, owner_epoch=other.epoch)
         self._call(self.on_fenced, StreamName(key.name), other)
 
     def _node_taken(self, key: LeaseKey, other: NodeRecord) -> None:

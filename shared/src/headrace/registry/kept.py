@@ -1,0 +1,92 @@
+"""What one process announces: its records, and what of them the store has yet to hear. Pure bookkeeping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from headrace.registry.leases import Kind, Lease, LeaseKey
+from headrace.registry.records import NodeRecord, Record, StreamRecord, encode_record
+
+
+class Kept:
+    """The records that a process keeps alive.
+
+    Args:
+        holder: who holds this process's node leases; different for every process that ever ran.
+    """
+
+    def __init__(self, holder: str) -> None:
+        self._holder = holder
+        self._records: dict[LeaseKey, Record] = {}
+        self._unsent: set[LeaseKey] = set()
+        self._withdrawn: dict[LeaseKey, Lease] = {}
+
+    def __contains__(self, key: LeaseKey) -> bool:
+        return key in self._records
+
+    def keep(self, record: Record) -> LeaseKey | None:
+        """Keep `record` from now on; return its key when that is news for the store, else `None`.
+
+        Raises:
+            InvalidRecord: when others would refuse it; nothing is changed then.
+        """
+        key = record_key(record)
+        if self._records.get(key) == record:
+            return None
+        encode_record(record)
+        self._records[key] = record
+        self._withdrawn.pop(key, None)
+        self._unsent.add(key)
+        return key
+
+    def drop(self, key: LeaseKey) -> bool:
+        """Keep `key` no more and remember to withdraw it; return whether it was kept."""
+        if key not in self._records:
+            return False
+        self._withdrawn[key] = self.lease(key)
+        self.forget(key)
+        return True
+
+    def forget(self, key: LeaseKey) -> None:
+        """Keep `key` no more; the lease in the store is not ours."""
+        self._records.pop(key, None)
+        self._unsent.discard(key)
+
+    def lease(self, key: LeaseKey) -> Lease:
+        """Return the lease to put for the record kept under `key`."""
+        record = self._records[key]
+        if isinstance(record, NodeRecord):
+            return Lease(key, -record.generation, self._holder, encode_record(record))
+        return Lease(key, record.epoch, record.node, encode_record(record), record.numbers())
+
+    def leases(self) -> list[Lease]:
+        """Return the leases of everything kept."""
+        return [self.lease(key) for key in self._records]
+
+    def take_unsent(self) -> list[Lease]:
+        """Return what the store has yet to hear, and count it as heard."""
+        leases = [self.lease(key) for key in self._unsent]
+        self._unsent.clear()
+        return leases
+
+    def send_again(self, keys: Iterable[LeaseKey]) -> None:
+        """Count `keys`, as far as they are still kept, as not heard."""
+        self._unsent.update(key for key in keys if key in self._records)
+
+    @property
+    def withdrawn(self) -> Sequence[Lease]:
+        """Leases to remove from the store."""
+        return list(self._withdrawn.values())
+
+    def removed(self, leases: Iterable[Lease]) -> None:
+        """Count withdrawn leases as removed."""
+        for lease in leases:
+            if self._withdrawn.get(lease.key) is lease:
+                del self._withdrawn[lease.key]
+
+
+def record_key(record: Record) -> LeaseKey:
+    """Return the key that `record` stands under."""
+    if isinstance(record, StreamRecord):
+        return LeaseKey(Kind.STREAM, record.stream)
+    return LeaseKey(Kind.NODE, record.node)
