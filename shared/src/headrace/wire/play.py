@@ -44,7 +44,7 @@ Position = tuple[int, int, int]
 # -- player to edge -------------------------------------------------------------------------------------------------
 
 
-class Play(msgspec.Struct, frozen=True, kw_only=True, tag="play"):
+class Play(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="play"):
     """The first message of a player.
 
     Attributes:
@@ -68,7 +68,7 @@ class AskTime(msgspec.Struct, frozen=True, kw_only=True, tag="time"):
     sent: float
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
+class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="report"):
     """How it plays, at most once a second.
 
     Attributes:
