@@ -135,6 +135,20 @@ async def test_store_answers_on_a_private_socket(tmp_path: Path, ended: list[Chi
     assert socket.stat().st_mode & 0o077 == 0
 
 
+async def test_store_that_was_restarted_is_running_once_it_answers(tmp_path: Path, ended: list[Child]) -> None:
+    """A program that does not say when it is ready is asked after a restart too."""
+    socket = tmp_path / "store.sock"
+    command = children.program_command(server_command(find_server(), socket))
+    child = Child(ChildSpec("store", command, dict(os.environ), lambda: answers(socket)), SystemClock())
+    ended.append(child)
+    await child.start(within_seconds=20)
+    looking_after = asyncio.create_task(child.look_after())
+    assert child._process is not None
+    child._process.kill()
+    await wait_until(lambda: child.restarts == 1 and child.running, timeout=20)
+    looking_after.cancel()
+
+
 def test_no_server_to_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any server program the sentence says what to install."""
     monkeypatch.setattr("headrace_standalone.store._embedded_server", lambda: None)

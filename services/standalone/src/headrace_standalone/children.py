@@ -29,6 +29,9 @@ LAST_WORDS = 20
 END_SECONDS = 6.0
 """How long a child may take to end after SIGTERM before it is killed: less than `headrace up` has itself."""
 
+DRAIN_SECONDS = 1.0
+"""How long the last lines of a child that has ended are waited for: something it started may hold its pipe open."""
+
 READY_POLL_SECONDS = 0.02
 """How often a program that does not say when it is ready is asked."""
 
@@ -73,6 +76,7 @@ class Child:
         self.restarts = 0
         self._clock = clock
         self._process: asyncio.subprocess.Process | None = None
+        self._listener: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
         self._backoff = Backoff(RESTART_MIN_SECONDS, RESTART_MAX_SECONDS)
@@ -101,14 +105,14 @@ class Child:
             return
         if process.returncode is None:
             raise StartupError(f"{self.spec.name}: is not ready after {within_seconds:g} s")
+        await self._drain()
         raise self._failure(process.returncode)
 
     async def look_after(self) -> None:
         """Start the process again whenever it ends; runs until cancelled."""
         while True:
             began = self._clock.monotonic()
-            assert self._process is not None
-            code = await self._process.wait()
+            code = await self._wait_end()
             if self._clock.monotonic() - began > STEADY_SECONDS:
                 self._backoff.reset()
             wait = self._backoff.next(random.random())
@@ -117,6 +121,15 @@ class Child:
             await self._spawn()
             self.restarts += 1
             log.info("process_restarted", process=self.spec.name, restarts=self.restarts)
+
+    async def _wait_end(self) -> int:
+        """Return the exit code of the process that runs now, noticing meanwhile when it is ready."""
+        assert self._process is not None
+        ready = asyncio.create_task(self._wait_ready())
+        try:
+            return await self._process.wait()
+        finally:
+            ready.cancel()
 
     async def end(self) -> None:
         """End the process: ask, wait `END_SECONDS`, kill."""
@@ -133,6 +146,7 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        await self._drain()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         self._ready.clear()
@@ -150,6 +164,12 @@ class Child:
         assert process.stderr is not None
         self._listener = asyncio.create_task(self._listen(process.stderr), name=f"listen-{self.spec.name}")
         return process
+
+    async def _drain(self) -> None:
+        """Pass on the last lines of a process that has ended."""
+        if self._listener is not None:
+            await asyncio.wait({self._listener}, timeout=DRAIN_SECONDS)
+            self._listener.cancel()
 
     async def _wait_ready(self) -> None:
         if self.spec.ready is not None:

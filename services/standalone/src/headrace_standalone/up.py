@@ -11,14 +11,14 @@ from headrace.http.listener import HttpListener, format_address
 from headrace.service.runtime import Component, Runtime, run
 from headrace.service.settings import Settings
 from headrace_standalone.addresses import show_addresses
-from headrace_standalone.app import ROLE, build
-from headrace_standalone.processes import Processes
 
 PROGRAM = "headrace"
 
 
 def up_in_one(settings: Settings) -> int:
     """Run everything in this process; return the exit code."""
+    from headrace_standalone.app import ROLE, build
+
     listeners: list[HttpListener] = []
 
     def build_and_note(settings: Settings, runtime: Runtime) -> Sequence[Component]:
@@ -35,6 +35,9 @@ def up_in_one(settings: Settings) -> int:
 
 def up_in_processes(settings: Settings, config: Path | None, intermediates: int) -> int:
     """Run the services as processes of their own; return the exit code."""
+    # Neither media nor servers are imported here: the children do that, and all at once.
+    from headrace_standalone.processes import Processes
+
     built: list[Processes] = []
 
     def build_processes(settings: Settings, runtime: Runtime) -> Sequence[Component]:

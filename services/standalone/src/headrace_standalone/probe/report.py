@@ -108,7 +108,8 @@ def _sentence(kind: str, figures: dict[str, Any]) -> str:
                 f"missing: {figures['chunks']} or more chunks between {figures['after']} and {figures['before']}, {how}"
             )
         case "state":
-            return f"state: {figures['state']} {figures['reason']}".rstrip()
+            reason = f" ({figures['reason']})" if figures["reason"] else ""
+            return f"state: {figures['state']}{reason} by {' → '.join(figures['route']) or 'nobody'}"
         case "connected":
             return f"connected to {figures['edge']} at {figures['url']}"
         case "lost":
