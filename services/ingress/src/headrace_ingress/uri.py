@@ -133,25 +133,27 @@ def parse_uri(text: str, *, trusted: bool) -> FeedUri:
 
 
 def redact(text: str) -> str:
-    """Return a URI without what may be a credential: user and password, the query, path parts with `=` or `@`.
+    """Return a URI without what may be a credential: user and password, the query, path parts with `=` in them.
 
     Many cameras want user and password in the path or query; only the operator knows which, so all of it is hidden.
-    A password with unescaped `/`, `?` or `#` makes a malformed URI, but is hidden all the same.
+    Where it is not certain what is host and what is password, as with an unescaped `@`, `/`, `?` or `#` in one, nothing
+    is shown but the scheme.
     """
     scheme, colon, rest = text.partition("://")
     if not colon:
         return text.partition("?")[0]
-    userinfo = ""
-    if not _PLAIN_AUTHORITY.match(rest) and "@" in rest:
-        userinfo, _, rest = rest.rpartition("@")
-    rest, query, _ = re.sub(r"[?#]", "?", rest).partition("?")
-    authority, slash, path = rest.partition("/")
-    parts = ["***" if re.search("[=@]", part) else part for part in path.split("/")]
-    return f"{scheme}://{'***@' if userinfo else ''}{authority}{slash}{'/'.join(parts)}{'?***' if query else ''}"
+    found = _AUTHORITY.match(rest)
+    if found is None or "@" in rest[found.end() :]:
+        return f"{scheme}://***"
+    path, query, _ = re.sub(r"[?#]", "?", rest[found.end() :]).partition("?")
+    shown = "/".join("***" if "=" in part else part for part in path.split("/"))
+    return f"{scheme}://{'***@' if found['userinfo'] else ''}{found['host']}{shown}{'?***' if query else ''}"
 
 
-_PLAIN_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]*\])(?::[0-9]{0,5})?(?:[/?#]|$)")
-"""A host and port with nothing before them, at the beginning of what follows `scheme://`."""
+_AUTHORITY = re.compile(
+    r"(?P<userinfo>[^@/?#]*@)?(?P<host>(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?)(?=[/?#]|$)"
+)
+"""User, password, host and port at the beginning of what follows `scheme://` (RFC 3986, 3.2)."""
 
 
 def _scheme_sentence(text: str) -> str:

@@ -1,0 +1,102 @@
+"""Stamps that sources leave out, and when things were captured."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace_ingress.timing import HELD_MAX_PACKETS, CaptureClock, StampRepair, Stamps
+
+
+def repair(stamps: list[Stamps], reorder: int = 0, frame: int = 3600) -> list[Stamps]:
+    """Return what comes out in the end."""
+    repairer = StampRepair(frame, reorder)
+    return [whole for one in stamps for whole in repairer.push(one)] + repairer.flush()
+
+
+def test_the_first_picture_of_rtsp_gets_its_stamps() -> None:
+    """libav gives the first picture none, and the next ones no decode time where nothing is reordered."""
+    given = [Stamps(None, None, 3600), Stamps(4034, None, 3600), Stamps(7634, None, 3600)]
+    assert repair(given) == [Stamps(434, 434, 3600), Stamps(4034, 4034, 3600), Stamps(7634, 7634, 3600)]
+
+
+def test_reordered_pictures_are_stamped_backwards() -> None:
+    """With B-frames decode times come late: those before are counted back, and the first is shown after its delay."""
+    given = [
+        Stamps(None, None, 3600),
+        Stamps(11268, None, 3600),
+        Stamps(4068, None, 3600),
+        Stamps(7668, 4068, 3600),
+        Stamps(22068, 7668, 3600),
+    ]
+    repairer = StampRepair(3600, 2)
+    assert [repairer.push(one) for one in given[:3]] == [[], [], []]
+    whole = repairer.push(given[3]) + repairer.push(given[4])
+    assert [one.dts for one in whole] == [-6732, -3132, 468, 4068, 7668]
+    assert [one.pts for one in whole] == [468, 11268, 4068, 7668, 22068]
+
+
+def test_a_hole_is_filled_from_the_packet_before() -> None:
+    """A packet without stamps in the middle comes one duration after the one before."""
+    given = [Stamps(0, 0, 3600), Stamps(None, None, 0), Stamps(7200, 7200, 3600)]
+    assert repair(given)[1] == Stamps(3600, 3600, 3600)
+
+
+def test_packets_are_not_held_for_ever() -> None:
+    """A source that never tells decode times is taken by its presentation times after a while."""
+    given = [Stamps(index * 3600, None, 3600) for index in range(HELD_MAX_PACKETS + 8)]
+    repairer = StampRepair(3600, 2)
+    out = [repairer.push(one) for one in given]
+    assert len(out[HELD_MAX_PACKETS]) == HELD_MAX_PACKETS + 1
+    assert all(len(one) == 1 for one in out[HELD_MAX_PACKETS + 1 :])
+
+
+packets = st.builds(
+    Stamps, st.none() | st.integers(-(2**40), 2**40), st.none() | st.integers(-(2**40), 2**40), st.integers(-5, 10_000)
+)
+
+
+@given(st.lists(packets, max_size=100), st.integers(0, 4))
+def test_whatever_comes_goes_out_whole_and_in_order(stamps: list[Stamps], reorder: int) -> None:
+    """As many as come in go out, none lacks a stamp, and what the source did say of a decode time stays."""
+    whole = repair(stamps, reorder)
+    assert len(whole) == len(stamps)
+    assert all(one.pts is not None and one.dts is not None and one.duration > 0 for one in whole)
+    for before, after in zip(stamps, whole, strict=True):
+        assert before.dts is None or before.dts == after.dts
+        assert before.pts is None or before.pts == after.pts
+
+
+def test_capture_is_the_least_delay_seen() -> None:
+    """Jitter of the network is taken off: what was delayed was captured when its media time says."""
+    clock = CaptureClock()
+    delays = [0.30, 0.02, 0.15, 0.02, 0.50]
+    for index, delay in enumerate(delays):
+        clock.arrived(index * 0.04, 1000.0 + index * 0.04 + delay)
+    assert clock.captured_us(4 * 0.04) == pytest.approx((1000.0 + 0.16 + 0.02) * 1e6, abs=1000)
+
+
+def test_capture_follows_a_drifting_clock() -> None:
+    """A camera whose clock is slow by 100 ppm is followed; its delay does not grow with the hours."""
+    clock = CaptureClock()
+    for second in range(36_000):
+        clock.arrived(second, 1000.0 + second * 1.0001)
+    captured = clock.captured_us(35_999) / 1e6
+    assert captured == pytest.approx(1000.0 + 35_999 * 1.0001, abs=0.01)
+
+
+def test_a_jump_begins_anew() -> None:
+    """When media time or our clock jumps, the estimate is made anew instead of crept to."""
+    clock = CaptureClock()
+    clock.arrived(10.0, 1000.0)
+    clock.arrived(500.0, 1001.0)
+    assert clock.captured_us(500.0) == 1_001_000_000
+
+
+def test_a_credible_sender_is_believed() -> None:
+    """The camera's own time is taken while it is near ours; a camera in another year is not."""
+    clock = CaptureClock()
+    clock.arrived(0.0, 1000.0)
+    assert clock.captured_us(0.0, 999_900_000) == 999_900_000
+    assert clock.captured_us(0.0, 12) == 1_000_000_000
