@@ -47,7 +47,8 @@ async def open_browser(*flags: str) -> AsyncIterator[Browser]:
 async def open_page(url: str, *, flags: tuple[str, ...] = ()) -> AsyncIterator[WatchedPage]:
     """Open `url` in a new browser; requests to other machines are aborted."""
     async with open_browser(*flags) as browser:
-        page = WatchedPage(await browser.new_page(viewport={"width": 800, "height": 600}))
+        context = await browser.new_context(viewport={"width": 800, "height": 600})
+        page = WatchedPage(await context.new_page())
         await page.restrict()
         await page.page.goto(url, wait_until="load")
         yield page
@@ -85,7 +86,7 @@ class WatchedPage:
         """
 
         try:
-            await self.page.wait_for_function(_CONDITION, arg=condition, timeout=timeout * 1000, polling=50)
+            await self.page.wait_for_function(_CONDITION % condition, timeout=timeout * 1000, polling=50)
         except PlaywrightTimeout:
             raise AssertionError(f"not seen in {timeout:g} s: {condition}; {await self.player()}") from None
         return await self.player()
@@ -147,9 +148,10 @@ _PLAYER = """() => {
   return { ...player.stats, currentTime, muted, videoWidth, videoHeight, readyState, paused, ranges };
 }"""
 
-_CONDITION = """(condition) => {
+_CONDITION = """() => {
   const player = document.querySelector('headrace-player');
-  return new Function('player', 'video', 'stats', `return (${condition})`)(player, player.video, player.stats);
+  const { video, stats } = player;
+  return (%s);
 }"""
 
 _RATE = """async (milliseconds) => {

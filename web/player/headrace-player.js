@@ -40,6 +40,8 @@ export class HeadracePlayer extends HTMLElement {
     this.video = this._controls.video;
     this._player = new Player(this.video, () => this._changed());
     this._told = "";
+    /** Whether it is in a document and was told so: attributes come earlier. */
+    this._present = false;
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this._timer = undefined;
     this._away = new AbortController();
@@ -48,6 +50,7 @@ export class HeadracePlayer extends HTMLElement {
   }
 
   connectedCallback() {
+    this._present = true;
     this._away = new AbortController();
     const { signal } = this._away;
     document.addEventListener("visibilitychange", () => document.hidden || this._player.goLive(), { signal });
@@ -60,6 +63,7 @@ export class HeadracePlayer extends HTMLElement {
   }
 
   disconnectedCallback() {
+    this._present = false;
     this._away.abort();
     clearInterval(this._timer);
     this._player.stop();
@@ -77,7 +81,7 @@ export class HeadracePlayer extends HTMLElement {
       this.video.muted = after !== null;
     } else if (name === "stats") {
       this._show();
-    } else if (this.isConnected && before !== after) {
+    } else if (this._present && before !== after) {
       this._begin();
     }
   }

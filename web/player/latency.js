@@ -102,6 +102,10 @@ const AHEAD_MIN_SECONDS = 0.08;
 const STALL_GROWTH_SECONDS = 0.1;
 const GROWTH_MAX_SECONDS = 2;
 
+/** Media ahead, in seconds, under which a stall is near; it is watched over so many milliseconds, longer than jitter. */
+const LOW_WATER_SECONDS = 0.07;
+const LOW_WATER_MS = 1000;
+
 /** Quiet time after which the target begins to shrink back, and how much of a second it then gives back each second. */
 const SHRINK_AFTER_MS = 30_000;
 const SHRINK_PER_SECOND = 0.01;
@@ -119,9 +123,12 @@ export class LatencyController {
     /** The rate that was last decided. */
     this.rate = 1;
     this._grown = 0;
+    /** When the target last had to grow. */
     this._stalledMs = -Infinity;
     this._steppedMs = -Infinity;
     this._behind = new Average(400);
+    this._low = Infinity;
+    this._lowMs = -Infinity;
   }
 
   /** Where to play now, in seconds behind live. */
@@ -146,6 +153,8 @@ export class LatencyController {
   /** The position was changed: what was averaged is of no use. */
   moved() {
     this._behind.clear();
+    this._low = Infinity;
+    this._lowMs = -Infinity;
     this.rate = 1;
   }
 
@@ -158,6 +167,7 @@ export class LatencyController {
    */
   step(behindSeconds, aheadSeconds, nowMs) {
     this._shrink(nowMs);
+    this._watchWater(aheadSeconds, nowMs);
     const error = this._behind.add(behindSeconds, nowMs) - this.targetSeconds;
     this.rate = this._rateFor(error, aheadSeconds);
     return this.rate;
@@ -178,6 +188,26 @@ export class LatencyController {
     }
     const change = Math.sign(error) * Math.max(CORRECTION_MIN, size * GAIN);
     return Math.round(Math.min(RATE_MAX, Math.max(RATE_MIN, 1 + change)) * 100) / 100;
+  }
+
+  /**
+   * Keep a little more when what is ahead came near to nothing, before it does.
+   *
+   * @param {number} aheadSeconds
+   * @param {number} nowMs
+   */
+  _watchWater(aheadSeconds, nowMs) {
+    this._low = Math.min(this._low, aheadSeconds);
+    if (this._lowMs === -Infinity) {
+      this._lowMs = nowMs;
+    } else if (nowMs - this._lowMs >= LOW_WATER_MS) {
+      if (this._low < LOW_WATER_SECONDS) {
+        this._grown = Math.min(GROWTH_MAX_SECONDS, this._grown + LOW_WATER_SECONDS - this._low);
+        this._stalledMs = nowMs;
+      }
+      this._low = Infinity;
+      this._lowMs = nowMs;
+    }
   }
 
   /** @param {number} nowMs */

@@ -89,6 +89,7 @@ export class Playback {
     const start = buffer.positionOf(chunk);
     const end = buffer.positionOf(chunk, true);
     if (start !== null && end !== null && chunk.track === buffer.tracks[0]?.track) {
+      this.latency.chunkSeconds = Math.max(this.latency.chunkSeconds, end - start);
       this._captured.add(start, chunk.captureUs);
       this._live.observe(end, now);
     }
@@ -244,6 +245,7 @@ export class Playback {
       ranges: buffer.ranges,
       position: this.video.currentTime,
       stillMs: now - this._positionMs,
+      stalled: this._stalled,
       sinceMoveMs: now - this._movedMs,
       live: this._live.at(now),
       target: this.latency.targetSeconds,
@@ -257,10 +259,12 @@ export class Playback {
    */
   _move({ to, why }, now) {
     if (why === "gap") {
-      this.jumps += 1;
+      this.jumps += 1; // a hole is the stream's fault, and no reason to keep more
+    } else if (this._stalled) {
+      this.latency.stalled(now);
     }
     this._playing = false;
-    this._stalled = false; // a hole is the stream's fault: it is no reason to keep more
+    this._stalled = false;
     this._movedMs = now;
     this._positionMs = now;
     this._started = true;

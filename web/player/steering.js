@@ -2,8 +2,11 @@
  * Where to move the playing position: pure. The playback asks often and does what is answered.
  *
  * Reasons to move, in order: nothing was played yet; the position is in a hole, or at the end of a range with another
- * one after it (a new epoch, a lost chunk); it is too far behind live. A range is entered only when it holds enough to
- * go on from there.
+ * one after it (a new epoch, a lost chunk); it stalled and has enough again; it is too far behind live. A range is
+ * entered only when it holds enough to go on from there.
+ *
+ * Why a stall is ended by a move: after each one Chromium waits for twice as much media before it goes on, up to three
+ * seconds, and forgets that only at a seek.
  */
 
 /** Distance behind the target at which seeking is better than playing faster, in seconds. */
@@ -12,8 +15,8 @@ export const SEEK_BEHIND_SECONDS = 1.25;
 /** The same shortly after a start or a jump, when another jump disturbs nobody. */
 export const SETTLE_BEHIND_SECONDS = 0.3;
 
-/** What passes until a position that was set plays: browsers take about so long to fill their decoders, in seconds. */
-const SEEK_SECONDS = 0.15;
+/** What passes until a position that was set plays: browsers need at least so long to fill their decoders, in seconds. */
+const SEEK_SECONDS = 0.1;
 
 /** How long after a start or a jump that is, in milliseconds. */
 export const SETTLE_MS = 1500;
@@ -36,13 +39,14 @@ const STILL_MS = 150;
  * @property {readonly Range[]} ranges buffered, ascending
  * @property {number} position
  * @property {number} stillMs for how long the position has not moved
+ * @property {boolean} stalled whether playing stopped for want of media
  * @property {number} sinceMoveMs time since the last start or jump
  * @property {number | null} live where live is
  * @property {number} target how far behind live to play
  * @property {boolean} flowing whether more media is expected for the newest range
  */
 
-/** @typedef {{ to: number, why: "start" | "gap" | "behind" }} Move */
+/** @typedef {{ to: number, why: "start" | "gap" | "stall" | "behind" }} Move */
 
 /**
  * Return where to go, or null to stay.
@@ -50,7 +54,7 @@ const STILL_MS = 150;
  * @returns {Move | null}
  */
 export function steer(situation) {
-  const { started, ranges, position, stillMs } = situation;
+  const { started, ranges, position, stillMs, stalled, target } = situation;
   const newest = ranges.at(-1);
   if (newest === undefined) {
     return null;
@@ -62,13 +66,34 @@ export function steer(situation) {
   const range = ranges[index];
   if (range === undefined) {
     const next = ranges.find(([start]) => start > position);
-    return next === undefined ? null : enter(next === newest ? newest : next, situation, "gap");
+    return next === undefined ? null : enter(next, situation, "gap");
   }
   const next = ranges[index + 1];
   if (next !== undefined && range[1] - position < TAIL_SECONDS && stillMs >= STILL_MS) {
     return enter(next, situation, "gap");
   }
+  if (stalled && stillMs >= STILL_MS && range[1] - position >= target) {
+    return { to: Math.max(position + EPSILON_SECONDS / 2, aimAt(newest, situation)), why: "stall" };
+  }
   return catchUp(range, newest, situation);
+}
+
+/**
+ * The position in the newest range from which playing ends up at the target.
+ *
+ * @param {Range} newest
+ * @param {Situation} situation
+ */
+function aimAt([start, end], situation) {
+  return Math.max(start + EPSILON_SECONDS / 2, Math.min(situation.live ?? end, end) - distance(situation));
+}
+
+/**
+ * How far behind live to enter; a start, where decoders are new and slow, gets no credit for what passes meanwhile.
+ * @param {Situation} situation
+ */
+function distance({ started, target }) {
+  return started ? Math.max(0, target - SEEK_SECONDS) : target;
 }
 
 /**
@@ -79,13 +104,16 @@ export function steer(situation) {
  * @param {"start" | "gap"} why
  * @returns {Move | null}
  */
-function enter([start, end], { ranges, live, target, flowing }, why) {
-  const isNewest = ranges.at(-1)?.[0] === start;
-  const aim = Math.max(0, target - SEEK_SECONDS);
-  const wanted = live === null ? start : Math.min(live, end) - aim;
-  const to = Math.max(start, isNewest ? wanted : start);
-  const enough = !isNewest || !flowing || end - to >= aim - EPSILON_SECONDS || (live ?? 0) - to >= aim;
-  return enough ? { to: to + (to === start ? EPSILON_SECONDS / 2 : 0), why } : null;
+function enter(range, situation, why) {
+  const [start, end] = range;
+  const { ranges, flowing, live } = situation;
+  if (range !== ranges.at(-1)) {
+    return { to: start + EPSILON_SECONDS / 2, why };
+  }
+  const to = aimAt(range, situation);
+  const needed = distance(situation) - EPSILON_SECONDS;
+  const enough = !flowing || end - to >= needed || (live !== null && live - to >= needed);
+  return enough ? { to, why } : null;
 }
 
 /**
@@ -110,13 +138,13 @@ export function behindLive(ranges, position, live) {
  * @param {Situation} situation
  * @returns {Move | null}
  */
-function catchUp(range, newest, { ranges, position, live, target, sinceMoveMs }) {
+function catchUp(range, newest, situation) {
+  const { ranges, position, live, target, sinceMoveMs } = situation;
   if (live === null) {
     return null;
   }
   const limit = sinceMoveMs < SETTLE_MS ? SETTLE_BEHIND_SECONDS : SEEK_BEHIND_SECONDS;
-  const aim = Math.max(0, target - SEEK_SECONDS);
-  const to = Math.max(newest[0] + EPSILON_SECONDS / 2, Math.min(live, newest[1]) - aim);
+  const to = aimAt(newest, situation);
   const tooFar = behindLive(ranges, position, live) - target > limit;
   const gain = to - position;
   return tooFar && gain > (range === newest ? limit / 2 : 0) ? { to, why: "behind" } : null;

@@ -34,7 +34,7 @@ function play(controller, { behind, seconds, drift = 0, jitter = () => 0 }) {
   const steps = [];
   let distance = behind;
   for (let now = 0; now < seconds * 1000; now += 50) {
-    const rate = controller.step(distance + jitter(now), distance - 0.1, now);
+    const rate = controller.step(distance + jitter(now), Math.max(0.08, distance - 0.1), now);
     distance += 0.05 * (1 + drift - rate);
     steps.push({ now, rate, distance });
   }
@@ -87,6 +87,19 @@ test("stalls move the target away, quiet time brings it back", () => {
   assert.ok(Math.abs(controller.targetSeconds - 0.25) < 1e-9);
 });
 
+test("a buffer that nearly runs dry moves the target away before it does", () => {
+  const controller = new LatencyController(0.25);
+  for (let now = 0; now <= 2000; now += 100) {
+    controller.step(0.25, now % 500 === 0 ? 0.03 : 0.15, now);
+  }
+  assert.ok(controller.targetSeconds > 0.3 && controller.targetSeconds < 0.35, `${controller.targetSeconds}`);
+  const calm = new LatencyController(0.25);
+  for (let now = 0; now <= 5000; now += 100) {
+    calm.step(0.25, now % 500 === 0 ? 0.1 : 0.2, now);
+  }
+  assert.equal(calm.targetSeconds, 0.25);
+});
+
 test("the target leaves room for the stream's own chunks", () => {
   const controller = new LatencyController(0.25);
   controller.chunkSeconds = 0.1;
@@ -96,7 +109,8 @@ test("the target leaves room for the stream's own chunks", () => {
 });
 
 const SITUATION = {
-  started: true, ranges: [[10, 20]], position: 19.75, stillMs: 0, sinceMoveMs: 60_000, live: 20, target: 0.25, flowing: true,
+  started: true, ranges: [[10, 20]], position: 19.75, stillMs: 0, stalled: false, sinceMoveMs: 60_000,
+  live: 20, target: 0.25, flowing: true,
 };
 const answer = (changes) => steer({ ...SITUATION, ...changes });
 
@@ -113,7 +127,7 @@ test("it begins near the target, when enough is there", () => {
 });
 
 test("it begins at the first media when that is newer than the target", () => {
-  const begin = answer({ started: false, position: 0, ranges: [[10, 10.12]], live: 10.12 });
+  const begin = answer({ started: false, position: 0, ranges: [[10, 10.24]], live: 10.24 });
   assert.ok(begin.to >= 10 && begin.to < 10.05);
 });
 
@@ -137,6 +151,15 @@ test("a range that has just begun is entered only with enough in it", () => {
   const situation = { ranges: [[10, 12], [15, 15.04]], position: 11.99, stillMs: 500, live: 15.04 };
   assert.equal(answer(situation), null);
   assert.ok(answer({ ...situation, flowing: false }).to >= 15);
+});
+
+test("a stall is ended as soon as enough is there again, near live", () => {
+  assert.equal(answer({ position: 19.9, stillMs: 500, stalled: true }), null);
+  const short = answer({ position: 19.7, stillMs: 500, stalled: true });
+  assert.equal(short.why, "stall");
+  assert.ok(short.to > 19.7 && short.to < 20);
+  const long = answer({ position: 19, stillMs: 1000, stalled: true });
+  assert.ok(long.to > 19.7 && long.to < 20);
 });
 
 test("too far behind it goes to the target, a little behind it does not", () => {
