@@ -84,6 +84,15 @@ def test_process_that_dies_is_started_again(up: Up, headrace: Headrace) -> None:
     assert running.stop() == 0
 
 
+def test_ctrl_c_while_it_starts(up: Up) -> None:
+    """Ctrl-C before everything is up ends what had started, with exit code 0."""
+    running = up("--processes")
+    running.wait_for(lambda: running.events("started"), "the first service")
+    processes = children(running.process.pid)
+    assert running.stop() == 0
+    assert not any(alive(pid) for pid in processes)
+
+
 def test_nothing_outlives_a_supervisor_that_was_killed(up: Up) -> None:
     """When `headrace up` itself is killed, its services and its store end by themselves."""
     running = up("--processes")

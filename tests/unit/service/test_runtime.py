@@ -30,6 +30,7 @@ class Part:
     async def start(self):
         print("start", self.name, flush=True)
         match self.name:
+            case "slow": await asyncio.sleep(60)
             case "busy": raise StartupError("busy: cannot listen")
             case "broken": raise RuntimeError("a bug")
             case "failing": self.task = self.runtime.spawn("failing", self.fail())
@@ -102,6 +103,16 @@ def test_startup_error_leaves_nothing_behind() -> None:
     assert errors.splitlines()[-1] == "headrace-test: busy: cannot listen"
 
 
+def test_signal_while_starting() -> None:
+    """A signal that comes before everything has started ends what had, and what was about to."""
+    process = start("a,slow,c")
+    wait_for(process, "start slow")
+    process.send_signal(signal.SIGINT)
+    code, output, errors = finish(process)
+    assert (code, output) == (0, ["stop a"])
+    assert "started" not in [json.loads(line)["event"] for line in errors.splitlines()]
+
+
 def test_wrong_configuration_found_while_building() -> None:
     """A setting that only a component can judge ends with exit code 2 before anything starts."""
     assert finish(start("a,wrong")) == (2, [], "headrace-test: ingress.sources.x: wrong\n")
@@ -137,6 +148,15 @@ def test_second_signal_ends_at_once() -> None:
     code, _, _ = finish(process)
     assert code == 1
     assert time.monotonic() - begun < 10
+
+
+def test_node_that_nobody_can_find_says_so() -> None:
+    """A service whose registry is its own memory is alone: it says so when it starts."""
+    process = start("a")
+    reasons = [line["reason"] for line in wait_started(process) if line["event"] == "alone"]
+    assert reasons == ["registry.url is memory: no other process can find this node"]
+    process.terminate()
+    finish(process)
 
 
 def test_wrong_configuration_is_told_in_sentences() -> None:

@@ -54,13 +54,15 @@ class HttpListener:
         Raises:
             StartupError: when the address cannot be had.
         """
-        await self._runner.setup()
         try:
+            await self._runner.setup()
             site = web.TCPSite(self._runner, self.host, self._port, ssl_context=self._tls, backlog=BACKLOG)
             await site.start()
-        except OSError as error:
+        except BaseException as error:
             await self._runner.cleanup()
-            raise StartupError(self._sentence(error)) from error
+            if isinstance(error, OSError):
+                raise StartupError(self._sentence(error)) from error
+            raise
         self.bound_port = self._runner.addresses[0][1]
         for host, port, *_ in self._runner.addresses:
             log.info("listening", name=self.name, address=format_address(host, port))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import signal
@@ -20,7 +19,7 @@ from headrace.clock import Clock, SystemClock
 from headrace.errors import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, ConfigurationError, StartupError, tell
 from headrace.identifiers import NODE_ID_MAX_BYTES, NodeId
 from headrace.service.command_line import read_command_line
-from headrace.service.groups import Settings
+from headrace.service.groups import LAYERS, Settings
 from headrace.telemetry.health import Health
 from headrace.telemetry.logging import configure_logging
 from headrace.telemetry.process import measure_loop_lag, process_metrics
@@ -36,7 +35,7 @@ class Component(Protocol):
     """A part of a service that lives from `start` to `stop`."""
 
     async def start(self) -> None:
-        """Begin; when it raises, nothing of it is left behind.
+        """Begin; when it raises, or is cancelled because a signal came meanwhile, nothing of it is left behind.
 
         Raises:
             StartupError: when the machine or the network does not allow it.
@@ -139,32 +138,50 @@ async def _live(role: str, settings: Settings, build: Build, on_ready: Callable[
     runtime = make_runtime(settings, role)
     gauges = process_metrics(runtime.metrics, runtime.node, role, SOFTWARE)
     components = build(settings, runtime)
+    if role in LAYERS and settings.registry.url == "memory:":
+        log.warning("alone", reason="registry.url is memory: no other process can find this node")
     stopping = asyncio.Event()
     _obey_signals(stopping)
     lag = asyncio.create_task(measure_loop_lag(gauges.loop_lag_seconds, runtime.clock), name="loop-lag")
+    started: list[Component] = []
     try:
-        async with contextlib.AsyncExitStack() as started:
-            if await _start(components, started, stopping):
-                log.info("started", node=runtime.node, role=role, software=SOFTWARE)
-                on_ready()
-                await _wait_for_end(stopping, runtime)
-                log.info("stopping", node=runtime.node)
-            deadline = asyncio.get_running_loop().call_later(STOP_SECONDS, _give_up)
-        deadline.cancel()
+        if await _start(components, started, stopping):
+            log.info("started", node=runtime.node, role=role, software=SOFTWARE)
+            on_ready()
+            await _wait_for_end(stopping, runtime)
+        log.info("stopping", node=runtime.node)
     finally:
+        deadline = asyncio.get_running_loop().call_later(STOP_SECONDS, _give_up)
+        for component in reversed(started):
+            await _stop(component)
+        deadline.cancel()
         lag.cancel()
     log.info("stopped", node=runtime.node)
     return EXIT_FAILURE if runtime.failure else EXIT_OK
 
 
-async def _start(components: Sequence[Component], started: contextlib.AsyncExitStack, stopping: asyncio.Event) -> bool:
-    """Start components in order; return False when a signal came before all had started."""
+async def _start(components: Sequence[Component], started: list[Component], stopping: asyncio.Event) -> bool:
+    """Start components in order, adding them to `started`; return False when a signal came before all had started."""
     for component in components:
-        if stopping.is_set():
+        if not await _start_one(component, stopping):
             return False
-        await component.start()
-        started.push_async_callback(_stop, component)
+        started.append(component)
     return not stopping.is_set()
+
+
+async def _start_one(component: Component, stopping: asyncio.Event) -> bool:
+    """Start a component; return False when a signal came first and it was cancelled."""
+    starting = asyncio.create_task(component.start())
+    signalled = asyncio.create_task(stopping.wait())
+    await asyncio.wait({starting, signalled}, return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+    if starting.cancelled():
+        return False
+    starting.result()
+    return True
 
 
 async def _stop(component: Component) -> None:
