@@ -1,35 +1,15 @@
 /** The list of streams, kept fresh. */
 
+import { describeStream, listStreams, watchPath } from "./streams.js";
+
+/** @import { Listing, Stream } from "./streams.js" */
+
 const REFRESH_MS = 2000;
-
-/**
- * @typedef {object} Track
- * @property {string} kind
- * @property {string} codec
- * @property {number} width
- * @property {number} height
- * @property {number} frame_rate
- */
-
-/**
- * @typedef {object} Stream
- * @property {string} stream
- * @property {string} state
- * @property {string} node
- * @property {Track[]} tracks
- */
 
 /** @param {string} id */
 const find = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 let shown = "";
-
-/** @param {Track} track */
-function describeTrack(track) {
-  const size = track.height ? ` ${track.width}×${track.height}` : "";
-  const rate = track.frame_rate ? ` ${Math.round(track.frame_rate * 100) / 100} fps` : "";
-  return `${track.codec || track.kind}${size}${rate}`;
-}
 
 /** @param {string} name @param {string} text @param {string} [style] */
 function element(name, text, style = "") {
@@ -42,11 +22,11 @@ function element(name, text, style = "") {
 /** @param {Stream} stream */
 function card(stream) {
   const link = document.createElement("a");
-  link.href = `/watch/${stream.stream.split("/").map(encodeURIComponent).join("/")}`;
+  link.href = watchPath(stream.stream);
   link.append(
     element("span", stream.state, `state ${stream.state}`),
     element("strong", stream.stream),
-    element("small", stream.tracks.map(describeTrack).join(" · ")),
+    element("small", describeStream(stream)),
     element("small", stream.node ? `from ${stream.node}` : ""),
   );
   const item = document.createElement("li");
@@ -61,7 +41,7 @@ function note(text) {
   notice.hidden = text === "";
 }
 
-/** @param {{ node: string, streams: Stream[] }} answer */
+/** @param {Listing} listing */
 function show({ node, streams }) {
   find("summary").textContent = `${streams.length} ${streams.length === 1 ? "stream" : "streams"} · edge ${node}`;
   note(streams.length ? "" : "No stream is published yet. This page shows it as soon as one is.");
@@ -74,11 +54,7 @@ function show({ node, streams }) {
 
 async function refresh() {
   try {
-    const response = await fetch("/streams", { cache: "no-store", signal: AbortSignal.timeout(5000) });
-    if (!response.ok) {
-      throw new Error(`the edge answered ${response.status}`);
-    }
-    show(await response.json());
+    show(await listStreams());
   } catch (error) {
     note(`The list cannot be refreshed: ${error instanceof Error ? error.message : error}.`);
   } finally {
@@ -89,7 +65,7 @@ async function refresh() {
 find("open").addEventListener("submit", (event) => {
   event.preventDefault();
   const input = /** @type {HTMLInputElement} */ (find("name"));
-  location.assign(`/watch/${input.value.split("/").map(encodeURIComponent).join("/")}`);
+  location.assign(watchPath(input.value));
 });
 
 refresh();
