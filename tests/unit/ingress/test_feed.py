@@ -19,8 +19,7 @@ from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
 from headrace_ingress.feed import READER_STOP_SECONDS
 from headrace_ingress.source import SourceBroken, SourceEnded
-
-from .scripted import NAME, OTHER, Frames, Hang, Stage, Step, WaitForStop
+from unit.ingress.scripted import NAME, OTHER, Frames, Hang, Stage, Step, WaitForStop
 
 
 @contextlib.asynccontextmanager

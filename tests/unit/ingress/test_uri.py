@@ -78,8 +78,10 @@ def test_refusals_tell_no_credentials(text: str) -> None:
         "file://other.example/x",
         "test:x",
         "test://x",
-    ]
-    + ["", "rtsp://ho st/x", "rtsp://192.0.2.7/x\n"],
+        "",
+        "rtsp://ho st/x",
+        "rtsp://192.0.2.7/x\n",
+    ],
 )
 def test_anything_else_is_refused(text: str) -> None:
     """Only the schemes of the list are taken, and only when they are whole."""

@@ -82,7 +82,6 @@ class FileSource:
         self._stopping = stopping
         self._pacer = Pacer(clock, stopping)
         self._container: av.container.InputContainer | None = None
-        self._streams: list[Any] = []
         self._feeds: dict[int, TrackFeed] = {}
         self._order = Interleaver({})
         self._packets: Iterator[av.Packet[Any]] = iter(())
@@ -98,8 +97,15 @@ class FileSource:
             self._container = av.open(str(path), timeout=(OPEN_SECONDS, READ_SECONDS), options=file_options())
         except (av.error.FFmpegError, OSError) as error:
             raise SourceBroken(explain(error, self._uri)) from None
-        self._streams = choose_streams(self._container, note)
-        self._begin_pass()
+        streams = choose_streams(self._container, note)
+        self._feeds = {
+            stream.index: TrackFeed(stream, number, self._options, parser_delay=False)
+            for number, stream in enumerate(streams, 1)
+        }
+        self._packets = self._container.demux(streams)
+        self._at_end = False
+        self._begin = None
+        self._describe()
 
     def read(self) -> Sequence[Sample]:
         while not self._order.is_ready and not self._at_end and self._following is None:
@@ -121,22 +127,10 @@ class FileSource:
         if container is not None:
             container.close()
 
-    def _begin_pass(self) -> None:
-        """Begin to read from the container's beginning, with the tracks as they are described there."""
-        assert self._container is not None
-        self._feeds = {
-            stream.index: TrackFeed(stream, number, self._options, parser_delay=False)
-            for number, stream in enumerate(self._streams, 1)
-        }
-        self._packets = self._container.demux(self._streams)
-        self._at_end = False
-        self._begin = None
-        self._describe()
-
     def _describe(self) -> None:
-        """Take over the tracks as they are now; they stay the same objects where their headers are the same."""
+        """Take over the tracks as they are now; they stay the same objects while their headers are the same."""
         tracks = tuple(feed.track for feed in self._feeds.values())
-        if tracks != self.tracks:
+        if headers(tracks) != headers(self.tracks):
             self.tracks = tracks
         self._order = Interleaver({track.track: track.timescale for track in tracks})
 
@@ -155,13 +149,10 @@ class FileSource:
             raise SourceEnded
         if self._begin is None or self._end <= self._begin:
             raise SourceBroken("there is no media in the file")
-        assert self._container is not None
         self._offset += Fraction(self._end - self._begin, self._lead.timescale)
-        try:
-            self._container.seek(self._container.start_time or 0)
-        except (av.error.FFmpegError, OSError) as error:
-            raise SourceBroken(explain(error, self._uri)) from None
-        self._begin_pass()
+        # Opened anew: seeking to the beginning loses the first keyframe of some containers.
+        self.close()
+        self.open(lambda text: None)
 
     @property
     def _lead(self) -> Track:
@@ -177,7 +168,7 @@ class FileSource:
             return
         else:
             samples = self._feeds[packet.stream_index].push(packet)
-        if any(feed.track != track for feed, track in zip(feeds, self.tracks, strict=True)):
+        if headers(tuple(feed.track for feed in feeds)) != headers(self.tracks):
             # Other headers: what was read before belongs to those there were.
             self._following = samples
         else:
@@ -204,3 +195,8 @@ class FileSource:
         timescale = next(track.timescale for track in self.tracks if track.track == sample.track)
         shift = round(self._offset * timescale)
         return at(sample, shift, self._pacer.due_us((sample.dts + shift) / timescale))
+
+
+def headers(tracks: tuple[Track, ...]) -> list[bytes]:
+    """Return what must not change within an epoch."""
+    return [track.header for track in tracks]
