@@ -72,7 +72,7 @@ def test_chain_of_processes_plays_and_ends(up: Up, headrace: Headrace) -> None:
 def test_process_that_dies_is_started_again(up: Up, headrace: Headrace) -> None:
     """A service that is killed comes back, as does the store, and the stream plays on."""
     running = up("--demo", "--processes")
-    running.wait_for(lambda: running.events("feed_live"), "the feed")
+    running.wait_for(lambda: running.output and running.events("feed_live"), "the addresses and the feed")
     for name, words in (("intermediate-1", "headrace_intermediate"), ("store", "valkey-server")):
         os.kill(child(running.process.pid, words), signal.SIGKILL)
         running.wait_for(lambda name=name: running.events("process_restarted", process=name), f"{name}'s return")

@@ -202,7 +202,8 @@ class Child:
         self._note(event)
         words = {name: value for name, value in event.items() if name not in _OWN_WORDS}
         level = event.get("level")
-        tell = getattr(log, level if level in _LEVELS else "info")
+        origin = structlog.get_logger(str(event.get("logger", __name__)))
+        tell = getattr(origin, level if level in _LEVELS else "info")
         tell(event["event"], process=self.spec.name, **words)
 
     def _note(self, event: Mapping[str, Any]) -> None:
