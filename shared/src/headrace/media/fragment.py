@@ -3,15 +3,17 @@
 Clauses are those of ISO/IEC 14496-12:2022; what CMAF (ISO/IEC 23000-19, 7.3.2.3 and 7.5) asks of a chunk beyond them
 is kept: one track fragment, `default-base-is-moof`, `tfdt`, and no data offset but into the chunk's own mdat.
 
-Writing is the hot path of ingress, so all numbers of the boxes before the media go through one `struct` call.
+Writing is the hot path of ingress: what fragments of one shape have in common is made once, the rest goes through one
+`struct` call.
 """
 
 from __future__ import annotations
 
+import enum
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from headrace.media.boxes import Box, BoxError, find_box, read_boxes
 
@@ -31,7 +33,7 @@ def _fourcc(name: bytes) -> int:
 
 
 _PRFT, _MOOF, _MFHD, _TRAF = _fourcc(b"prft"), _fourcc(b"moof"), _fourcc(b"mfhd"), _fourcc(b"traf")
-_TFHD, _TFDT, _TRUN, _MDAT = _fourcc(b"tfhd"), _fourcc(b"tfdt"), _fourcc(b"trun"), _fourcc(b"mdat")
+_TFHD, _TFDT, _TRUN = _fourcc(b"tfhd"), _fourcc(b"tfdt"), _fourcc(b"trun")
 
 _PRFT_CAPTURED = 0x0100_0018
 """Version 1 (64-bit media time), flags 24: the NTP time is that of the capture (8.16.5)."""
@@ -47,16 +49,70 @@ _TRUN_SIZE = 0x200
 _TRUN_FLAGS = 0x400
 _TRUN_OFFSET = 0x800
 
-# prft 32, moof 8, mfhd 16, traf 8, tfhd 20 (with default flags), tfdt 20, trun 20, mdat 8; the last two grow.
 _TFHD_BYTES, _TRUN_BYTES = 20, 20
+"""With the default sample flags, and without any sample."""
 _TRAF_BYTES = 8 + _TFHD_BYTES + 20 + _TRUN_BYTES
 _MOOF_BYTES = 8 + 16 + _TRAF_BYTES
 
 
-@cache
-def _layout(extra_tfhd: int, extra_trun: int) -> struct.Struct:
-    """Return the layout of everything before the media, with so many 32-bit words more in tfhd and trun."""
-    return struct.Struct(f">4I2Q 6I {7 + extra_tfhd}I 3IQ {5 + extra_trun}I 2I")
+class _Sync(enum.IntEnum):
+    """Which samples of a fragment are random access points."""
+
+    ALL = enum.auto()
+    NONE = enum.auto()
+    FIRST = enum.auto()
+    MIXED = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What fragments of one kind have in common: the bytes between the numbers that change.
+
+    Attributes:
+        layout: `constants` in turn with NTP time and media time, sequence, decode time, words of the samples, and the
+            size of the mdat.
+        constants: the bytes before the first of them, between them and after the last.
+    """
+
+    layout: struct.Struct
+    constants: tuple[bytes, bytes, bytes, bytes, bytes]
+
+
+@lru_cache(maxsize=1024)
+def _shape(track: int, count: int, duration: int, sync: _Sync, has_offsets: bool) -> _Shape:
+    """Return the shape of fragments of `count` samples, of `duration` each or, if that is 0, of their own."""
+    tfhd_flags = _TFHD_BASE_IS_MOOF | _TFHD_DEFAULT_FLAGS
+    trun_flags = _TRUN_VERSION | _TRUN_DATA_OFFSET | _TRUN_SIZE
+    default: tuple[int, ...] = (SYNC_SAMPLE if sync is _Sync.ALL else NON_SYNC_SAMPLE,)
+    if duration:
+        tfhd_flags |= _TFHD_DEFAULT_DURATION
+        default = (duration, *default)
+    else:
+        trun_flags |= _TRUN_DURATION
+    trun_flags |= _TRUN_OFFSET if has_offsets else 0
+    first: tuple[int, ...] = ()
+    if sync is _Sync.FIRST:
+        trun_flags |= _TRUN_FIRST_FLAGS
+        first = (SYNC_SAMPLE,)
+    elif sync is _Sync.MIXED:
+        trun_flags |= _TRUN_FLAGS
+    columns = 2 - bool(duration) + (sync is _Sync.MIXED) + has_offsets
+    tfhd_bytes = _TFHD_BYTES + 4 * (len(default) - 1)
+    trun_bytes = _TRUN_BYTES + 4 * (len(first) + count * columns)
+    moof_bytes = _MOOF_BYTES - _TFHD_BYTES - _TRUN_BYTES + tfhd_bytes + trun_bytes
+    constants = (
+        _words(PRFT_BYTES, _PRFT, _PRFT_CAPTURED, track),
+        _words(moof_bytes, _MOOF, 16, _MFHD, 0),
+        _words(moof_bytes - 24, _TRAF, tfhd_bytes, _TFHD, tfhd_flags, track, *default, 20, _TFDT, _TFDT_VERSION),
+        _words(trun_bytes, _TRUN, trun_flags, count, moof_bytes + 8, *first),
+        b"mdat",
+    )
+    prft, moof, traf, trun, mdat = (f"{len(part)}s" for part in constants)
+    return _Shape(struct.Struct(f">{prft}2Q{moof}I{traf}Q{trun}{count * columns}II{mdat}"), constants)
+
+
+def _words(*numbers: int) -> bytes:
+    return struct.pack(f">{len(numbers)}I", *numbers)
 
 
 def write_fragment(
@@ -65,7 +121,7 @@ def write_fragment(
     decode_time: int,
     durations: Sequence[int],
     sizes: Sequence[int],
-    sync: Sequence[bool],
+    sync: Sequence[bool] | None,
     offsets: Sequence[int] | None,
     capture_us: int,
     media_time: int,
@@ -80,48 +136,44 @@ def write_fragment(
         decode_time: of the first sample, in ticks of the track.
         durations: of each sample, in ticks, at least one sample.
         sizes: of each sample, in bytes.
-        sync: whether each sample is a random access point.
+        sync: whether each sample is a random access point; `None` when all are.
         offsets: presentation minus decode time of each sample, in ticks, signed; `None` when all are 0.
         capture_us: UTC in microseconds since 1970 when the first sample was captured.
         media_time: presentation time of the first sample, in ticks: what `capture_us` belongs to.
     """
-    count = len(sizes)
-    tfhd: tuple[int, ...] = ()
-    tfhd_flags = _TFHD_BASE_IS_MOOF | _TFHD_DEFAULT_FLAGS
-    trun_flags = _TRUN_VERSION | _TRUN_DATA_OFFSET | _TRUN_SIZE
-    columns: list[Sequence[int]] = []
-    if durations.count(durations[0]) == count:
-        tfhd_flags |= _TFHD_DEFAULT_DURATION
-        tfhd = (durations[0],)
-    else:
-        trun_flags |= _TRUN_DURATION
-        columns.append(durations)
-    columns.append(sizes)
-    default = SYNC_SAMPLE if sync[-1] else NON_SYNC_SAMPLE
-    first: tuple[int, ...] = ()
-    if sync.count(sync[-1]) != count:
-        if sync.count(True) == 1 and sync[0]:
-            trun_flags |= _TRUN_FIRST_FLAGS
-            first = (SYNC_SAMPLE,)
-        else:
-            trun_flags |= _TRUN_FLAGS
-            columns.append([SYNC_SAMPLE if point else NON_SYNC_SAMPLE for point in sync])
-    if offsets is not None:
-        trun_flags |= _TRUN_OFFSET
-        columns.append([offset & 0xFFFF_FFFF for offset in offsets])
-    rows = sizes if len(columns) == 1 else [word for row in zip(*columns, strict=True) for word in row]
-    extra_tfhd, extra_trun = len(tfhd), len(first) + len(rows)
-    grown = 4 * (extra_tfhd + extra_trun)
-    # fmt: off
-    return _layout(extra_tfhd, extra_trun).pack(
-        PRFT_BYTES, _PRFT, _PRFT_CAPTURED, track, ntp_time(capture_us), media_time,
-        _MOOF_BYTES + grown, _MOOF, 16, _MFHD, 0, sequence,
-        _TRAF_BYTES + grown, _TRAF, _TFHD_BYTES + 4 * extra_tfhd, _TFHD, tfhd_flags, track, *tfhd, default,
-        20, _TFDT, _TFDT_VERSION, decode_time,
-        _TRUN_BYTES + 4 * extra_trun, _TRUN, trun_flags, count, _MOOF_BYTES + grown + 8, *first, *rows,
-        8 + sum(sizes), _MDAT,
+    duration = durations[0]
+    same = durations.count(duration) == len(durations)
+    kind = _Sync.ALL if sync is None else _sync(sync)
+    shape = _shape(track, len(sizes), duration if same else 0, kind, offsets is not None)
+    words = sizes if same and offsets is None and kind is not _Sync.MIXED else None
+    if words is None:
+        words = _rows(None if same else durations, sizes, sync if kind is _Sync.MIXED else None, offsets)
+    prft, moof, traf, trun, mdat = shape.constants
+    ntp = ntp_time(capture_us)
+    return shape.layout.pack(
+        prft, ntp, media_time, moof, sequence, traf, decode_time, trun, *words, 8 + sum(sizes), mdat
     )
-    # fmt: on
+
+
+def _sync(sync: Sequence[bool]) -> _Sync:
+    if True not in sync:
+        return _Sync.NONE
+    points = sync.count(True)
+    if points == len(sync):
+        return _Sync.ALL
+    return _Sync.FIRST if sync[0] and points == 1 else _Sync.MIXED
+
+
+def _rows(
+    durations: Sequence[int] | None, sizes: Sequence[int], sync: Sequence[bool] | None, offsets: Sequence[int] | None
+) -> list[int]:
+    """Return the words of trun, sample by sample, of those columns that it has (8.8.8.2)."""
+    columns = [sizes] if durations is None else [durations, sizes]
+    if sync is not None:
+        columns.append([SYNC_SAMPLE if point else NON_SYNC_SAMPLE for point in sync])
+    if offsets is not None:
+        columns.append([offset & 0xFFFF_FFFF for offset in offsets])
+    return [word for row in zip(*columns, strict=True) for word in row]
 
 
 def ntp_time(capture_us: int) -> int:

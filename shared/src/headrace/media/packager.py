@@ -63,8 +63,7 @@ class TimelineBroken(Exception):
 class Packager:
     """Cuts one epoch of one stream into chunks, parts and segments.
 
-    Attributes:
-        dropped: samples left out so far: before the first random access point, and audio that overlapped.
+    Samples of a track come in decoding order, tracks in any order; the closer together, the less is held.
     """
 
     def __init__(self, tracks: tuple[Track, ...], start: EpochStart, options: PackagerOptions) -> None:
@@ -72,21 +71,24 @@ class Packager:
             raise ValueError("a stream has at least one track")
         self._start = start
         self._options = options
-        self._writers = {track.track: TrackWriter(track, start, options) for track in tracks}
         lead = next((track for track in tracks if track.kind == "video"), tracks[0])
+        self._writers = {track.track: TrackWriter(track, start, options, leads=track is lead) for track in tracks}
         self._by_time = lead.kind != "video"
         self._lead = self._writers[lead.track]
         self._followers = [writer for writer in self._writers.values() if writer is not self._lead]
         self._started = False
+        self._blocked = False
         self._dropped = 0
         self._segment_start = 0
-        self._target_ticks = round(options.segment_seconds * self._lead.timescale)
-        self._max_ticks = round(max(options.segment_seconds, options.segment_max_seconds) * self._lead.timescale)
-        self._back_ticks = round(BACKWARD_MAX_SECONDS * self._lead.timescale)
-        self._forward_ticks = round(FORWARD_MAX_SECONDS * self._lead.timescale)
+        self._cut_from = 0
+        self._target_ticks = round(options.segment_seconds * lead.timescale)
+        self._max_ticks = round(max(options.segment_seconds, options.segment_max_seconds) * lead.timescale)
+        self._back_ticks = round(BACKWARD_MAX_SECONDS * lead.timescale)
+        self._forward_ticks = round(FORWARD_MAX_SECONDS * lead.timescale)
 
     @property
     def dropped(self) -> int:
+        """Samples left out so far: before the first random access point, and audio that overlapped."""
         return self._dropped + sum(writer.dropped for writer in self._writers.values())
 
     @property
@@ -104,29 +106,23 @@ class Packager:
     def push(self, sample: Sample) -> list[Chunk]:
         """Take one sample; return the chunks that are complete with it, in the order to send them.
 
-        Samples of a track come in decoding order, tracks in any order; the closer, the less is held.
-
         Raises:
             TimelineBroken: when the source's times jumped; begin a new epoch.
             KeyError: for a sample of a track that the stream does not have.
         """
         writer = self._writers[sample.track]
         out: list[Chunk] = []
-        if writer is self._lead:
-            if not self._started:
-                if not sample.keyframe:
-                    self._dropped += 1
-                    return out
-                self._begin(sample)
-            self._take_lead(sample, out)
-            for follower in self._followers:
-                if follower.held or follower.cuts:
-                    self._release(follower, out)
+        if (
+            writer.calm_from <= sample.dts < writer.calm_until
+            and not self._blocked
+            and (writer.counted or not sample.keyframe)
+        ):
+            writer.queue.append(sample)
+        elif writer is self._lead:
+            if self._started or self._begin(sample):
+                self._take_lead(sample, out)
         elif self._started:
-            self._check_follower(writer, sample)
-            writer.held.append(sample)
-            self._release(writer, out)
-            self._cut_without_lead(writer, out)
+            self._take_follower(writer, sample, out)
         else:
             self._hold_early(writer, sample)
         return out
@@ -136,20 +132,26 @@ class Packager:
         out: list[Chunk] = []
         if not self._started:
             return out
+        if self._by_time:
+            self._take_lead_frames(out)
         for follower in self._followers:
             while follower.held:
-                self._take_follower(follower, out)
+                self._take_next(follower, out)
             while follower.cuts:
                 self._end_follower_segment(follower, out)
         if not all(writer.idle for writer in self._writers.values()):
-            for writer in self._writers.values():
-                self._end_last_segment(writer, out)
+            self._lead.end_segment(out)
+            for follower in self._followers:
+                self._end_empty_or_open(follower, out)
         return out
 
     # -- the lead -------------------------------------------------------------------------------------------------
 
-    def _begin(self, sample: Sample) -> None:
-        """Map the source's clock to the stream's timeline by the lead's first random access point."""
+    def _begin(self, sample: Sample) -> bool:
+        """Map the source's clock to the stream's timeline; return False before the first random access point."""
+        if not sample.keyframe:
+            self._dropped += 1
+            return False
         lead = self._lead
         anchor = max(Fraction(sample.capture_us, 1_000_000), Fraction(self._start.earliest_seconds))
         first = round(anchor * lead.timescale)
@@ -158,32 +160,55 @@ class Packager:
         self._started = True
         self._open_segment(first)
         for follower in self._followers:
-            begin = self._to(follower, first)
-            while follower.held and follower.held[0].dts + follower.shift < begin:
-                follower.held.popleft()
-                self._dropped += 1
+            begin = self._to(follower, first) - follower.shift
+            early = sum(sample.dts < begin for sample in follower.held)
+            del follower.held[:early]
+            self._dropped += early
+        return True
 
     def _open_segment(self, start: int) -> None:
-        self._segment_start = start
         half = self._lead.frame // 2
-        self._lead.segment_limit = start + (self._target_ticks if self._by_time else self._max_ticks) - half
+        self._segment_start = start
+        self._cut_from = start + self._target_ticks - half
+        self._lead.limit_segment(self._cut_from if self._by_time else start + self._max_ticks - half)
 
     def _take_lead(self, sample: Sample, out: list[Chunk]) -> None:
         lead = self._lead
-        delta = sample.dts - (lead.last_dts if lead.last_dts is not None else sample.dts)
-        if not -self._back_ticks <= delta <= self._forward_ticks:
-            raise TimelineBroken(lead.number, delta / lead.timescale)
-        lead.last_dts = sample.dts
-        time = sample.dts + lead.shift
-        if not self._by_time and (time >= lead.segment_limit or (sample.keyframe and self._may_cut(time))):
-            self._cut(lead.end_segment(out, time), out)
-        segment = lead.segment
-        lead.take(sample, out)
-        if lead.segment != segment and lead.end is not None:
-            self._cut(lead.end, out)
+        last = lead.last_dts
+        if last is not None and not -self._back_ticks <= sample.dts - last <= self._forward_ticks:
+            raise TimelineBroken(lead.number, (sample.dts - last) / lead.timescale)
+        if self._by_time:
+            lead.held.append(sample)
+            self._take_lead_frames(out)
+        else:
+            time = sample.dts + lead.shift
+            if time >= self._cut_from and (sample.keyframe or time >= self._segment_start + self._max_ticks):
+                self._cut(lead.end_segment(out, time), out)
+            self._take_lead_sample(sample, out)
+        for follower in self._followers:
+            if follower.cuts or follower.blocked:
+                self._release(follower, out)
 
-    def _may_cut(self, time: int) -> bool:
-        return time - self._segment_start >= self._target_ticks - self._lead.frame // 2
+    def _take_lead_sample(self, sample: Sample, out: list[Chunk]) -> None:
+        segment = self._lead.segment
+        self._lead.take(sample, out)
+        if self._lead.segment != segment:
+            assert self._lead.end is not None
+            self._cut(self._lead.end, out)
+
+    def _take_lead_frames(self, out: list[Chunk]) -> None:
+        """Take the frames of a stream without video, all at once where they are as expected."""
+        lead = self._lead
+        segment = lead.segment
+        if not lead.held or lead.take_held(out):
+            if lead.segment != segment:
+                assert lead.end is not None
+                self._cut(lead.end, out)
+            return
+        frames = lead.held[:]
+        lead.held.clear()
+        for sample in frames:
+            self._take_lead_sample(sample, out)
 
     def _cut(self, time: int, out: list[Chunk]) -> None:
         """The lead's segment ended at `time`: followers end theirs there."""
@@ -204,41 +229,45 @@ class Packager:
         held.append(sample)
         span = round(self._options.hold_seconds * writer.timescale)
         while len(held) > HELD_MAX_SAMPLES or held[-1].dts - held[0].dts > span:
-            held.popleft()
+            del held[0]
             self._dropped += 1
 
-    def _check_follower(self, writer: TrackWriter, sample: Sample) -> None:
-        """Raise when a follower jumped away from the lead: one that goes on while the lead is silent did not."""
+    def _take_follower(self, follower: TrackWriter, sample: Sample, out: list[Chunk]) -> None:
         assert self._lead.end is not None
-        limit = FORWARD_MAX_SECONDS * writer.timescale
-        away = sample.dts + writer.shift - self._to(writer, self._lead.end)
-        before, writer.last_dts = writer.last_dts, sample.dts
-        if abs(away) > limit and (before is None or abs(sample.dts - before) > limit):
-            raise TimelineBroken(writer.number, away / writer.timescale)
+        limit = FORWARD_MAX_SECONDS * follower.timescale
+        away = sample.dts + follower.shift - self._to(follower, self._lead.end)
+        last = follower.last_dts
+        # A follower that goes on while the lead is silent goes far from it without a jump.
+        if abs(away) > limit and (last is None or abs(sample.dts - last) > limit):
+            raise TimelineBroken(follower.number, away / follower.timescale)
+        follower.held.append(sample)
+        self._release(follower, out)
+        if follower.held:
+            self._cut_without_lead(follower, out)
 
     def _release(self, follower: TrackWriter, out: list[Chunk]) -> None:
         """Take the held samples that no cut to come can be before, or that waited long enough."""
         assert self._lead.end is not None
         mark = self._to(follower, self._lead.end)
-        hold = round(self._options.hold_seconds * follower.timescale)
-        held = follower.held
-        while held and (
-            self._middle(follower) < mark or held[-1].dts - held[0].dts > hold or len(held) > HELD_MAX_SAMPLES
-        ):
-            self._take_follower(follower, out)
-        while follower.cuts and mark - follower.cuts[0] > hold:
-            self._end_follower_segment(follower, out)
+        held, cuts = follower.held, follower.cuts
+        if cuts or not held or _middle(follower, held[-1]) >= mark or not follower.take_held(out):
+            hold = round(self._options.hold_seconds * follower.timescale)
+            while held and (
+                _middle(follower, held[0]) < mark or held[-1].dts - held[0].dts > hold or len(held) > HELD_MAX_SAMPLES
+            ):
+                self._take_next(follower, out)
+            while cuts and mark - cuts[0] > hold:
+                self._end_follower_segment(follower, out)
+        follower.blocked = bool(held)
+        self._blocked = any(writer.blocked for writer in self._followers)
 
-    def _middle(self, follower: TrackWriter) -> int:
-        sample = follower.held[0]
-        return sample.dts + follower.shift + (sample.duration or follower.frame) // 2
-
-    def _take_follower(self, follower: TrackWriter, out: list[Chunk]) -> None:
-        middle = self._middle(follower)
+    def _take_next(self, follower: TrackWriter, out: list[Chunk]) -> None:
+        """Take the oldest held sample, after ending the segments that it is not in."""
+        middle = _middle(follower, follower.held[0])
         while follower.cuts and middle >= follower.cuts[0]:
             self._end_follower_segment(follower, out)
         segment = follower.segment
-        follower.take(follower.held.popleft(), out)
+        follower.take(follower.held.pop(0), out)
         if follower.segment != segment:
             follower.cuts.popleft()
             self._meet_cut(follower, out)
@@ -254,7 +283,7 @@ class Packager:
         while follower.cuts:
             limit = follower.cuts[0] - follower.frame // 2
             if follower.end is None or follower.end < limit:
-                follower.segment_limit = limit
+                follower.limit_segment(limit)
                 return
             follower.end_segment(out)
             follower.cuts.popleft()
@@ -266,8 +295,11 @@ class Packager:
             self._lead.end_segment(out)
             self._cut(self._segment_start + self._max_ticks, out)
 
-    # -- the end --------------------------------------------------------------------------------------------------
-
-    def _end_last_segment(self, writer: TrackWriter, out: list[Chunk]) -> None:
+    def _end_empty_or_open(self, follower: TrackWriter, out: list[Chunk]) -> None:
         assert self._lead.end is not None
-        writer.end_segment(out, None, self._to(writer, self._lead.end), self._lead.capture_us)
+        follower.end_segment(out, None, self._to(follower, self._lead.end), self._lead.capture_us)
+
+
+def _middle(follower: TrackWriter, sample: Sample) -> int:
+    """Return the middle of a sample: a cut before it leaves it to the next segment."""
+    return sample.dts + follower.shift + (sample.duration or follower.frame) // 2

@@ -13,11 +13,17 @@ Audio has no composition offsets. It is counted by the duration of its frames, s
 
 A part ends when the next frame would not fit. Where the end of a part of video lies within half a frame of the nominal
 length it is put there exactly, so jitter never makes a part longer than PART-TARGET.
+
+Most samples neither complete a chunk nor decide anything. A writer tells for which source times that is so, from
+`calm_from` to `calm_until`; whoever finds a sample between them may append it to `queue` and be done. On the hot path
+of ingress that halves the work.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from operator import sub
 
 from headrace.identifiers import ChunkId
 from headrace.media.cadence import frame_seconds, track_cadence
@@ -45,96 +51,133 @@ _RANDOM_ACCESS, _PART, _SEGMENT = (int(flag) for flag in (Flag.RANDOM_ACCESS, Fl
 class TrackWriter:
     """Writes the chunks of one track in one epoch.
 
-    Times are ticks of the track on the stream's timeline.
+    Times are ticks of the track, on the stream's timeline where nothing else is said.
 
     Attributes:
+        counted: whether times are counted by the duration of frames: audio.
         shift: what to add to the source's times; set when the epoch begins.
-        end: where the next chunk begins, `None` before the first sample.
-        shown_until: end of the presentation of what was taken, 0 before the first sample.
+        shown_until: end of the presentation of what was written, 0 before the first chunk.
         segment: the number of the open segment.
-        segment_limit: when a sample's end reaches it, the segment ends there.
-        last_dts: the newest sample's, in the source's time, for whoever checks it; `None` before the first.
-        held: samples that wait for the video of their time.
-        cuts: where the open segment and those after it end, as far as decided.
         frame: duration of a frame as well as it is known, 0 for not at all.
-        capture_us: capture time of the newest sample.
+        capture_us: capture time of the newest chunk.
         dropped: samples left out because they overlapped.
+        held: samples not taken yet: it is not known on which side of a cut they belong, or there was no need.
+        blocked: whether samples are held for the lead to pass them.
+        cuts: where the open segment and those after it end, as far as decided.
+        queue: where calm samples go: `held` for what is counted, else the open chunk.
+        calm_from, calm_until: source times between which any sample but a keyframe of video is calm.
     """
 
-    def __init__(self, track: Track, start: EpochStart, options: PackagerOptions) -> None:
+    def __init__(self, track: Track, start: EpochStart, options: PackagerOptions, leads: bool) -> None:
         rhythm = track_cadence(track, options)
         self.number = track.track
         self.timescale = track.timescale
         self.counted = track.kind == "audio"
         self.shift = 0
-        self.end: int | None = None
         self.shown_until = 0
         self.segment = start.segment
-        self.segment_limit = NEVER
-        self.last_dts: int | None = None
-        self.held: deque[Sample] = deque()
-        self.cuts: deque[int] = deque()
         self.frame = round(frame_seconds(track) * track.timescale)
         self.capture_us = 0
         self.dropped = 0
+        self.held: list[Sample] = []
+        self.blocked = False
+        self.cuts: deque[int] = deque()
+        self.calm_from, self.calm_until = NEVER, 0
+        self._may_be_calm = self.counted or leads
         self._epoch = start.epoch
         self._known_frame = self.frame
+        self._guessed_frame = round(FRAME_GUESS_SECONDS * track.timescale)
         self._chunk_ticks = round(rhythm.chunk_seconds * track.timescale)
         self._part_ticks = round(rhythm.part_seconds * track.timescale)
         self._jitter = round(AUDIO_JITTER_SECONDS * track.timescale)
         self._chunk = self._part = self._sequence = 0
-        self._part_start = 0
-        self._part_open = False
-        self._last_time: int | None = None
-        self._chunk_capture_us = 0
+        self._part_start: int | None = None
+        self._part_filled = False
+        self._segment_limit = NEVER
+        self._last_dts: int | None = None
+        self._end: int | None = None
+        # The open chunk: where it begins, its samples, where each begins (only of what is counted), and when it is
+        # written: when its end reaches the first limit, or when a sample comes that would end after the second.
+        self._begin = 0
+        self._samples: list[Sample] = []
         self._times: list[int] = []
-        self._shown: list[int] = []
-        self._sync: list[bool] = []
-        self._data: list[bytes] = []
+        self._full_at = self._overfull_at = NEVER
+        self.queue = self.held if self.counted else self._samples
 
     @property
     def idle(self) -> bool:
         """Whether nothing was written or taken since the last segment ended."""
-        return self._chunk == 0 and not self._times
+        return self._chunk == 0 and not self._samples
+
+    @property
+    def end(self) -> int | None:
+        """Where the samples taken so far are expected to end, `None` before the first."""
+        if self._samples and not self.counted:
+            return max(self._samples[-1].dts + self.shift + self.frame, self._begin + len(self._samples))
+        return self._end
+
+    @property
+    def last_dts(self) -> int | None:
+        """The newest sample's decode time by the source's clock, `None` before the first."""
+        return self.queue[-1].dts if self.queue else self._last_dts
+
+    def limit_segment(self, limit: int) -> None:
+        """Let the open segment end as soon as a sample's end reaches `limit`."""
+        self._segment_limit = limit
+        if self._end is not None:
+            self._set_limits()
+
+    # -- samples --------------------------------------------------------------------------------------------------
 
     def take(self, sample: Sample, out: list[Chunk]) -> None:
         """Add `sample`; append the chunks that are complete now to `out`."""
         time = sample.dts + self.shift
         if self.counted:
-            frame = sample.duration or self.frame or round(FRAME_GUESS_SECONDS * self.timescale)
-            tolerance = 0
-            if self.end is not None:
-                error = time - self.end
-                if error < 0 and -error >= frame and -error > self._jitter:
-                    self.dropped += 1
+            self.frame = frame = sample.duration or self.frame or self._guessed_frame
+            if self._end is not None and time != self._end:
+                counted = self._count(time)
+                if counted is None:
                     return
-                if error <= max(self._jitter, frame // 2):
-                    time = self.end
-            shown = time
+                time = counted
         else:
-            frame = self._video_frame(sample.duration, time)
-            tolerance = frame // 2
-            shown = sample.pts + self.shift
-        self.frame = frame
-        times = self._times
-        if times and (
-            (sample.keyframe and not self._sync[0]) or time + frame - self._part_start > self._part_ticks + tolerance
-        ):
-            self.close_chunk(out, time)
-        self._add(sample, time, shown)
-        self.end = end = max(time + frame, self._times[-1] + 1)
-        if end >= self.segment_limit:
-            self._write(out, end, _SEGMENT | _PART)
-        elif (
-            end - self._part_start > self._part_ticks - frame + tolerance
-            or end - self._times[0] >= self._chunk_ticks - frame // 2
-        ):
-            self._write(out, end, 0)
+            self.frame = frame = self._video_frame(sample)
+        end = time + frame
+        if self._end is None:
+            self._end = self._begin = time
+            self._set_limits()
+        samples = self._samples
+        if samples and (end > self._overfull_at or (sample.keyframe and not samples[0].keyframe)):
+            self._write(out, self._end_before(time), 0)
+            samples = self._samples
+        if self.counted:
+            self._times.append(time if samples else self._begin)
+            self._end = end
+        samples.append(sample)
+        self._last_dts = sample.dts
+        if end >= self._full_at:
+            self._write(out, end, _SEGMENT | _PART if end >= self._segment_limit else 0)
 
-    def close_chunk(self, out: list[Chunk], following: int) -> None:
-        """Write the open chunk, whose next sample comes at `following`."""
-        assert self.end is not None
-        self._write(out, following if abs(following - self.end) <= self.frame // 2 else self.end, 0)
+    def take_held(self, out: list[Chunk]) -> bool:
+        """Take all held frames of audio at once if they are as counted; else take none and return False."""
+        run, frame, end = self.held, self.frame, self._end
+        if end is None or not self.counted:
+            return False
+        until = end + len(run) * frame
+        early, late = run[0].dts + self.shift - end, run[-1].dts + self.shift - until + frame
+        jitter = min(self._jitter, frame)
+        if not (-jitter < early < jitter and -jitter < late < jitter and until - frame < self._full_at):
+            return False
+        for sample in run:
+            if sample.duration != frame:
+                return False
+        self._times += range(end, until, frame)
+        self._samples += run
+        self._last_dts = run[-1].dts
+        self._end = until
+        run.clear()
+        if until >= self._full_at:
+            self._write(out, until, _SEGMENT | _PART if until >= self._segment_limit else 0)
+        return True
 
     def end_segment(self, out: list[Chunk], following: int | None = None, at: int = 0, capture_us: int = 0) -> int:
         """End the open segment and return where.
@@ -142,108 +185,152 @@ class TrackWriter:
         Args:
             out: gets the segment's last chunk: the open one, else one without media.
             following: when the next sample comes, if that is known.
-            at, capture_us: decode and capture time of a chunk without media in a track that had no sample yet.
+            at: decode time of a chunk without media in a track that had no sample yet.
+            capture_us: its capture time.
         """
-        if self._times:
-            assert self.end is not None
-            near = following is not None and abs(following - self.end) <= self.frame // 2
-            self._write(out, following if near and following is not None else self.end, _SEGMENT | _PART)
-        else:
-            part = self._part if self._part_open or self._part == 0 else self._part - 1
-            decode_time = at if self.end is None else self.end
-            self._emit(out, b"", _SEGMENT | _PART, decode_time, 0, part, 0, self.capture_us or capture_us)
-        return at if self.end is None else self.end
+        end = self.end
+        if self._samples and end is not None:
+            self._write(out, end if following is None else self._end_before(following), _SEGMENT | _PART)
+            return self._begin
+        end = at if end is None else end
+        part = self._part if self._part_filled else max(0, self._part - 1)
+        self._emit(out, (), _SEGMENT | _PART, end, 0, part, self.capture_us or capture_us)
+        return end
 
-    def _video_frame(self, declared: int, time: int) -> int:
-        """Guess how long the frame at `time` lasts: never longer than the last one or what is declared."""
-        delta = 0 if self._last_time is None else time - self._last_time
-        self._last_time = time
-        known = declared or self._known_frame
-        if delta <= 0:
-            return known or self.frame or round(FRAME_GUESS_SECONDS * self.timescale)
+    # -- times ----------------------------------------------------------------------------------------------------
+
+    def _count(self, time: int) -> int | None:
+        """Return when an audio frame stamped `time` begins, `None` when it overlaps and is to be dropped."""
+        assert self._end is not None
+        error = time - self._end
+        if error < 0 and -error >= self.frame and -error > self._jitter:
+            self.dropped += 1
+            return None
+        return self._end if error <= max(self._jitter, self.frame // 2) else time
+
+    def _video_frame(self, sample: Sample) -> int:
+        """Guess how long a frame lasts: never longer than the last one or what is declared."""
+        known = sample.duration or self._known_frame
+        last = self.last_dts
+        if last is None or sample.dts <= last:
+            return known or self.frame or self._guessed_frame
+        delta = sample.dts - last
         if known:
             return min(known, delta)
         return min(delta, 2 * self.frame) if self.frame else delta
 
-    def _add(self, sample: Sample, time: int, shown: int) -> None:
-        if self._times:
-            decode = max(time, self._times[-1] + 1)
-        else:
-            decode = time if self.end is None else self.end
-            self._chunk_capture_us = sample.capture_us
-            if not self._part_open:
-                self._part_open = True
-                self._part_start = decode
-        self.capture_us = sample.capture_us
-        self._times.append(decode)
-        self._shown.append(shown)
-        self._sync.append(sample.keyframe)
-        self._data.append(sample.data)
-        self.shown_until = max(self.shown_until, shown + self.frame)
-
-    def _write(self, out: list[Chunk], end: int, flags: int) -> None:
-        """Write the open chunk up to about `end`: see above for where a part's end is put."""
-        times = self._times
-        end = max(end, times[-1] + 1)
-        if not flags:
-            end, flags = self._part_end(end)
-        if self._sync[0]:
-            flags |= _RANDOM_ACCESS
-        self._sequence += 1
-        durations = [after - time for time, after in zip(times, [*times[1:], end], strict=True)]
-        offsets = None
-        if not self.counted:
-            offsets = [shown - time for shown, time in zip(self._shown, times, strict=True)]
-            if not any(offsets):
-                offsets = None
-        head = write_fragment(
-            self.number,
-            self._sequence,
-            times[0],
-            durations,
-            [len(data) for data in self._data],
-            self._sync,
-            offsets,
-            self._chunk_capture_us,
-            times[0] + (offsets[0] if offsets else 0),
-        )
-        media = b"".join((head, *self._data))
-        self.end = end
-        self._emit(out, media, flags, times[0], end - times[0], self._part, len(times), self._chunk_capture_us)
-        self._times, self._shown, self._sync, self._data = [], [], [], []
+    def _end_before(self, following: int) -> int:
+        """Return where the open chunk ends when the next sample comes at `following`: there, if that is near."""
+        end = self.end
+        assert end is not None
+        return following if abs(following - end) <= self.frame // 2 else end
 
     def _part_end(self, end: int) -> tuple[int, int]:
         """Return where a chunk that ends at about `end` really ends, and whether its part ends with it."""
+        assert self._part_start is not None
         left = self._part_start + self._part_ticks - end
         if self.counted:
             return end, _PART if left < self.frame else 0
         half = self.frame // 2
-        if -half <= left <= half and end + left > self._times[-1]:
+        if -half <= left <= half and end + left > self._begin + len(self._samples):
             return end + left, _PART
         return end, _PART if left < 0 else 0
 
+    def _starts(self) -> list[int]:
+        """Return the decode time of each sample in the open chunk, growing by a tick at least."""
+        if self.counted:
+            return self._times
+        shift, times = self.shift, [self._begin]
+        for sample in self._samples[1:]:
+            time, least = sample.dts + shift, times[-1] + 1
+            times.append(time if time > least else least)
+        return times
+
+    def _set_limits(self) -> None:
+        """Say when the open chunk is full, and for which samples that is no question.
+
+        A part of video ends where it is nearest to the target, one of audio before the frame that does not fit.
+        """
+        if self._part_start is None:
+            self._part_start = self._begin
+        part_end, half = self._part_start + self._part_ticks, self.frame // 2
+        self._overfull_at = part_end if self.counted else part_end + half
+        part_full = part_end - (self.frame - 1 if self.counted else half)
+        self._full_at = min(part_full, self._begin + self._chunk_ticks - half, self._segment_limit)
+        if self._may_be_calm and self._known_frame and self._last_dts is not None:
+            self.calm_from = self._last_dts + 1
+            self.calm_until = self._full_at - self.frame - self.shift - (half if self.counted else 0)
+
+    # -- chunks ---------------------------------------------------------------------------------------------------
+
+    def _write(self, out: list[Chunk], end: int, flags: int) -> None:
+        """Write the open chunk up to about `end`: see above for where a part's end is put."""
+        times, samples = self._starts(), self._samples
+        if end <= times[-1]:
+            end = times[-1] + 1
+        if not flags:
+            end, flags = self._part_end(end)
+        first, begin = samples[0], times[0]
+        if first.keyframe:
+            flags |= _RANDOM_ACCESS
+        data = [sample.data for sample in samples]
+        offsets = None if self.counted else self._offsets(times, end)
+        self._sequence += 1
+        head = write_fragment(
+            self.number,
+            self._sequence,
+            begin,
+            _durations(times, end),
+            list(map(len, data)),
+            None if self.counted else [sample.keyframe for sample in samples],
+            offsets,
+            first.capture_us,
+            begin + offsets[0] if offsets else begin,
+        )
+        self._times, self._samples = [], []
+        if not self.counted:
+            self.queue = self._samples
+        self._last_dts = samples[-1].dts
+        self._end = self._begin = end
+        self.shown_until = max(self.shown_until, end)
+        self.capture_us = first.capture_us
+        self._emit(out, (head, *data), flags, begin, end - begin, self._part, first.capture_us)
+
+    def _offsets(self, times: list[int], end: int) -> list[int] | None:
+        """Return each sample's presentation minus decode time, `None` when all are 0."""
+        shift = self.shift
+        offsets = [sample.pts + shift - time for sample, time in zip(self._samples, times, strict=True)]
+        if not any(offsets):
+            return None
+        self.shown_until = max(self.shown_until, end + max(offsets))
+        return offsets
+
     def _emit(
-        self,
-        out: list[Chunk],
-        media: bytes,
-        flags: int,
-        decode_time: int,
-        duration: int,
-        part: int,
-        samples: int,
-        capture_us: int,
+        self, out: list[Chunk], media: Sequence[bytes], flags: int, time: int, duration: int, part: int, capture_us: int
     ) -> None:
-        number, segment, epoch = self._chunk, self.segment, self._epoch
+        """Append a chunk of `media` (boxes, then samples; empty for none) and count on."""
+        number, segment, epoch, samples = self._chunk, self.segment, self._epoch, len(media) - 1 if media else 0
         header = RECORD_HEADER.pack(
-            KIND_CHUNK, self.number, flags, number, epoch, segment, decode_time, duration, part, samples, capture_us
+            KIND_CHUNK, self.number, flags, number, epoch, segment, time, duration, part, samples, capture_us
         )
         identity = ChunkId(epoch, self.number, segment, number)
-        out.append(Chunk(header + media, identity, FLAGS[flags], decode_time, duration, part, samples, capture_us))
-        self._chunk += 1
+        record = b"".join((header, *media))
+        out.append(Chunk(record, identity, FLAGS[flags], time, duration, part, samples, capture_us))
+        self._chunk = number + 1
+        self._part_filled = not flags & _PART
         if flags & _PART:
-            self._part_open = False
+            self._part_start = None
             self._part = part + 1
         if flags & _SEGMENT:
-            self.segment += 1
-            self.segment_limit = NEVER
+            self.segment = segment + 1
+            self._segment_limit = NEVER
             self._chunk = self._part = 0
+        if self._end is not None:
+            self._set_limits()
+
+
+def _durations(times: list[int], end: int) -> list[int]:
+    """Return how long each sample lasts when the last one ends at `end`."""
+    durations = list(map(sub, times[1:], times))
+    durations.append(end - times[-1])
+    return durations
