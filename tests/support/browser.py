@@ -95,6 +95,14 @@ class WatchedPage:
         """Return how fast the position advanced over `seconds`, by the page's clock, and what happened meanwhile."""
         return Rate(**await self.page.evaluate(_RATE, seconds * 1000))
 
+    async def measure_glass_to_glass(self, seconds: float) -> list[float]:
+        """Return milliseconds from the drawing of a picture of the test pattern to its showing, one for each shown.
+
+        The pattern carries its time as cells in its first rows (headrace_ingress.cells); both ends are this machine's
+        clock. Pictures whose cells do not add up are left out.
+        """
+        return list(await self.page.evaluate(_GLASS, seconds * 1000))
+
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.errors.append(message.text)
@@ -167,4 +175,33 @@ _RATE = """async (milliseconds) => {
   const seconds = (performance.now() - began) / 1000;
   return { rate: (player.video.currentTime - position) / seconds, seconds, stalls: player.stats.stalls - stalls,
            latency_ms: latency, rates };
+}"""
+
+_GLASS = """async (milliseconds) => {
+  const { video } = document.querySelector('headrace-player');
+  const canvas = new OffscreenCanvas(1, 1);
+  const read = () => {
+    const width = video.videoWidth, side = Math.min(16, Math.floor(width / 48 / 2) * 2);
+    canvas.width = width;
+    canvas.height = side;
+    const context = canvas.getContext('2d', { willReadFrequently: true });
+    context.drawImage(video, 0, 0);
+    const { data } = context.getImageData(0, side / 2, width, 1);
+    const levels = Array.from({ length: 48 }, (_, cell) => data[4 * Math.floor((cell + 0.5) * side)]);
+    const bits = levels.slice(2).map((level) => (level > (levels[0] + levels[1]) / 2 ? 1n : 0n));
+    const value = bits.reduce((all, bit) => (all << 1n) | bit, 0n);
+    let sum = 0n;
+    for (let rest = value >> 4n; rest > 0n; rest >>= 4n) sum += rest & 15n;
+    return (sum & 15n) === (value & 15n) ? Number(value >> 4n) : null;
+  };
+  const found = [], began = performance.now();
+  while (performance.now() - began < milliseconds) {
+    const shown = await new Promise((done) => {
+      video.requestVideoFrameCallback((_, { expectedDisplayTime }) => done(expectedDisplayTime));
+      setTimeout(() => done(null), 1000);
+    });
+    const drawn = shown === null ? null : read();
+    if (drawn !== null) found.push(performance.timeOrigin + shown - drawn);
+  }
+  return found;
 }"""
