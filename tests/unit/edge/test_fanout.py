@@ -9,7 +9,6 @@ from prometheus_client import CollectorRegistry
 
 from headrace.identifiers import StreamName
 from headrace.relay.broadcast import Broadcast, RingLimits
-from headrace.relay.hub import Hub
 from headrace.testing import FakeClock
 from headrace.wire import play
 from headrace.wire.chunk import Chunk
@@ -32,15 +31,13 @@ class Stage:
         self.clock = FakeClock()
         self.registry = CollectorRegistry()
         self.metrics: EdgeMetrics = edge_metrics(self.registry)
-        self.hub = Hub(ring)
-        self.name = StreamName("demo")
-        self.broadcast: Broadcast = self.hub.produce(self.name)
+        self.broadcast = Broadcast(StreamName("demo"), ring)
         self.chunk_bytes = chunk_bytes
         self._due: list[Callable[[], None]] = []
         self.turns = 0
         framing = framing or PlayFraming()
         self.fan_out = FanOut(
-            self.hub.demand(self.name),
+            self.broadcast,
             framing,
             FanOutLimits(**limits),  # type: ignore[arg-type]
             self.metrics.output(framing.door),
@@ -392,8 +389,8 @@ def test_heartbeats_reach_all_but_those_who_cannot_take_them() -> None:
     assert len(stuck.writes) == waiting
 
 
-def test_leaving_ends_the_demand() -> None:
-    """A closed fan-out listens no more and releases the stream; removing a viewer twice is harmless."""
+def test_leaving() -> None:
+    """A closed fan-out listens no more; removing a viewer twice is harmless."""
     stage = Stage()
     stage.push()
     sender = FakeSender()
@@ -405,7 +402,6 @@ def test_leaving_ends_the_demand() -> None:
     stage.fan_out.close()
     stage.push()
     assert len(sender.writes) == written
-    assert stage.hub.demands(stage.name) == 0
     assert stage.broadcast.listeners == set()
 
 

@@ -35,8 +35,8 @@ def build(
 ) -> Sequence[Component]:
     """Return the service's components.
 
-    With `hub` and `registry` the edge serves what that hub carries; without, it is a node of its own that fetches
-    streams from parents.
+    With `hub` the edge serves what that hub carries; without, it is a node of its own that fetches streams from
+    parents, which it finds in `registry` or the configured one.
 
     Raises:
         ConfigurationError: when the registry's URL cannot be used.
@@ -45,9 +45,9 @@ def build(
     membership: list[Component] = []
     app = make_application(runtime, cors=True)
     main = HttpListener("edge", listening.host, listening.port, app, setting="edge.port")
-    if hub is None or registry is None:
+    registry = registry or _registry(settings, runtime)
+    if hub is None:
         hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
-        registry = _registry(settings, runtime)
         member = join_cluster(settings, runtime, hub, registry, lambda: (listening.host, main.bound_port))
         app.router.add_get("/relay", member.node.relay_handler())
         membership = [PublicAddress(member.node, main), member]

@@ -12,6 +12,7 @@ import structlog
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import ChunkId, NodeId, StreamName
 from headrace.registry.registry import Registry
+from headrace.relay.broadcast import Broadcast
 from headrace.relay.hub import Hub
 from headrace.wire import play
 from headrace_edge.addresses import rank_edges, socket_url
@@ -172,20 +173,17 @@ class Edge:
         Raises:
             TooManyStreams: when the stream is not carried here and no more can be.
         """
-        key = (name, framing.door)
         began = self.clock.monotonic()
-        fan_out = self._fan_outs.get(key)
-        if fan_out is None:
-            fan_out = self._open(name, framing)
+        demand = self._hub.demand(name)  # one for each viewer: their number is the load that the node announces
+        fan_out = self._fan_outs.get((name, framing.door)) or self._open(demand.broadcast, framing)
         viewer = fan_out.add(sender, after)
         try:
             yield viewer
         finally:
             fan_out.remove(viewer)
-            if not fan_out.viewers and self._fan_outs.get(key) is fan_out:
-                del self._fan_outs[key]
-                fan_out.close()
-                self.metrics.outputs.labels(framing.door).dec()
+            if not fan_out.viewers:
+                self._close(name, fan_out)
+            demand.release()
             log.info(
                 "viewer_left",
                 door=framing.door,
@@ -196,13 +194,18 @@ class Edge:
                 **({"session": session} if session else {}),
             )
 
-    def _open(self, name: StreamName, framing: Framing) -> FanOut:
-        demand = self._hub.demand(name)
-        counts = self.metrics.output(framing.door)
-        fan_out = FanOut(demand, framing, self.options.fan_out, counts, self.clock)
-        self._fan_outs[name, framing.door] = fan_out
+    def _open(self, broadcast: Broadcast, framing: Framing) -> FanOut:
+        fan_out = FanOut(broadcast, framing, self.options.fan_out, self.metrics.output(framing.door), self.clock)
+        self._fan_outs[broadcast.name, framing.door] = fan_out
         self.metrics.outputs.labels(framing.door).inc()
         return fan_out
+
+    def _close(self, name: StreamName, fan_out: FanOut) -> None:
+        door = fan_out.framing.door
+        if self._fan_outs.get((name, door)) is fan_out:
+            del self._fan_outs[name, door]
+            fan_out.close()
+            self.metrics.outputs.labels(door).dec()
 
     # -- other edges -------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from headrace.clock import Clock
 from headrace.identifiers import ChunkId
 from headrace.relay.broadcast import Broadcast, Cursor, Entry, Gap, Opened, StateChange
-from headrace.relay.hub import Demand
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import StreamState
 from headrace_edge.frames import CloseCode
@@ -119,7 +118,7 @@ class FanOut:
     """Sends one stream in one framing.
 
     Args:
-        demand: for the stream; released by `close`.
+        broadcast: the stream; somebody else keeps it wanted.
         framing: makes frames of entries.
         limits: what slow viewers are allowed.
         counts: of its door, counted per turn.
@@ -129,15 +128,14 @@ class FanOut:
 
     def __init__(
         self,
-        demand: Demand,
+        broadcast: Broadcast,
         framing: Framing,
         limits: FanOutLimits,
         counts: OutputCounts,
         clock: Clock,
         call_soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
-        self._demand = demand
-        self._broadcast: Broadcast = demand.broadcast
+        self._broadcast = broadcast
         self._framing = framing
         self._limits = limits
         self._counts = counts
@@ -213,9 +211,8 @@ class FanOut:
                 self.remove(viewer)
 
     def close(self) -> None:
-        """Let go of the stream; the fan-out must have no viewers."""
+        """Listen no more; the fan-out must have no viewers."""
         self._broadcast.listeners.discard(self._wake)
-        self._demand.release()
 
     # -- one turn ----------------------------------------------------------------------------------------------------
 
