@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import structlog
 
 from headrace.clock import microseconds
-from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
 from headrace.http.listener import HttpListener
 from headrace.registry.metrics import RegistryMetrics
@@ -49,7 +48,9 @@ def build(
     """Return the service's components; with `registry` it looks into that one and announces no node of its own."""
     components: list[Component] = []
     if registry is None:
-        registry = _registry(settings, runtime)
+        wanted = settings.registry
+        metrics = RegistryMetrics.make(runtime.metrics)
+        registry = make_registry(wanted.url, wanted.prefix, wanted.lease_seconds, runtime.clock, metrics)
         components.append(Announced(registry, _record(settings, runtime)))
         runtime.health.add("registry", lambda: registry.problem)
     app = make_application(runtime)
@@ -58,15 +59,6 @@ def build(
     _warn_if_deaf(settings.control_api)
     listening = settings.control_api
     return [*components, HttpListener(ROLE, listening.host, listening.port, app, setting="control_api.port")]
-
-
-def _registry(settings: Settings, runtime: Runtime) -> Registry:
-    wanted = settings.registry
-    metrics = RegistryMetrics.make(runtime.metrics)
-    try:
-        return make_registry(wanted.url, wanted.prefix, wanted.lease_seconds, runtime.clock, metrics)
-    except ValueError as error:
-        raise ConfigurationError(f"registry.url: {error}") from error
 
 
 def _record(settings: Settings, runtime: Runtime) -> NodeRecord:

@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainSerializer, Secret
 
+from headrace.clock import SystemClock
 from headrace.identifiers import node_id, stream_name
+from headrace.registry.registry import make_registry
 from headrace.telemetry.masking import mask_uris
 
 URI_MAX_CHARACTERS = 2048
@@ -54,8 +56,8 @@ def _url(*schemes: str) -> AfterValidator:
 
 
 def _registry_url(text: str) -> str:
-    if text != "memory:" and urlsplit(text).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("memory: or a URL that begins with redis://, rediss:// or unix:// is allowed")
+    # Nothing is connected by making one, and nobody else knows what the client can read.
+    make_registry(text, "headrace", 1.0, SystemClock())
     return text
 
 

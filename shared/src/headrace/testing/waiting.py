@@ -7,14 +7,22 @@ import inspect
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 POLL_SECONDS = 0.01
 
 T = TypeVar("T")
 
 
-async def wait_until(condition: Callable[[], T | Awaitable[T]], timeout: float = 10.0, what: str = "") -> T:
+@overload
+async def wait_until(condition: Callable[[], Awaitable[T]], timeout: float = 10.0, what: str = "") -> T: ...
+
+
+@overload
+async def wait_until(condition: Callable[[], T], timeout: float = 10.0, what: str = "") -> T: ...
+
+
+async def wait_until(condition: Callable[[], Any], timeout: float = 10.0, what: str = "") -> Any:
     """Return what `condition` returns as soon as that is true; it may be a coroutine function.
 
     Raises:
@@ -23,7 +31,7 @@ async def wait_until(condition: Callable[[], T | Awaitable[T]], timeout: float =
     deadline = time.monotonic() + timeout
     while True:
         answer = condition()
-        result: T = await answer if inspect.isawaitable(answer) else answer
+        result = await answer if inspect.isawaitable(answer) else answer
         if result:
             return result
         if time.monotonic() > deadline:
