@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import select
+import shutil
 import signal
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,17 @@ _AUDIO = {
 
 def available() -> bool:
     """Return whether the system's Python has GStreamer's RTSP server."""
-    probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
+    return _has("import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer")
+
+
+def tls_available() -> bool:
+    """Return whether it can serve rtsps: GLib has TLS and there is an openssl to make a certificate."""
+    return shutil.which("openssl") is not None and _has(
+        "from gi.repository import Gio; assert Gio.TlsBackend.get_default().supports_tls()"
+    )
+
+
+def _has(probe: str) -> bool:
     if not Path(SYSTEM_PYTHON).exists():
         return False
     return subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, check=False).returncode == 0
@@ -146,22 +158,44 @@ def _launch_line(arguments: argparse.Namespace) -> str:
 
 
 def _protect(gst: Any, server: Any, factory: Any, scheme: str) -> None:
-    """Ask for `USER` and `PASSWORD` by the scheme."""
-    auth = gst.RTSPAuth()
-    token = gst.RTSPToken()
-    token.set_string("media.factory.role", "user")
-    permissions = gst.RTSPPermissions()
-    permissions.add_permission_for_role("user", "media.factory.access", True)
-    permissions.add_permission_for_role("user", "media.factory.construct", True)
-    factory.set_permissions(permissions)
-    if scheme == "basic":
+    """Ask for `USER` and `PASSWORD` by the scheme, or for nothing if it is empty."""
+    auth = server.get_auth() or gst.RTSPAuth()
+    token = _admit(gst, factory)
+    if not scheme:
+        auth.set_default_token(token)
+    elif scheme == "basic":
         auth.add_basic(gst.RTSPAuth.make_basic(USER, PASSWORD), token)
-    else:
+    elif scheme == "digest":
         from gi.repository import GstRtsp
 
         auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
         auth.add_digest(USER, PASSWORD, token)
     server.set_auth(auth)
+
+
+def _encrypt(gst: Any, server: Any) -> None:
+    """Serve rtsps, with a certificate that nobody signed, as cameras do."""
+    from gi.repository import Gio
+
+    with tempfile.TemporaryDirectory() as folder:
+        pem = Path(folder) / "camera.pem"
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=camera", "-days", "2"]
+        subprocess.run([*command, "-keyout", pem, "-out", f"{pem}.crt"], check=True, capture_output=True)
+        certificate = Gio.TlsCertificate.new_from_files(f"{pem}.crt", str(pem))
+    auth = gst.RTSPAuth()
+    auth.set_tls_certificate(certificate)
+    server.set_auth(auth)
+
+
+def _admit(gst: Any, factory: Any) -> Any:
+    """Let one role in, and return the token of whoever has it."""
+    permissions = gst.RTSPPermissions()
+    for right in ("access", "construct"):
+        permissions.add_permission_for_role("viewer", f"media.factory.{right}", True)
+    factory.set_permissions(permissions)
+    token = gst.RTSPToken()
+    token.set_string("media.factory.role", "viewer")
+    return token
 
 
 def _serve(arguments: argparse.Namespace) -> None:
@@ -179,7 +213,9 @@ def _serve(arguments: argparse.Namespace) -> None:
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(_launch_line(arguments))
     factory.set_shared(True)
-    if arguments.auth:
+    if arguments.tls:
+        _encrypt(GstRtspServer, server)
+    if arguments.auth or arguments.tls:
         _protect(GstRtspServer, server, factory, arguments.auth)
     server.get_mount_points().add_factory("/cam", factory)
     if not server.attach(None):

@@ -19,7 +19,7 @@ PROBE_MICROSECONDS = 500_000
 would only cost time. What it looked at is read afterwards, nothing is lost by it."""
 
 RTSP_PROTOCOLS = "rtsp,rtp,udp,tcp"
-RTSPS_PROTOCOLS = "rtsp,rtsps,rtp,tcp,tls"
+RTSPS_PROTOCOLS = "rtsp,rtp,tcp,tls"
 """What libav may use for a feed, whatever a server or playlist redirects it to."""
 
 REORDER_PACKETS = "64"
