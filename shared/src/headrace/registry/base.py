@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import NodeId, StreamName
-from headrace.registry.kept import Kept
+from headrace.registry.kept import Kept, Taken
 from headrace.registry.leases import Change, How, Kind, Lease, LeaseKey, LeaseStore, StoreAway
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.records import (
@@ -45,6 +45,12 @@ RENEWALS_PER_LEASE: Final = 3
 
 RETRIES_PER_LEASE: Final = 4
 """How often, at most, a store that is away is tried in the time of a lease."""
+
+RETRY_MAX_SECONDS: Final = 2.0
+"""Longest wait between two tries, however long the lease is."""
+
+PATIENCE_MAX_SECONDS: Final = 1.0
+"""Longest wait of the follower before it looks whether the keeper still reaches the store."""
 
 GRACE_LEASES: Final = 1.5
 """How long a record that a store lost is still believed, in leases: its owner announces it again within one."""
@@ -80,7 +86,7 @@ class LeasedRegistry:
         self._generation = microseconds(clock.utc())
         self._view = View(self._complain)
         self._kept = Kept(holder=secrets.token_hex(8))
-        self._taken: dict[LeaseKey, _Taken] = {}
+        self._taken: dict[LeaseKey, Taken] = {}
         self._connected = False
         self._away = "not started"
         self._away_since: float | None = None
@@ -187,13 +193,17 @@ class LeasedRegistry:
     # The tasks
 
     async def _run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow())
-                group.create_task(self._keep_alive())
-        except Exception:
-            self._went_away("its task failed, see the log")
-            log.exception("registry failed", store=self._store.where)
+        while not self._closing:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._follow())
+                    group.create_task(self._keep_alive())
+            except Exception:
+                # A fault of ours must not cut this process off from its cluster until somebody restarts it.
+                log.exception("registry failed, begins anew", store=self._store.where)
+                self._went_away("an error of its own, see the log")
+                self._tried.set()
+                await asyncio.sleep(self._retry_seconds())
 
     async def _follow(self) -> None:
         while not self._closing:
@@ -202,8 +212,11 @@ class LeasedRegistry:
             except StoreAway as error:
                 self._went_away(str(error))
             self._tried.set()
-            retry = self._lease_seconds / RETRIES_PER_LEASE
-            await asyncio.sleep(random.uniform(retry / 2, retry))
+            await asyncio.sleep(self._retry_seconds())
+
+    def _retry_seconds(self) -> float:
+        retry = min(self._lease_seconds / RETRIES_PER_LEASE, RETRY_MAX_SECONDS)
+        return random.uniform(retry / 2, retry)
 
     async def _follow_once(self) -> None:
         """Subscribe, read and follow until the store goes away, or the keeper finds that it did."""
@@ -219,7 +232,7 @@ class LeasedRegistry:
     def _patience(self) -> float:
         """Return how long to wait for changes before something else is due."""
         due = min(self._read_at, self._view.next_settling or self._read_at)
-        return min(max(due - _now(), 0.0), self._lease_seconds / RENEWALS_PER_LEASE)
+        return min(max(due - _now(), 0.0), self._lease_seconds / RENEWALS_PER_LEASE, PATIENCE_MAX_SECONDS)
 
     async def _read(self) -> None:
         records = await self._store.read()
@@ -321,7 +334,7 @@ class LeasedRegistry:
 
     def _node_taken(self, key: LeaseKey, other: NodeRecord) -> None:
         """Wait out a predecessor that crashed; tell when it is alive."""
-        taken = self._taken.setdefault(key, _Taken(key.name, other, _now()))
+        taken = self._taken.setdefault(key, Taken(key.name, other, _now()))
         if taken.told or _now() - taken.since < self._lease_seconds * TAKEN_LEASES:
             return
         taken.told = True
@@ -374,16 +387,6 @@ class LeasedRegistry:
             callback(*arguments)
         except Exception:
             log.exception("registry callback failed", callback=getattr(callback, "__qualname__", repr(callback)))
-
-
-class _Taken:
-    """Another process holds our node id."""
-
-    def __init__(self, node: str, other: NodeRecord, since: float) -> None:
-        self.since = since
-        self.told = False
-        at = f" at {other.relay_url or other.public_url}" if other.relay_url or other.public_url else ""
-        self.sentence = f"node id {node!r} is in use by another process{at}: give each process a node id of its own"
 
 
 def _now() -> float:

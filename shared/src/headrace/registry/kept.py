@@ -90,3 +90,19 @@ def record_key(record: Record) -> LeaseKey:
     if isinstance(record, StreamRecord):
         return LeaseKey(Kind.STREAM, record.stream)
     return LeaseKey(Kind.NODE, record.node)
+
+
+class Taken:
+    """Another process holds a node id of ours.
+
+    Attributes:
+        since: when that was first seen, in seconds of the caller's clock.
+        told: whether it was told as a fact, after a predecessor that crashed would have been forgotten.
+        sentence: for people.
+    """
+
+    def __init__(self, node: str, other: NodeRecord, since: float) -> None:
+        self.since = since
+        self.told = False
+        at = f" at {other.relay_url or other.public_url}" if other.relay_url or other.public_url else ""
+        self.sentence = f"node id {node!r} is in use by another process{at}: give each process a node id of its own"
