@@ -68,8 +68,10 @@ async def test_a_camera_is_carried_as_it_is(
     watched.check()
     assert watched.chunks()[0].random_access
     with av.open(io.BytesIO(watched.file()), "r") as container:
-        times = [packet.pts * packet.time_base for packet in container.demux(0) if packet.pts is not None]
-        assert {round(float(two - one), 2) for one, two in itertools.pairwise(sorted(times))} <= {0.02, 0.04}
+        times = sorted(packet.pts * packet.time_base for packet in container.demux(0) if packet.pts is not None)
+        # Of reordered pictures the last ones are not all there.
+        steps = {round(float(two - one), 2) for one, two in itertools.pairwise(times[:-4])}
+        assert steps <= {0.02, 0.04}
     with av.open(io.BytesIO(watched.file()), "r") as container:
         assert len(list(container.decode(container.streams[0]))) >= len(times) - 4
 
@@ -132,16 +134,8 @@ async def test_a_camera_that_goes_comes_back(camera: Camera) -> None:
             server.start()
             await watched.live(1.0)
     watched.check()
-    assert (
-        watched.states[-4:]
-        == [
-            StreamState.INTERRUPTED,
-            StreamState.LIVE,
-            StreamState.INTERRUPTED,
-            StreamState.LIVE,
-        ]
-        or watched.states[-5:-1] == [StreamState.INTERRUPTED, StreamState.LIVE] * 2
-    )
+    interrupted, live = StreamState.INTERRUPTED, StreamState.LIVE
+    assert watched.states == [interrupted, live, interrupted, live, interrupted]
     assert len(watched.opened) == 2
     times = [chunk.decode_time for chunk in watched.chunks()]
     assert times == sorted(times)
