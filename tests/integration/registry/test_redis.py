@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,7 +19,7 @@ from headrace.identifiers import NodeId, StreamName
 from headrace.registry.leases import Kind, Lease, LeaseKey, StoreAway
 from headrace.registry.records import NodeRecord, StreamNumbers, StreamRecord, encode_record
 from headrace.registry.redis_registry import RedisRegistry, RedisStore
-from headrace.testing import wait_until
+from headrace.testing import free_port, wait_until
 from support.redis_server import RedisServer, redis_programs
 
 from .conftest import until
@@ -308,6 +311,37 @@ async def test_missing_rights_are_told(redis_server: RedisServer, opened: Open) 
     assert not a.connected
     assert "evalsha" in a.status
     assert "secret" not in a.status
+
+
+async def test_tls(opened: Open, tmp_path: Path) -> None:
+    """`rediss://` speaks TLS, checks the certificate, and says so when it does not fit."""
+    program, openssl = redis_programs().get("redis-server"), shutil.which("openssl")
+    if program is None or openssl is None:
+        pytest.skip("needs redis-server and openssl")
+    certificate, key, port = tmp_path / "certificate.pem", tmp_path / "key.pem", free_port()
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    made = [
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+    ]
+    subprocess.run([openssl, "req", "-x509", *made, *subject], check=True, capture_output=True)
+    tls = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+    with RedisServer(program, arguments=(*tls, "--tls-auth-clients", "no")):
+        trusting = opened(f"rediss://127.0.0.1:{port}?ssl_ca_certs={certificate}")
+        await trusting.start()
+        assert trusting.problem is None
+        wary = opened(f"rediss://127.0.0.1:{port}")
+        await wary.start()
+        assert "certificate" in wary.status
+        await trusting.close()
+        await wary.close()
 
 
 async def test_prefixes_do_not_meet(redis_server: RedisServer, opened: Open) -> None:
