@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from headrace.identifiers import Epoch
 from headrace.media.fragment import Fragment, parse_fragment
@@ -102,7 +103,7 @@ def check_chunks(chunks: Sequence[Chunk], tracks: Sequence[Track]) -> None:
     for own in found.values():
         assert own[0].id[2:] == (100, 0)
         assert own[-1].ends_segment
-        for chunk, following in zip(own, own[1:], strict=False):
+        for chunk, following in pairwise(own):
             assert chunk.is_followed_by(following.id)
         _check_times(own)
         _check_parts(own)
@@ -115,7 +116,7 @@ def check_chunks(chunks: Sequence[Chunk], tracks: Sequence[Track]) -> None:
 def _check_times(chunks: Sequence[Chunk]) -> None:
     """Decode times go on to the tick; before a track's first media nothing is there to go on from."""
     begun = False
-    for chunk, following in zip(chunks, chunks[1:], strict=False):
+    for chunk, following in pairwise(chunks):
         begun = begun or bool(chunk.media)
         if begun:
             assert following.decode_time == chunk.decode_time + chunk.duration

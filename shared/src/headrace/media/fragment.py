@@ -243,8 +243,14 @@ def _parse_prft(view: memoryview) -> int:
     reader = _Reader(first.contents)
     reader.word()
     reader.word()
-    microseconds = reader.long() * 1_000_000
-    return ((microseconds + (1 << 31)) >> 32) - NTP_UNIX_SECONDS * 1_000_000
+    return _capture_time(reader.long())
+
+
+def _capture_time(ntp: int) -> int:
+    """Return an NTP time stamp as UTC in microseconds since 1970, between 1968 and 2104 (RFC 4330, section 3)."""
+    if ntp < 1 << 63:
+        ntp += 1 << 64
+    return ((ntp * 1_000_000 + (1 << 31)) >> 32) - NTP_UNIX_SECONDS * 1_000_000
 
 
 class _Reader:
