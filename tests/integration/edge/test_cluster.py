@@ -77,10 +77,11 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 
 @contextlib.asynccontextmanager
-async def player(address: str, stream: str = "demo") -> AsyncIterator[PlayClient]:
+async def player(address: str, stream: str = "demo", after: Sequence[Chunk] | None = None) -> AsyncIterator[PlayClient]:
     subprotocols: Any = [play.SUBPROTOCOL]
     async with connect(f"ws://{address}/play/{stream}", subprotocols=subprotocols, compression=None) as socket:
-        await socket.send(play.encode(play.Play(session="test")).decode())
+        places = None if after is None else {chunk.id.track: chunk.id.position for chunk in after}
+        await socket.send(play.encode(play.Play(session="test", after=places)).decode())
         client = PlayClient(socket)
         client.welcome = await client.expect(play.Welcome)
         yield client
@@ -130,3 +131,18 @@ async def test_viewers_are_the_load(cluster: Cluster) -> None:
     address, registry = await cluster.edge("edge-1", capacity=4)
     async with player(address), player(address):
         await wait_until(lambda: registry.nodes[NodeId("edge-1")].load == 0.5)
+
+
+async def test_moving_to_another_edge_loses_nothing(cluster: Cluster) -> None:
+    """A player whose edge goes away resumes at a cold one: every chunk once, in order."""
+    first, _ = await cluster.edge("edge-1")
+    second, _ = await cluster.edge("edge-2")
+    cluster.feed.push(3)
+    async with player(first) as viewer:
+        had = [await viewer.expect(Chunk) for _ in range(5)]
+    cluster.feed.push(25)
+    async with player(second, after=had) as viewer:
+        cluster.feed.push(5)
+        while had[-1].id != cluster.feed.sent[-1].id:
+            had.append(await viewer.expect(Chunk))
+    assert [chunk.id for chunk in had] == [chunk.id for chunk in cluster.feed.sent]

@@ -248,6 +248,40 @@ async def test_stopping_without_an_alternative_is_quick(rig: EdgeRig) -> None:
                 await player.next()
 
 
+async def test_a_viewer_that_does_not_answer_does_not_hold_up_the_end(rig: EdgeRig) -> None:
+    """Whoever does not answer the close is cut off well before anybody wonders why Ctrl-C takes so long."""
+    rig.feed().push()
+    reader, writer = await asyncio.open_connection(*rig.address("fmp4").split(":"))
+    request = "GET /demo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    writer.write(f"{request}Sec-WebSocket-Key: {'x' * 22}==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+    assert b"101" in await reader.readline()
+    await rig.wait_viewers(1)
+    async with asyncio.timeout(1.8):
+        await rig.stop()
+    writer.close()
+
+
+async def test_names_that_nobody_publishes_are_forgotten(rig: EdgeRig) -> None:
+    """Asking for a name costs nothing once whoever asked has left."""
+    for number in range(5):
+        async with rig.play(f"unknown-{number}") as player:
+            await player.expect(play.State)
+    await wait_until(lambda: not rig.hub.streams)
+
+
+async def test_too_many_streams(rig: EdgeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name beyond what this process can carry is closed with the code for trying again later."""
+    monkeypatch.setattr("headrace.relay.hub.STREAMS_MAX", 1)
+    rig.feed()
+    async with rig.play(), rig.dial("other") as socket:
+        await socket.send('{"type":"play","session":"a"}')
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                await asyncio.wait_for(socket.recv(), 10)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1013
+
+
 async def test_everything_leaves_with_the_viewers(rig: EdgeRig) -> None:
     """Viewers that vanish without a word leave nothing behind."""
     feed = rig.feed()

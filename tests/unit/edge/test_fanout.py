@@ -389,6 +389,25 @@ def test_heartbeats_reach_all_but_those_who_cannot_take_them() -> None:
     assert len(stuck.writes) == waiting
 
 
+def test_a_stream_that_flows_needs_no_heartbeat() -> None:
+    """Live viewers are pinged when nothing was sent for a while, those that wait for media always."""
+    stage = Stage()
+    stage.push()
+    viewer = stage.join()
+    stage.push()
+    stage.fan_out.beat(b"\x81\x00", 0.25)
+    assert viewer.writes[-1] != b"\x81\x00"
+    stage.clock.advance(0.25)
+    stage.fan_out.beat(b"\x81\x00", 0.25)
+    assert viewer.writes[-1] == b"\x81\x00"
+    stage.feed.open()
+    stage.settle()
+    waiting = stage.join()
+    stage.fan_out.beat(b"\x81\x00", 0.25)
+    assert waiting.writes[-1] == b"\x81\x00"
+    assert viewer.writes[-1] != b"\x81\x00"
+
+
 def test_leaving() -> None:
     """A closed fan-out listens no more; removing a viewer twice is harmless."""
     stage = Stage()

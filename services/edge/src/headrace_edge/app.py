@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
 from headrace.http.listener import HttpListener, format_address
+from headrace.identifiers import StreamName
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.registry import Registry, make_registry
 from headrace.relay.broadcast import RingLimits
@@ -20,6 +21,7 @@ from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import Settings
 from headrace.session.membership import ANY_ADDRESS, join_cluster
 from headrace.session.node import Node
+from headrace.version import SOFTWARE
 from headrace_edge.edge import Edge, EdgeOptions
 from headrace_edge.fanout import FanOutLimits
 from headrace_edge.metrics import edge_metrics
@@ -46,7 +48,9 @@ def build(
     app = make_application(runtime, cors=True)
     main = HttpListener("edge", listening.host, listening.port, app, setting="edge.port")
     registry = registry or _registry(settings, runtime)
-    if hub is None:
+    if hub is not None:
+        _forget_unwanted(hub)
+    else:
         hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
         member = join_cluster(settings, runtime, hub, registry, lambda: (listening.host, main.bound_port))
         app.router.add_get("/relay", member.node.relay_handler())
@@ -55,6 +59,16 @@ def build(
     add_main_routes(app, edge)
     fmp4 = HttpListener("fmp4", listening.host, listening.fmp4_port, fmp4_application(edge), setting="edge.fmp4_port")
     return [main, fmp4, *membership, edge]
+
+
+def _forget_unwanted(hub: Hub) -> None:
+    """Let go of streams that nobody publishes as soon as their last viewer leaves: any name can be asked for."""
+
+    def forget(name: StreamName, demands: int) -> None:
+        if not demands:
+            hub.forget(name)
+
+    hub.on_demand = forget
 
 
 def _options(settings: Settings, runtime: Runtime) -> EdgeOptions:
@@ -103,7 +117,12 @@ def add_main_routes(app: web.Application, edge: Edge) -> None:
 
 def fmp4_application(edge: Edge) -> web.Application:
     """Return the application of the plain fMP4 port, where every path is a stream's name."""
+
+    async def name_server(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers[hdrs.SERVER] = SOFTWARE
+
     app = web.Application()
+    app.on_response_prepare.append(name_server)
     app.router.add_get("/{stream:.*}", PlainDoor(edge).handle)
     return app
 

@@ -20,13 +20,20 @@ from headrace_edge.fanout import FanOut, FanOutLimits, Viewer
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import Framing, PlayFraming, message_frame
 from headrace_edge.metrics import EdgeMetrics
-from headrace_edge.sender import CLOSE_SECONDS, Sender
+from headrace_edge.sender import Sender
 
 DRAIN_SECONDS = 1.5
 """How long players may take to move to another edge before this one closes their connections."""
 
 SWEEP_SECONDS = 1.0
 """How often stuck viewers are looked for."""
+
+QUIET_SHARE = 0.25
+"""Part of a heartbeat for which nothing was sent before a ping is: a stream that flows needs no pings, and ten thousand
+players no ten thousand pongs a second; between two messages there is at most a heartbeat and this."""
+
+CLOSING_SECONDS = 0.5
+"""How long players may take to answer the close when the edge stops; they have nothing to finish."""
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +94,7 @@ class Edge:
         self.public_url = options.public_url
         self._hub = hub
         self._fan_outs: dict[tuple[StreamName, str], FanOut] = {}
+        self._senders: set[Sender] = set()
         self._viewers = 0
         self._draining = False
         self._pings = 0
@@ -119,7 +127,9 @@ class Edge:
             await self._wait_empty(DRAIN_SECONDS)
         for fan_out in tuple(self._fan_outs.values()):
             fan_out.finish(CloseCode.GOING_AWAY, "going_away")
-        await self._wait_empty(CLOSE_SECONDS)
+        await self._wait_empty(CLOSING_SECONDS)
+        for sender in tuple(self._senders):
+            sender.abort()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -174,12 +184,14 @@ class Edge:
             TooManyStreams: when the stream is not carried here and no more can be.
         """
         began = self.clock.monotonic()
-        demand = self._hub.demand(name)  # one for each viewer: their number is the load that the node announces
+        demand = self._hub.demand(name, after)  # one for each viewer: their number is the load that the node announces
         fan_out = self._fan_outs.get((name, framing.door)) or self._open(demand.broadcast, framing)
         viewer = fan_out.add(sender, after)
+        self._senders.add(sender)
         try:
             yield viewer
         finally:
+            self._senders.discard(sender)
             fan_out.remove(viewer)
             if not fan_out.viewers:
                 self._close(name, fan_out)
@@ -227,7 +239,9 @@ class Edge:
         while True:
             await asyncio.sleep(self.options.heartbeat_seconds)
             self._pings += 1
-            self._tell(message_frame(play.Ping(id=self._pings, utc_us=self.utc_us())))
+            ping = message_frame(play.Ping(id=self._pings, utc_us=self.utc_us()))
+            for fan_out in self._players():
+                fan_out.beat(ping, self.options.heartbeat_seconds * QUIET_SHARE)
             others = self._rank_others()
             if set(others) != set(self._others):
                 self._others = others
@@ -240,8 +254,10 @@ class Edge:
             for fan_out in tuple(self._fan_outs.values()):
                 fan_out.sweep()
 
+    def _players(self) -> list[FanOut]:
+        return [fan_out for fan_out in self._fan_outs.values() if isinstance(fan_out.framing, PlayFraming)]
+
     def _tell(self, frame: bytes) -> None:
         """Send `frame` to every player."""
-        for fan_out in tuple(self._fan_outs.values()):
-            if isinstance(fan_out.framing, PlayFraming):
-                fan_out.tell(frame)
+        for fan_out in self._players():
+            fan_out.tell(frame)

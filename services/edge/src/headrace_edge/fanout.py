@@ -150,6 +150,7 @@ class FanOut:
         self._joined: tuple[list[bytes], bytes] = ([], b"")
         self._produced = 0
         self._live_bytes = 0
+        self._spoke_at = clock.monotonic()
         self._opened: Opened | None = None
         self._cursor = self._broadcast.join()
         while self._read_shared():
@@ -191,6 +192,14 @@ class FanOut:
         """Send `frame` to all viewers but those that are paused."""
         for viewer in (*self._live, *self._joining):
             viewer.sender.write(frame)
+
+    def beat(self, frame: bytes, quiet_seconds: float) -> None:
+        """Send `frame`, a heartbeat, to viewers that heard nothing for so long; media is a heartbeat too."""
+        if self._clock.monotonic() - self._spoke_at >= quiet_seconds:
+            self.tell(frame)
+        else:
+            for viewer in tuple(self._joining):
+                viewer.sender.write(frame)
 
     def finish(self, code: CloseCode, reason: str) -> None:
         """Close every viewer's connection in good order."""
@@ -245,6 +254,7 @@ class FanOut:
         batch = self._join(frames)
         viewers = len(self._live)
         self._live_bytes += len(batch)
+        self._spoke_at = self._clock.monotonic()
         for write in tuple(self._live.values()):  # a write may pause its viewer
             write(batch)
         self._count(viewers * len(batch), viewers * len(frames))
