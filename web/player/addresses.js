@@ -45,10 +45,7 @@ export function addressOnEdge(address, stream, edge) {
   }
 }
 
-/**
- * @param {string} src
- * @param {string} base
- */
+/** @param {string} src @param {string} base */
 function parse(src, base) {
   try {
     return new URL(src, base);

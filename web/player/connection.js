@@ -85,10 +85,7 @@ export class Connection {
     }
   }
 
-  /**
-   * @param {number} link
-   * @param {string} address
-   */
+  /** @param {number} link @param {string} address */
   _open(link, address) {
     const socket = this._dial(link, address);
     if (socket === null) {
@@ -127,11 +124,7 @@ export class Connection {
     }
   }
 
-  /**
-   * @param {number} link
-   * @param {number} code
-   * @param {string} reason
-   */
+  /** @param {number} link @param {number} code @param {string} reason */
   _close(link, code, reason) {
     const socket = this._sockets.get(link);
     this._sockets.delete(link);

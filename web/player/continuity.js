@@ -101,10 +101,7 @@ export class Continuity {
     return after.size === 0 ? null : after;
   }
 
-  /**
-   * @param {Progress} progress
-   * @param {Chunk} chunk
-   */
+  /** @param {Progress} progress @param {Chunk} chunk */
   _noteGap(progress, chunk) {
     if (progress.last === null || follows(progress.last, chunk.position)) {
       return;
@@ -136,10 +133,7 @@ function progressOf(track, before) {
   return { needsRandomAccess, waiting: needsRandomAccess, last: before?.last ?? null, told: before?.told ?? null };
 }
 
-/**
- * @param {{ position: Position, endOfSegment: boolean }} last
- * @param {Position} next
- */
+/** @param {{ position: Position, endOfSegment: boolean }} last @param {Position} next */
 function follows({ position: [epoch, segment, chunk], endOfSegment }, next) {
   const due = /** @type {Position} */ (endOfSegment ? [epoch, segment + 1, 0] : [epoch, segment, chunk + 1]);
   return comparePositions(due, next) === 0;

@@ -96,10 +96,7 @@ const STATUS = {
  */
 
 export class Controls {
-  /**
-   * @param {ShadowRoot} root
-   * @param {Actions} actions
-   */
+  /** @param {ShadowRoot} root @param {Actions} actions */
   constructor(root, actions) {
     root.innerHTML = MARKUP;
     addStyle(root);
@@ -117,10 +114,7 @@ export class Controls {
     setIcon(this._unmute, "muted", "Unmute");
   }
 
-  /**
-   * @param {Stats} stats
-   * @param {View} view
-   */
+  /** @param {Stats} stats @param {View} view */
   show(stats, view) {
     const playing = stats.state !== "paused" && stats.state !== "ended" && stats.state !== "failed" && stats.state !== "idle";
     setIcon(this._play, playing ? "pause" : "play");
@@ -134,10 +128,7 @@ export class Controls {
     }
   }
 
-  /**
-   * @param {View} view
-   * @param {boolean} playing
-   */
+  /** @param {View} view @param {boolean} playing */
   _showSound({ muted, hasAudio }, playing) {
     setIcon(this._mute, muted ? "muted" : "sound");
     this._mute.setAttribute("aria-label", muted ? "Unmute" : "Mute");
@@ -188,31 +179,19 @@ function addStyle(root) {
   root.adoptedStyleSheets = [sheet];
 }
 
-/**
- * @param {ShadowRoot} root
- * @param {string} selector
- * @returns {HTMLElement}
- */
+/** @param {ShadowRoot} root @param {string} selector @returns {HTMLElement} */
 function element(root, selector) {
   return /** @type {HTMLElement} */ (root.querySelector(selector));
 }
 
-/**
- * @param {ShadowRoot} root
- * @param {string} selector
- * @param {() => void} act
- */
+/** @param {ShadowRoot} root @param {string} selector @param {() => void} act */
 function button(root, selector, act) {
   const found = element(root, selector);
   found.addEventListener("click", act);
   return found;
 }
 
-/**
- * @param {HTMLElement} target
- * @param {keyof typeof ICONS} name
- * @param {string} [label]
- */
+/** @param {HTMLElement} target @param {keyof typeof ICONS} name @param {string} [label] */
 function setIcon(target, name, label = "") {
   if (target.dataset["icon"] !== name) {
     target.dataset["icon"] = name;
@@ -232,10 +211,7 @@ function setText(target, text) {
   }
 }
 
-/**
- * @param {string} name
- * @param {string} text
- */
+/** @param {string} name @param {string} text */
 function textElement(name, text) {
   const made = document.createElement(name);
   made.textContent = text;

@@ -69,11 +69,7 @@ export class HeadracePlayer extends HTMLElement {
     this._player.stop();
   }
 
-  /**
-   * @param {string} name
-   * @param {string | null} before
-   * @param {string | null} after
-   */
+  /** @param {string} name @param {string | null} before @param {string | null} after */
   attributeChangedCallback(name, before, after) {
     if (name === "latency-target") {
       this._player.setTarget(this.latencyTarget / 1000);

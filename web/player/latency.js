@@ -61,10 +61,7 @@ export class Average {
     this._atMs = 0;
   }
 
-  /**
-   * @param {number} sample
-   * @param {number} nowMs
-   */
+  /** @param {number} sample @param {number} nowMs */
   add(sample, nowMs) {
     if (this.value === null) {
       this.value = sample;

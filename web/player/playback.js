@@ -235,10 +235,7 @@ export class Playback {
     }
   }
 
-  /**
-   * @param {MediaBuffer} buffer
-   * @param {number} now
-   */
+  /** @param {MediaBuffer} buffer @param {number} now */
   _steer(buffer, now) {
     return steer({
       started: this._started,
@@ -253,10 +250,7 @@ export class Playback {
     });
   }
 
-  /**
-   * @param {Move} move
-   * @param {number} now
-   */
+  /** @param {Move} move @param {number} now */
   _move({ to, why }, now) {
     if (why === "gap") {
       this.jumps += 1; // a hole is the stream's fault, and no reason to keep more

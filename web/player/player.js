@@ -285,10 +285,7 @@ export class Player {
     this._playback.halt();
   }
 
-  /**
-   * @param {PlayerState} state
-   * @param {string} [reason]
-   */
+  /** @param {PlayerState} state @param {string} [reason] */
   _set(state, reason = "") {
     this.state = state;
     this.reason = reason;

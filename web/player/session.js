@@ -16,33 +16,15 @@
  * backoff and begins again. It ends only on the close codes 1000, 1002 and 1008 (docs/protocol.md, section 3.3).
  */
 
-import { addressOnEdge } from "./addresses.js";
 import { Backoff } from "./backoff.js";
+import { CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR, closeWords, isFinal } from "./close-codes.js";
 import { Continuity } from "./continuity.js";
 import { EdgeClock } from "./edge-clock.js";
-import {
-  WireError,
-  encodePlay,
-  encodePong,
-  encodeReport,
-  encodeTime,
-  parseChunk,
-  parseMessage,
-} from "./wire.js";
+import { EdgeList } from "./edge-list.js";
+import { Link } from "./link.js";
+import { WireError, encodePlay, encodePong, encodeReport, encodeTime, parseChunk, parseMessage } from "./wire.js";
 
-/** @import { Chunk, Message, Report, State, Track, Welcome } from "./wire.js" */
-
-/** From dialling to `welcome`: a distant server needs a second at most, a dead address never answers. */
-export const OPEN_TIMEOUT_MS = 5000;
-
-/** An edge that has not welcomed us by then gets a rival. */
-export const RIVAL_AFTER_MS = 1000;
-
-/** Silence, in heartbeats, after which the edge is gone (docs/protocol.md, section 3.2). */
-export const SILENT_HEARTBEATS = 3;
-
-/** Silence, in heartbeats, after which a link to another edge is made ready. */
-export const DOUBT_HEARTBEATS = 1.5;
+/** @import { Chunk, Message, Report, StreamState, Track, Welcome } from "./wire.js" */
 
 /** Links at a time: the current one, its successor, and a rival. */
 export const LINKS_MAX = 3;
@@ -56,44 +38,14 @@ export const RESUME_MAX_MS = 10_000;
 /** Shortest time between two reports (docs/protocol.md, section 3.1). */
 export const REPORT_MIN_MS = 1000;
 
-/** When the clock is asked for after `welcome`, and from then on how often. */
-const CLOCK_AFTER_MS = [0, 300, 700, 1500];
-const CLOCK_EVERY_MS = 10_000;
-
-/** Heartbeats outside of this are taken as the nearest bound: nobody pings faster, nobody waits longer. */
-const HEARTBEAT_MIN_MS = 50;
-const HEARTBEAT_MAX_MS = 30_000;
-
-const CLOSE_NORMAL = 1000;
-const CLOSE_PROTOCOL_ERROR = 1002;
-const CLOSES_FOR_GOOD = new Set([CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR, 1008]);
-
 /** @typedef {"idle" | "connecting" | "connected" | "reconnecting" | "closed"} Status */
-
-/**
- * @typedef {object} Link
- * @property {number} id names it towards the shell
- * @property {string} address
- * @property {string | null} alias the address that the edge itself gives out
- * @property {"connecting" | "joining" | "serving"} phase
- * @property {boolean} leaving whether the edge goes away
- * @property {boolean} doubted whether silence made us look for another edge
- * @property {number} since when it was dialled
- * @property {number} heardAt when it last said anything
- * @property {number} heartbeatMs
- * @property {string} edge node id, empty until the welcome
- * @property {State | null} state the last that it told
- * @property {string} refusal words of a `refused`, empty if there was none
- * @property {number} clockAt when to ask for its clock
- * @property {number} clockAsked how often it was asked
- */
 
 /** What the shell and the player are to do or to know, in order. */
 /** @typedef {{ kind: "connect", link: number, address: string }} Connect */
 /** @typedef {{ kind: "send", link: number, text: string }} Send */
 /** @typedef {{ kind: "close", link: number, code: number, reason: string }} Close */
 /** @typedef {{ kind: "status", status: Status, reason: string, edge: string }} StatusChange */
-/** @typedef {{ kind: "state", state: import("./wire.js").StreamState, reason: string }} StateChange */
+/** @typedef {{ kind: "state", state: StreamState, reason: string }} StateChange */
 /** @typedef {{ kind: "tracks", epoch: number, tracks: Track[] }} Opened */
 /** @typedef {{ kind: "chunk", chunk: Chunk }} Arrived */
 /** @typedef {Connect | Send | Close | StatusChange | StateChange | Opened | Arrived} Output */
@@ -106,7 +58,6 @@ export class Session {
    * @param {() => number} options.random from 0 to 1
    */
   constructor({ address, session, random }) {
-    this.address = address;
     this.session = session;
     /** @type {Status} */
     this.status = "idle";
@@ -124,11 +75,7 @@ export class Session {
     this._current = null;
     this._linkCount = 0;
     this._served = false;
-    this._stream = "";
-    /** @type {string[]} */
-    this._edges = [];
-    /** Addresses that failed since a link last delivered. @type {Set<string>} */
-    this._tried = new Set();
+    this._edges = new EdgeList(address);
     this._attemptAt = Infinity;
     this._chunkAt = -Infinity;
     this._reportAt = -Infinity;
@@ -145,7 +92,7 @@ export class Session {
   deadline() {
     let deadline = this._attemptAt;
     for (const link of this._links.values()) {
-      deadline = Math.min(deadline, this._linkDeadline(link));
+      deadline = Math.min(deadline, link.deadline);
     }
     return deadline;
   }
@@ -155,7 +102,7 @@ export class Session {
   /** @param {number} now milliseconds, as everywhere here, monotonic */
   start(now) {
     this._setStatus("connecting");
-    this._connect(this.address, now);
+    this._connect(this._edges.source, now);
   }
 
   /** Leave for good. */
@@ -170,10 +117,10 @@ export class Session {
    * @param {number} now
    */
   rejoin(now) {
-    const address = this._current?.address ?? this.address;
+    const address = this._current?.address ?? this._edges.source;
     this._closeLinks();
     this.continuity.restart();
-    this._tried.clear();
+    this._edges.forgive();
     this._chunkAt = -Infinity;
     this._setStatus("connecting");
     this._connect(address, now);
@@ -208,11 +155,7 @@ export class Session {
     this._send(link, encodePlay(this.session, resume ? this.continuity.after() : null));
   }
 
-  /**
-   * @param {number} id
-   * @param {string} text
-   * @param {number} now
-   */
+  /** @param {number} id @param {string} text @param {number} now */
   text(id, text, now) {
     this._receive(id, now, (link) => {
       const message = parseMessage(text);
@@ -222,30 +165,21 @@ export class Session {
     });
   }
 
-  /**
-   * @param {number} id
-   * @param {ArrayBuffer} bytes
-   * @param {number} now
-   */
+  /** @param {number} id @param {ArrayBuffer} bytes @param {number} now */
   binary(id, bytes, now) {
     this._receive(id, now, (link) => this._take(link, parseChunk(bytes), now));
   }
 
-  /**
-   * @param {number} id
-   * @param {number} code
-   * @param {string} reason
-   * @param {number} now
-   */
+  /** @param {number} id @param {number} code @param {string} reason @param {number} now */
   closed(id, code, reason, now) {
     const link = this._links.get(id);
     if (link === undefined) {
       return; // we closed it
     }
     const words = link.refusal || reason || closeWords(code);
-    if (link === this._current && CLOSES_FOR_GOOD.has(code) && this._successor(link) === null) {
+    if (link === this._current && isFinal(code) && this._successor(link) === null) {
       this._finish(words);
-    } else if (this._current === null && link.refusal !== "" && CLOSES_FOR_GOOD.has(code)) {
+    } else if (this._current === null && link.refusal !== "" && isFinal(code)) {
       this._finish(words);
     } else {
       this._lose(link, words, now);
@@ -262,24 +196,20 @@ export class Session {
     }
     if (now >= this._attemptAt) {
       this._attemptAt = Infinity;
-      this._connect(this._pick() ?? this.address, now);
+      this._connect(this._edges.pick(this._random()) ?? this._edges.source, now);
     }
   }
 
   // -- receiving -----------------------------------------------------------------------------------------------------
 
-  /**
-   * @param {number} id
-   * @param {number} now
-   * @param {(link: Link) => void} act
-   */
+  /** @param {number} id @param {number} now @param {(link: Link) => void} act */
   _receive(id, now, act) {
     const link = this._links.get(id);
     if (link === undefined) {
       return;
     }
-    link.heardAt = now;
-    if (link === this._current && link.doubted) {
+    link.hear(now);
+    if (link === this._current && link.doubted && !link.leaving) {
       link.doubted = false;
       this._closeLinks(link);
     }
@@ -294,11 +224,7 @@ export class Session {
     }
   }
 
-  /**
-   * @param {Link} link
-   * @param {Message} message
-   * @param {number} now
-   */
+  /** @param {Link} link @param {Message} message @param {number} now */
   _obey(link, message, now) {
     switch (message.type) {
       case "welcome":
@@ -320,7 +246,7 @@ export class Session {
       case "time":
         return link === this._current ? this.clock.answer(message.sent, message.utcUs, now) : undefined;
       case "edges":
-        this._edges = message.edges;
+        this._edges.learn(message.edges);
         return undefined;
       case "going_away":
         return this._leave(link, message.edges, now);
@@ -332,32 +258,21 @@ export class Session {
     }
   }
 
-  /**
-   * @param {Link} link
-   * @param {Welcome} message
-   * @param {number} now
-   */
+  /** @param {Link} link @param {Welcome} message @param {number} now */
   _welcome(link, message, now) {
-    link.phase = "serving";
-    link.edge = message.edge;
-    link.heartbeatMs = Math.min(HEARTBEAT_MAX_MS, Math.max(HEARTBEAT_MIN_MS, message.heartbeatMs));
-    this._stream = message.stream;
-    this._edges = message.edges;
-    link.alias = message.edges[0] === undefined ? null : this._addressOn(message.edges[0]);
+    this._edges.learn(message.edges, message.stream);
+    const [own] = message.edges;
+    link.serve(message.edge, own === undefined ? null : this._edges.addressOn(own), message.heartbeatMs);
     if (this._current === null) {
       this._promote(link, now);
       this.clock.seed(message.utcUs, now);
     }
   }
 
-  /**
-   * @param {Link} link
-   * @param {Chunk} chunk
-   * @param {number} now
-   */
+  /** @param {Link} link @param {Chunk} chunk @param {number} now */
   _take(link, chunk, now) {
     this._backoff.reset();
-    this._tried.clear();
+    this._edges.forgive();
     this._chunkAt = now;
     if (link !== this._current && link.phase === "serving") {
       this._promote(link, now);
@@ -369,29 +284,11 @@ export class Session {
 
   // -- links ---------------------------------------------------------------------------------------------------------
 
-  /**
-   * @param {string} address
-   * @param {number} now
-   */
+  /** @param {string} address @param {number} now */
   _connect(address, now) {
     this._linkCount += 1;
     const id = this._linkCount;
-    this._links.set(id, {
-      id,
-      address,
-      alias: null,
-      phase: "connecting",
-      leaving: false,
-      doubted: false,
-      since: now,
-      heardAt: now,
-      heartbeatMs: 0,
-      edge: "",
-      state: null,
-      refusal: "",
-      clockAt: Infinity,
-      clockAsked: 0,
-    });
+    this._links.set(id, new Link(id, address, now));
     this._outputs.push({ kind: "connect", link: id, address });
   }
 
@@ -409,7 +306,7 @@ export class Session {
       this.reconnects += 1;
     }
     this._served = true;
-    link.clockAt = now;
+    link.lead(now);
     this.edge = link.edge;
     this._setStatus("connected");
     this._tellState(link);
@@ -424,10 +321,9 @@ export class Session {
    */
   _leave(link, edges, now) {
     link.leaving = true;
-    this._markTried(link);
-    const others = edges.map((edge) => this._addressOn(edge)).filter((address) => address !== null);
-    this._edges = [...new Set([...edges, ...this._edges])];
-    const next = others.find((address) => !this._tried.has(address)) ?? this._pick();
+    this._edges.fail(link.addresses);
+    this._edges.prefer(edges);
+    const next = this._edges.firstOf(edges) ?? this._edges.pick(this._random());
     if (link === this._current && next !== null && this._links.size < LINKS_MAX) {
       this._connect(next, now);
     }
@@ -442,7 +338,7 @@ export class Session {
    */
   _lose(link, reason, now) {
     this._links.delete(link.id);
-    this._markTried(link);
+    this._edges.fail(link.addresses);
     if (link === this._current) {
       this._current = null;
       this.edge = "";
@@ -463,8 +359,8 @@ export class Session {
 
   /** @param {number} now */
   _planAttempt(now) {
-    if (this._pick() === null) {
-      this._tried.clear();
+    if (this._edges.pick(0) === null) {
+      this._edges.forgive();
       this._attemptAt = now + this._backoff.next(this._random());
     } else {
       this._attemptAt = now + this._random() * SPREAD_MS;
@@ -478,40 +374,19 @@ export class Session {
     this._setStatus("closed", reason);
   }
 
-  /**
-   * @param {Link} link
-   * @param {number} now
-   */
+  /** @param {Link} link @param {number} now */
   _checkLink(link, now) {
-    if (link.phase !== "serving") {
-      this._checkOpening(link, now);
-      return;
-    }
-    if (now >= link.heardAt + SILENT_HEARTBEATS * link.heartbeatMs) {
-      this._outputs.push({ kind: "close", link: link.id, code: CLOSE_NORMAL, reason: "silent" });
-      this._lose(link, "the edge fell silent", now);
-      return;
-    }
-    if (link === this._current && !link.doubted && now >= link.heardAt + DOUBT_HEARTBEATS * link.heartbeatMs) {
+    const due = link.due(now);
+    if (due === "lost") {
+      const reason = link.phase === "serving" ? "the edge fell silent" : "the edge does not answer";
+      this._outputs.push({ kind: "close", link: link.id, code: CLOSE_NORMAL, reason });
+      this._lose(link, reason, now);
+    } else if (due === "doubt") {
       link.doubted = true;
       this._connectRival(link, now);
-    }
-    if (now >= link.clockAt) {
-      this._askClock(link, now);
-    }
-  }
-
-  /**
-   * @param {Link} link
-   * @param {number} now
-   */
-  _checkOpening(link, now) {
-    if (now >= link.since + OPEN_TIMEOUT_MS) {
-      this._outputs.push({ kind: "close", link: link.id, code: CLOSE_NORMAL, reason: "no answer" });
-      this._lose(link, "the edge does not answer", now);
-    } else if (!link.doubted && now >= link.since + RIVAL_AFTER_MS) {
-      link.doubted = true;
-      this._connectRival(link, now);
+    } else if (due === "clock") {
+      this._send(link, encodeTime(now));
+      link.clockAsked(now);
     }
   }
 
@@ -522,32 +397,12 @@ export class Session {
    * @param {number} now
    */
   _connectRival(link, now) {
-    const busy = new Set([...this._links.values()].flatMap(({ address, alias }) => [address, alias ?? address]));
-    const address = this._pick(busy);
-    if (address !== null && this._links.size < LINKS_MAX && !link.leaving) {
+    const busy = new Set([...this._links.values()].flatMap(({ addresses }) => addresses));
+    const address = this._edges.pick(this._random(), busy);
+    const wanted = this._current === null || link === this._current;
+    if (address !== null && wanted && this._links.size < LINKS_MAX && !link.leaving) {
       this._connect(address, now);
     }
-  }
-
-  /**
-   * @param {Link} link
-   * @param {number} now
-   */
-  _askClock(link, now) {
-    this._send(link, encodeTime(now));
-    link.clockAsked += 1;
-    const next = CLOCK_AFTER_MS[link.clockAsked];
-    const last = CLOCK_AFTER_MS[link.clockAsked - 1];
-    link.clockAt = now + (next === undefined || last === undefined ? CLOCK_EVERY_MS : next - last);
-  }
-
-  /** @param {Link} link */
-  _linkDeadline(link) {
-    if (link.phase !== "serving") {
-      return link.since + (link.doubted ? OPEN_TIMEOUT_MS : RIVAL_AFTER_MS);
-    }
-    const doubt = link.doubted || link !== this._current ? SILENT_HEARTBEATS : DOUBT_HEARTBEATS;
-    return Math.min(link.heardAt + doubt * link.heartbeatMs, link.clockAt);
   }
 
   /**
@@ -572,39 +427,9 @@ export class Session {
     }
   }
 
-  // -- addresses -----------------------------------------------------------------------------------------------------
-
-  /**
-   * Return an address that was not tried since a link last delivered, or null.
-   * @param {ReadonlySet<string>} [except]
-   */
-  _pick(except = new Set()) {
-    const others = this._edges.map((edge) => this._addressOn(edge)).filter((address) => address !== null);
-    const open = [...new Set([...others, this.address])].filter(
-      (address) => !this._tried.has(address) && !except.has(address),
-    );
-    return open[Math.min(open.length - 1, Math.floor(this._random() * open.length))] ?? null;
-  }
-
-  /** @param {Link} link */
-  _markTried(link) {
-    this._tried.add(link.address);
-    if (link.alias !== null) {
-      this._tried.add(link.alias);
-    }
-  }
-
-  /** @param {string} edge */
-  _addressOn(edge) {
-    return addressOnEdge(this.address, this._stream, edge);
-  }
-
   // -- telling -------------------------------------------------------------------------------------------------------
 
-  /**
-   * @param {Link} link
-   * @param {string} text
-   */
+  /** @param {Link} link @param {string} text */
   _send(link, text) {
     this._outputs.push({ kind: "send", link: link.id, text });
   }
@@ -616,28 +441,9 @@ export class Session {
     }
   }
 
-  /**
-   * @param {Status} status
-   * @param {string} [reason]
-   */
+  /** @param {Status} status @param {string} [reason] */
   _setStatus(status, reason = "") {
     this.status = status;
     this._outputs.push({ kind: "status", status, reason, edge: this.edge });
-  }
-}
-
-/** @param {number} code */
-function closeWords(code) {
-  switch (code) {
-    case CLOSE_NORMAL:
-      return "the edge closed the connection";
-    case 1001:
-      return "the edge goes away";
-    case 1006:
-      return "no connection to the edge";
-    case 1013:
-      return "the edge is full";
-    default:
-      return `the edge closed the connection (${code})`;
   }
 }

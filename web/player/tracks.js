@@ -48,11 +48,7 @@ export function mimeType(track) {
  * @typedef {"same" | "headers" | "rebuild"} Change
  */
 
-/**
- * @param {readonly Track[]} before
- * @param {readonly Track[]} after
- * @returns {Change}
- */
+/** @param {readonly Track[]} before @param {readonly Track[]} after @returns {Change} */
 export function compareTracks(before, after) {
   const fits =
     before.length === after.length &&
@@ -63,10 +59,7 @@ export function compareTracks(before, after) {
   return before.every((track, index) => sameHeader(track, after[index])) ? "same" : "headers";
 }
 
-/**
- * @param {Track} a
- * @param {Track | undefined} b
- */
+/** @param {Track} a @param {Track | undefined} b */
 export function sameHeader(a, b) {
   return (
     b !== undefined &&

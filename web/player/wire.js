@@ -4,6 +4,10 @@
  * Whatever comes from an edge passes through `parseChunk` or `parseMessage` once and may be relied upon afterwards.
  */
 
+import { Members, WireError, toCount } from "./members.js";
+
+export { WireError };
+
 export const SUBPROTOCOL = "headrace.play.v1";
 
 /** Fixed part of a chunk record, in bytes. */
@@ -29,19 +33,6 @@ const FLAG_RANDOM_ACCESS = 1;
 const FLAG_END_OF_PART = 2;
 const FLAG_END_OF_SEGMENT = 4;
 const FLAGS_ALL = FLAG_RANDOM_ACCESS | FLAG_END_OF_PART | FLAG_END_OF_SEGMENT;
-
-/** Bytes or text that do not follow docs/protocol.md: the edge's fault, and the end of that connection only. */
-export class WireError extends Error {
-  /**
-   * @param {string} code a short word for close reasons, for example `truncated`
-   * @param {string} detail a sentence for people
-   */
-  constructor(code, detail) {
-    super(`${code}: ${detail}`);
-    this.name = "WireError";
-    this.code = code;
-  }
-}
 
 /**
  * The place of a chunk in its track: epoch, segment, chunk. For one track it only grows.
@@ -199,76 +190,6 @@ export function comparePositions(a, b) {
   return a[0] - b[0] || a[1] - b[1] || a[2] - b[2];
 }
 
-/**
- * Members of a JSON object, each taken with the type it must have.
- */
-class Members {
-  /**
-   * @param {unknown} value
-   * @param {string} name what it is called in errors
-   */
-  constructor(value, name) {
-    if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      throw new WireError("bad_message", `${name} is no object`);
-    }
-    this.name = name;
-    this.values = /** @type {Record<string, unknown>} */ (value);
-  }
-
-  /**
-   * @param {string} key
-   * @param {string} [otherwise] taken when the member is absent
-   */
-  text(key, otherwise) {
-    const value = this.values[key] ?? otherwise;
-    if (typeof value !== "string") {
-      throw this.wrong(key, "text");
-    }
-    return value;
-  }
-
-  /**
-   * @param {string} key
-   * @param {number} [otherwise] taken when the member is absent
-   */
-  number(key, otherwise) {
-    const value = this.values[key] ?? otherwise;
-    if (typeof value !== "number" || !Number.isFinite(value)) {
-      throw this.wrong(key, "a number");
-    }
-    return value;
-  }
-
-  /**
-   * A whole number from 0 on that is exact.
-   * @param {string} key
-   */
-  count(key) {
-    return toCount(this.values[key], () => this.wrong(key, "a whole number"));
-  }
-
-  /**
-   * @param {string} key
-   * @param {number} most
-   * @returns {unknown[]}
-   */
-  list(key, most) {
-    const value = this.values[key];
-    if (!Array.isArray(value)) {
-      throw this.wrong(key, "a list");
-    }
-    return value.slice(0, most);
-  }
-
-  /**
-   * @param {string} key
-   * @param {string} expected
-   */
-  wrong(key, expected) {
-    return new WireError("bad_message", `${this.name}.${key} is not ${expected}`);
-  }
-}
-
 const READERS = {
   /** @param {Members} m @returns {Welcome} */
   welcome: (m) => ({
@@ -391,17 +312,6 @@ function parseJson(text) {
   } catch {
     throw new WireError("bad_message", "message is no JSON");
   }
-}
-
-/**
- * @param {unknown} value
- * @param {() => WireError} wrong
- */
-function toCount(value, wrong) {
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
-    throw wrong();
-  }
-  return value;
 }
 
 /**

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { OPEN_TIMEOUT_MS, RESUME_MAX_MS, RIVAL_AFTER_MS, SPREAD_MS, Session } from "../player/session.js";
+import { OPEN_TIMEOUT_MS, RIVAL_AFTER_MS } from "../player/link.js";
+import { RESUME_MAX_MS, SPREAD_MS, Session } from "../player/session.js";
 import { message, record } from "./records.js";
 
 const SOURCE = "ws://here:8088/play/demo?token=x";
@@ -190,7 +191,7 @@ test("silence of three heartbeats is the end of the edge", () => {
   assert.equal(rig.session.status, "connected");
   rig.wait(1);
   assert.equal(rig.session.status, "reconnecting");
-  assert.ok(rig.told("close").some(({ link, reason }) => link === 1 && reason === "silent"));
+  assert.ok(rig.told("close").some(({ link, reason }) => link === 1 && reason === "the edge fell silent"));
 });
 
 test("a silent edge gets a rival early, which takes over with its first chunk", () => {
@@ -244,7 +245,7 @@ test("an edge that does not answer gets a rival, and is given up", () => {
   rig.told();
   rig.wait(RIVAL_AFTER_MS);
   rig.wait(OPEN_TIMEOUT_MS);
-  assert.ok(rig.told("close").some(({ link, reason }) => link === 2 && reason === "no answer"));
+  assert.ok(rig.told("close").some(({ link, reason }) => link === 2 && reason === "the edge does not answer"));
   assert.equal(rig.session.status, "reconnecting");
 });
 
