@@ -57,7 +57,7 @@ async def measure(seconds: float, intermediates: int = 2) -> dict[str, Any]:
         "read": len(glass),
         "p50_ms": quantile(glass, 0.5),
         "p99_ms": quantile(glass, 0.99),
-        "player_latency_p50_ms": quantile([latency for latency in playing.latency_ms if latency is not None], 0.5),
+        "player_latency_p50_ms": quantile(playing.latency_ms, 0.5),
         "current_time_rate": round(playing.rate, 4),
         "stalls": playing.stalls,
         "dropped_frames": told["droppedFrames"],

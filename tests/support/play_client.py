@@ -55,7 +55,11 @@ def out_of_order(chunks: list[Chunk]) -> list[str]:
         before = last.get(chunk.id.track)
         if before is not None:
             new_epoch = chunk.id.epoch > before.id.epoch
-            ok = chunk.id.segment == before.id.segment + 1 and chunk.id.chunk == 0 if new_epoch else before.is_followed_by(chunk.id)
+            ok = (
+                chunk.id.segment == before.id.segment + 1 and chunk.id.chunk == 0
+                if new_epoch
+                else before.is_followed_by(chunk.id)
+            )
             if not ok:
                 wrong.append(f"{chunk.id} after {before.id}{' (end of segment)' if before.ends_segment else ''}")
         last[chunk.id.track] = chunk
