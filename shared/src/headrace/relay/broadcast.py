@@ -9,9 +9,12 @@ bytes. A cursor that they leave behind is moved *forward*, to the newest random 
 
 What the log promises its readers:
 
-1. For each track, chunks come in order of identity, each at most once; what is missing is told by a `Gap`.
+1. For each track, chunks come in order of identity, each at most once; what is missing since the reader's last chunk
+   is told by a `Gap` before the next one.
 2. Before the first chunk of an epoch comes the `Opened` with its tracks, also to a cursor that joins in the middle.
 3. A cursor never moves backwards.
+4. A reader that has read everything was told the newest state; states that were superseded before it read them are
+   not told any more.
 
 The broadcast knows neither network nor media nor time: ages are read from decode times, which are UTC based
 (docs/protocol.md, section 2.4).
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.wire.chunk import Chunk
@@ -30,6 +34,9 @@ JOIN_LOOKBACK_ENTRIES = 64
 """How far before a random access point a joining cursor looks for other tracks' chunks of the same time, in entries:
 several times what arrives between a video chunk and the audio that goes with it."""
 
+ENTRY_BYTES = 512
+"""What an entry costs beside its record, in bytes, roughly: so that states and gaps are bounded as chunks are."""
+
 
 @dataclass(frozen=True, slots=True)
 class RingLimits:
@@ -38,7 +45,8 @@ class RingLimits:
     Attributes:
         seconds: media time kept behind the newest chunk; the newest random access point is kept beyond it, so that
             a stream with long GOPs can be joined.
-        bytes: most bytes of chunk records held, whatever their age.
+        bytes: most memory held, whatever its age: chunk records, and `ENTRY_BYTES` for each entry. The newest entry is
+            held in any case.
     """
 
     seconds: float = 30.0
@@ -72,6 +80,46 @@ class StateChange:
 Entry = Opened | Chunk | Gap | StateChange
 
 
+class _Place(NamedTuple):
+    """How far a track got: the last chunk, or the first that may follow what was lost.
+
+    Attributes:
+        position: of that chunk.
+        ends: whether it ends its segment; `None` when that is not known.
+        lost: it is the first that may come: what lies before it was told as lost.
+        passed: the reader was moved on since, so that the rest of the epoch may be missing.
+    """
+
+    position: tuple[int, int, int]
+    ends: bool | None
+    lost: bool = False
+    passed: bool = False
+
+    def is_followed_by(self, id: ChunkId) -> bool:
+        """Return whether nothing is missing between this place and `id`, as far as is known."""
+        epoch, segment, chunk = self.position
+        if self.lost:
+            return id.position == self.position
+        if id.epoch > epoch:
+            return id.chunk == 0 and not self.passed  # an epoch ends wherever its source did
+        return (self.ends is not True and id.position == (epoch, segment, chunk + 1)) or (
+            self.ends is True and id.position == (epoch, segment + 1, 0)
+        )
+
+    def knows(self, gap: Gap) -> bool:
+        """Return whether `gap` says nothing new: what it says is lost was had, told before, or never existed."""
+        within = gap.next.epoch == self.position[0]
+        return self.has(gap.next) or (within and self.is_followed_by(gap.next))
+
+    def has(self, id: ChunkId) -> bool:
+        """Return whether `id` lies behind: it was had, or told as lost."""
+        return id.position < self.position if self.lost else id.position <= self.position
+
+
+def _place_of(chunk: Chunk) -> _Place:
+    return _Place(chunk.id.position, chunk.ends_segment)
+
+
 @dataclass(slots=True)
 class Cursor:
     """One consumer's place in a broadcast; made by `join` or `resume`, moved by `read` and `skip` only.
@@ -87,12 +135,14 @@ class Cursor:
     epoch: Epoch = Epoch(0)
     state: StateChange | None = None
     skipped: int = 0
-    _had: dict[int, tuple[int, int, int]] = field(default_factory=dict)
-    _lost: set[int] = field(default_factory=set)
+    _had: dict[int, _Place] = field(default_factory=dict)
+    """How far each track got; its next chunk must follow, or a gap is told."""
+    _floor: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    """For each track that has not passed it yet: chunks up to here are of before the point it was placed at."""
 
     def fork(self) -> Cursor:
         """Return another cursor at the same place, which was told the same."""
-        return replace(self, _had=dict(self._had), _lost=set(self._lost))
+        return replace(self, _had=dict(self._had), _floor=dict(self._floor))
 
 
 class Broadcast:
@@ -106,6 +156,7 @@ class Broadcast:
         listeners: called, without arguments, after each change; they must not block and must not raise.
         duplicates: chunks dropped because they were had already or belong to an older epoch.
         gaps: gaps told so far.
+        bytes: memory held, see `RingLimits`.
     """
 
     def __init__(self, name: StreamName, limits: RingLimits | None = None) -> None:
@@ -121,8 +172,12 @@ class Broadcast:
         self._log: list[Entry] = []
         self._base = 0
         self._last: dict[int, Chunk] = {}
+        self._heads: dict[int, _Place] = {}
         self._opened: dict[Epoch, Opened] = {}
+        self._timescales: dict[Epoch, dict[int, int]] = {}
+        self._lead_track = 0
         self._join: int | None = None
+        self._state_at = -1
         self._newest_seconds = 0.0
 
     def __repr__(self) -> str:
@@ -135,10 +190,10 @@ class Broadcast:
 
     @property
     def last(self) -> Mapping[int, Chunk]:
-        """The newest chunk of each track in the current epoch."""
+        """The newest chunk of each track, of an older epoch for a track that has none in this one yet."""
         return self._last
 
-    # -- the producer's side --------------------------------------------------------------------------------------
+    # -- the producer's side -----------------------------------------------------------------------
 
     def open(self, epoch: Epoch, tracks: Iterable[Track]) -> bool:
         """Begin `epoch` with `tracks`; return False, and change nothing, when it is older than or equal to ours."""
@@ -148,7 +203,11 @@ class Broadcast:
         self.epoch = epoch
         self.tracks = {track.track: track for track in opened.tracks}
         self._opened[epoch] = opened
-        self._last = {}
+        self._timescales[epoch] = {track.track: track.timescale for track in opened.tracks}
+        self._last = {number: chunk for number, chunk in self._last.items() if number in self.tracks}
+        self._heads = {number: place for number, place in self._heads.items() if number in self.tracks}
+        videos = [number for number, track in self.tracks.items() if track.kind == "video"]
+        self._lead_track = min(videos or self.tracks, default=0)
         self._join = None
         self._append(opened)
         return True
@@ -158,39 +217,42 @@ class Broadcast:
 
         A hole in the numbers before it is told to every cursor as a `Gap`.
         """
-        last = self._last.get(chunk.id.track)
-        if chunk.id.epoch != self.epoch or chunk.id.track not in self.tracks:
+        track = chunk.id.track
+        head = self._heads.get(track)
+        if chunk.id.epoch != self.epoch or track not in self.tracks or (head is not None and head.has(chunk.id)):
             self.duplicates += 1
             return False
-        if last is not None:
-            if chunk.id.position <= last.id.position:
-                self.duplicates += 1
-                return False
-            if not last.is_followed_by(chunk.id):
-                self._tell_gap(chunk.id)
-        self._last[chunk.id.track] = chunk
-        if chunk.random_access and chunk.id.track == self._lead_track:
+        if head is not None and not head.is_followed_by(chunk.id):
+            self._log_gap(chunk.id)
+        self._heads[track] = _place_of(chunk)
+        self._last[track] = chunk
+        if track == self._lead_track and chunk.random_access:
             self._join = self.end
-        self.bytes += len(chunk.record)
         self._newest_seconds = self._seconds(chunk)
         self._append(chunk)
         return True
 
     def lose(self, gap: Gap) -> None:
-        """Pass on a gap that a parent told us, unless we have what it says is lost."""
-        last = self._last.get(gap.next.track)
-        if gap.next.epoch == self.epoch and (last is None or last.id.position < gap.next.position):
-            self._tell_gap(gap.next)
-            self._notify()
+        """Pass on a gap that a parent told us, unless nothing that we do not have is lost."""
+        head = self._heads.get(gap.next.track)
+        if gap.next.epoch != self.epoch or gap.next.track not in self.tracks:
+            return
+        if head is not None and head.knows(gap):
+            return
+        self._log_gap(gap.next)
+        self._heads[gap.next.track] = _Place(gap.next.position, None, lost=True)
+        self._trim()
+        self._notify()
 
     def set_state(self, state: StreamState, reason: str = "", route: tuple[RouteHop, ...] | None = None) -> None:
         """Tell every cursor how the stream is doing; the route stays as it is when none is given."""
         change = StateChange(state, reason, self.state.route if route is None else route)
         if change != self.state:
             self.state = change
+            self._state_at = self.end
             self._append(change)
 
-    # -- the consumer's side --------------------------------------------------------------------------------------
+    # -- the consumer's side -----------------------------------------------------------------------
 
     def join(self) -> Cursor:
         """Return a cursor at the newest random access point, or one that waits for the first."""
@@ -199,18 +261,27 @@ class Broadcast:
         return cursor
 
     def resume(self, after: Mapping[int, ChunkId]) -> Cursor:
-        """Return a cursor at the first chunk that comes after `after` in each track.
+        """Return a cursor at the first chunk that comes after `after` in any of its tracks; with no track, `join`.
 
-        Tracks not named in `after` are read from the oldest entry on. For a track whose next chunk the ring no longer
-        holds, the reader is told a `Gap`. A place that is newer than all we have is taken as it is: we will get there.
+        Each track goes on after its own chunk; where the ring does not hold the very next one, or may not, the reader
+        is told a `Gap`. Tracks not named in `after` begin at the same place as the others. A chunk that is newer than
+        all we have is taken as it is: we will get there.
         """
-        cursor = Cursor(self._base)
-        cursor._had = {track: had.position for track, had in after.items()}
-        oldest: dict[int, tuple[int, int, int]] = {}
-        for entry in self._log:
-            if isinstance(entry, Chunk):
-                oldest.setdefault(entry.id.track, entry.id.position)
-        cursor._lost = {track for track, had in cursor._had.items() if oldest.get(track, had) > had}
+        if not after:
+            return self.join()
+        cursor = Cursor(None)
+        for position, entry in enumerate(self._log, self._base):
+            if not isinstance(entry, Chunk) or entry.id.track not in after:
+                continue
+            had = after[entry.id.track]
+            if entry.id == had:
+                cursor._had[had.track] = _place_of(entry)
+            elif cursor.position is None and entry.id.position > had.position:
+                cursor.position = position
+        if cursor.position is None:
+            cursor.position = self.end
+        for track, id in after.items():
+            cursor._had.setdefault(track, _Place(id.position, None))
         return cursor
 
     def read(self, cursor: Cursor, max_bytes: int = 2**63) -> list[Entry]:
@@ -222,21 +293,21 @@ class Broadcast:
                 when there is one.
         """
         entries: list[Entry] = []
-        if cursor.state is None or (cursor.position is None and cursor.state != self.state):
-            cursor.state = self.state
-            entries.append(self.state)
-        if cursor.position is not None and cursor.position < self._base:
-            cursor.skipped += self._base - cursor.position
-            cursor._lost = set(self.tracks)
-            cursor.position = None
-        if cursor.position is None and not self._place(cursor):
+        if cursor.position is None or cursor.position < self._base:
+            self._catch_up(cursor)
+        self._tell_missed_state(cursor, entries)
+        if cursor.position is None:
+            self._tell_epoch(cursor, self.epoch, entries)
             return entries
-        assert cursor.position is not None
         taken = 0
-        while cursor.position < self.end and taken < max_bytes:
+        end = self.end
+        while cursor.position < end and taken < max_bytes:
             entry = self._log[cursor.position - self._base]
             cursor.position += 1
-            taken += self._deliver(cursor, entry, entries)
+            if isinstance(entry, Chunk):
+                taken += self._deliver(cursor, entry, entries)
+            else:
+                self._tell(cursor, entry, entries)
         return entries
 
     def is_level(self, cursor: Cursor) -> bool:
@@ -244,8 +315,9 @@ class Broadcast:
         return (
             cursor.position == self.end
             and cursor.epoch == self.epoch
-            and not cursor._lost
-            and not any(self._is_ahead(track, had) for track, had in cursor._had.items())
+            and all(place == self._heads.get(track, place) for track, place in cursor._had.items())
+            and not any(self._is_ahead(track, place.position) for track, place in cursor._had.items())
+            and not any(self._is_ahead(track, floor) for track, floor in cursor._floor.items())
         )
 
     def lag(self, cursor: Cursor) -> int:
@@ -259,123 +331,154 @@ class Broadcast:
         """
         if self._join is None or cursor.position is None or cursor.position >= self._join:
             return 0
-        before = cursor.position
-        cursor._lost = set(self.tracks)
-        self._place(cursor)
-        passed = cursor.position - before
+        before = max(cursor.position, self._base)
+        passed = (self._place(cursor) or before) - before
         cursor.skipped += passed
         return passed
 
-    # -- inside -----------------------------------------------------------------------------------------------------
+    # -- inside: reading ---------------------------------------------------------------------------
 
-    @property
-    def _lead_track(self) -> int:
-        """The track whose random access points viewers join at: the first video, else the first."""
-        videos = [number for number, track in self.tracks.items() if track.kind == "video"]
-        return min(videos or self.tracks, default=0)
+    def _tell(self, cursor: Cursor, entry: Opened | Gap | StateChange, entries: list[Entry]) -> None:
+        """Add an entry that is no chunk, if it is news to `cursor`."""
+        if isinstance(entry, Opened):
+            self._tell_epoch(cursor, entry.epoch, entries)
+        elif isinstance(entry, Gap):
+            had = cursor._had.get(entry.next.track)
+            if had is None or not had.knows(entry):
+                cursor._had[entry.next.track] = _Place(entry.next.position, None, lost=True)
+                entries.append(entry)
+        elif entry is self.state and entry is not cursor.state:
+            cursor.state = entry
+            entries.append(entry)
+
+    def _tell_epoch(self, cursor: Cursor, epoch: Epoch, entries: list[Entry]) -> None:
+        if epoch > cursor.epoch:
+            cursor.epoch = epoch
+            entries.append(self._opened[epoch])
+
+    def _deliver(self, cursor: Cursor, chunk: Chunk, entries: list[Entry]) -> int:
+        """Add a chunk, with what must be told before it, if `cursor` wants it; return its bytes."""
+        track = chunk.id.track
+        if cursor._floor and track in cursor._floor:
+            if chunk.id.position <= cursor._floor[track]:
+                return 0
+            del cursor._floor[track]
+        had = cursor._had.get(track)
+        if had is not None and had.has(chunk.id):
+            return 0
+        self._tell_epoch(cursor, chunk.id.epoch, entries)
+        if had is not None and not had.is_followed_by(chunk.id):
+            entries.append(Gap(chunk.id))
+        cursor._had[track] = _place_of(chunk)
+        entries.append(chunk)
+        return len(chunk.record)
+
+    def _catch_up(self, cursor: Cursor) -> None:
+        """Take a cursor that waits, or that the ring left behind, to the newest random access point if there is one."""
+        before = cursor.position
+        cursor.position = None
+        placed = self._place(cursor)
+        if before is not None:
+            cursor.skipped += (self._base if placed is None else placed) - before
+
+    def _tell_missed_state(self, cursor: Cursor, entries: list[Entry]) -> None:
+        """Tell the newest state to a cursor that was told none, or was moved past its entry."""
+        missed = cursor.state is None or cursor.position is None or cursor.position > self._state_at
+        if missed and cursor.state is not self.state:
+            cursor.state = self.state
+            entries.append(self.state)
+
+    def _place(self, cursor: Cursor) -> int | None:
+        """Move `cursor` to the newest random access point and return its position; `None` when there is none.
+
+        Chunks of other tracks that came a little earlier but sound or show at that point or after it are included.
+        """
+        if self._join is None:
+            return None
+        point = self._log[self._join - self._base]
+        assert isinstance(point, Chunk)
+        begin = self._seconds(point)
+        floor: dict[int, tuple[int, int, int]] = {}
+        start = self._join
+        oldest = max(self._base, self._join - JOIN_LOOKBACK_ENTRIES, cursor.position or 0)
+        for position in range(self._join - 1, oldest - 1, -1):
+            entry = self._log[position - self._base]
+            if not isinstance(entry, Chunk) or entry.id.track in floor:
+                continue
+            if entry.id.track == point.id.track or entry.id.epoch != point.id.epoch or self._ends(entry) <= begin:
+                floor[entry.id.track] = entry.id.position
+            else:
+                start = position
+        cursor.position = start
+        cursor._floor = floor
+        cursor._had = {track: place._replace(passed=True) for track, place in cursor._had.items()}
+        return start
+
+    def _is_ahead(self, track: int, position: tuple[int, int, int]) -> bool:
+        """Return whether chunks of `track` up to `position` are still to come."""
+        if track not in self.tracks:
+            return False
+        head = self._heads.get(track)
+        return position > ((self.epoch, 0, -1) if head is None else head.position)
+
+    # -- inside: the log ---------------------------------------------------------------------------
 
     def _append(self, entry: Entry) -> None:
         self._log.append(entry)
+        self.bytes += _cost(entry)
         self._trim()
         self._notify()
+
+    def _log_gap(self, following: ChunkId) -> None:
+        self.gaps += 1
+        gap = Gap(following)
+        self._log.append(gap)
+        self.bytes += _cost(gap)
 
     def _notify(self) -> None:
         for listener in tuple(self.listeners):
             listener()
 
-    def _tell_gap(self, following: ChunkId) -> None:
-        self.gaps += 1
-        self._log.append(Gap(following))
+    def _seconds(self, chunk: Chunk) -> float:
+        """Return the decode time at which `chunk` begins, in seconds."""
+        return chunk.decode_time / self._timescales[chunk.id.epoch][chunk.id.track]
 
-    def _deliver(self, cursor: Cursor, entry: Entry, entries: list[Entry]) -> int:
-        """Add `entry` to `entries` if `cursor` wants it, with what must be told before it; return its bytes."""
-        if isinstance(entry, Chunk):
-            return self._deliver_chunk(cursor, entry, entries)
-        if isinstance(entry, Opened):
-            if entry.epoch <= cursor.epoch:
-                return 0
-            cursor.epoch = entry.epoch
-        elif isinstance(entry, StateChange):
-            if entry is cursor.state:
-                return 0
-            cursor.state = entry
-        entries.append(entry)
-        return 0
-
-    def _deliver_chunk(self, cursor: Cursor, chunk: Chunk, entries: list[Entry]) -> int:
-        track = chunk.id.track
-        if track in cursor._had:
-            if chunk.id.position <= cursor._had[track]:
-                return 0
-            del cursor._had[track]
-        if chunk.id.epoch > cursor.epoch:
-            cursor.epoch = chunk.id.epoch
-            entries.append(self._opened[chunk.id.epoch])
-        if track in cursor._lost:
-            cursor._lost.discard(track)
-            entries.append(Gap(chunk.id))
-        entries.append(chunk)
-        return len(chunk.record)
-
-    def _place(self, cursor: Cursor) -> bool:
-        """Move `cursor` to the newest random access point; return False when there is none.
-
-        Chunks of other tracks that came a little earlier but sound or show at that point or after it are included.
-        """
-        if self._join is None:
-            return False
-        point = self._log[self._join - self._base]
-        assert isinstance(point, Chunk)
-        begin = self._seconds(point)
-        had: dict[int, tuple[int, int, int]] = {point.id.track: (point.id.epoch, point.id.segment, point.id.chunk - 1)}
-        start = self._join
-        floor = max(self._base, self._join - JOIN_LOOKBACK_ENTRIES, cursor.position or 0)
-        for position in range(self._join - 1, floor - 1, -1):
-            entry = self._log[position - self._base]
-            if not isinstance(entry, Chunk) or entry.id.track in had:
-                continue
-            if entry.id.epoch != point.id.epoch or self._seconds(entry, at_end=True) <= begin:
-                had[entry.id.track] = entry.id.position
-            else:
-                start = position
-        cursor.position = start
-        for track, last in had.items():
-            cursor._had[track] = max(last, cursor._had.get(track, last))
-        return True
-
-    def _is_ahead(self, track: int, had: tuple[int, int, int]) -> bool:
-        """Return whether chunks of `track` that are still to come were had already."""
-        if track not in self.tracks:
-            return False
-        last = self._last.get(track)
-        return had > ((self.epoch, 0, -1) if last is None else last.id.position)
-
-    def _seconds(self, chunk: Chunk, at_end: bool = False) -> float:
-        """Return the decode time at which `chunk` begins, or ends, in seconds."""
-        ticks = chunk.decode_time + (chunk.duration if at_end else 0)
-        return ticks / next(t.timescale for t in self._opened[chunk.id.epoch].tracks if t.track == chunk.id.track)
+    def _ends(self, chunk: Chunk) -> float:
+        """Return the decode time at which `chunk` ends, in seconds."""
+        return (chunk.decode_time + chunk.duration) / self._timescales[chunk.id.epoch][chunk.id.track]
 
     def _trim(self) -> None:
         """Let go of what is too old, but for the newest random access point and after, or beyond the byte limit."""
-        drop = freed = 0
+        drop = freed = passed = 0
         expiry = self._newest_seconds - self.limits.seconds
-        for index, entry in enumerate(self._log):
-            if not isinstance(entry, Chunk):
-                continue
-            too_many = self.bytes - freed > self.limits.bytes
-            kept = self._join is not None and self._base + index >= self._join
-            if not too_many and (kept or self._seconds(entry) >= expiry):
-                break
-            freed += len(entry.record)
-            drop = index + 1
+        for index in range(len(self._log) - 1):
+            entry = self._log[index]
+            passed += _cost(entry)
+            if self.bytes - freed <= self.limits.bytes:
+                if not isinstance(entry, Chunk):
+                    continue  # leaves with the next chunk that does
+                if self._is_kept(index) or self._seconds(entry) >= expiry:
+                    break
+            freed, drop = passed, index + 1
         if drop:
             self.bytes -= freed
             self._forget(drop)
+
+    def _is_kept(self, index: int) -> bool:
+        return self._join is not None and self._base + index >= self._join
 
     def _forget(self, entries: int) -> None:
         del self._log[:entries]
         self._base += entries
         if self._join is not None and self._join < self._base:
             self._join = None
-        held = {entry.id.epoch for entry in self._log if isinstance(entry, Chunk)} | {self.epoch}
-        self._opened = {epoch: opened for epoch, opened in self._opened.items() if epoch in held}
+        if len(self._opened) > 1:
+            held = {entry.id.epoch for entry in self._log if isinstance(entry, Chunk)} | {self.epoch}
+            held |= {entry.epoch for entry in self._log if isinstance(entry, Opened)}
+            self._opened = {epoch: opened for epoch, opened in self._opened.items() if epoch in held}
+            self._timescales = {epoch: self._timescales[epoch] for epoch in self._opened}
+
+
+def _cost(entry: Entry) -> int:
+    """Return what `entry` weighs in the ring, in bytes."""
+    return ENTRY_BYTES + (len(entry.record) if isinstance(entry, Chunk) else 0)
