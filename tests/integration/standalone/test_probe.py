@@ -143,8 +143,9 @@ async def test_comes_back_with_what_it_had(watch: Callable[[str], Watching]) -> 
     async with edge(script) as (url, connections):
         watching = watch(url)
         await watching.wait_for(4)
-    assert connections[0].first == {"type": "play", "session": connections[1].first["session"], "after": None}
-    assert connections[1].first["after"] == {"1": [EPOCH, 5, 1]}
+    session = connections[0].first["session"]
+    assert connections[0].first == {"type": "play", "session": session}
+    assert connections[1].first == {"type": "play", "session": session, "after": {"1": [EPOCH, 5, 1]}}
     assert (watching.viewer.measurement.missing, watching.viewer.measurement.duplicates) == (0, 0)
     assert watching.told("lost")[0]["next_edge"] == url
 
