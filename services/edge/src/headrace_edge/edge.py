@@ -99,6 +99,8 @@ class Edge:
         self._draining = False
         self._pings = 0
         self._others: tuple[str, ...] = ()
+        self._told_others: tuple[str, ...] = ()
+        self._others_changed = True
         self._empty = asyncio.Event()
         self._empty.set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,7 +114,8 @@ class Edge:
 
     async def start(self) -> None:
         """Begin the heartbeat; viewers may come before."""
-        self._others = self._rank_others()
+        self.registry.watchers.add(self._note_change)
+        self._told_others = self._find_others()
         self._tasks = [
             asyncio.create_task(self._beat(), name="edge-heartbeat"),
             asyncio.create_task(self._sweep(), name="edge-sweep"),
@@ -121,7 +124,8 @@ class Edge:
     async def stop(self) -> None:
         """Send players elsewhere where there is an elsewhere, then close every connection."""
         self._draining = True
-        others = self._rank_others()
+        self.registry.watchers.discard(self._note_change)
+        others = self._find_others()
         self._tell(message_frame(play.GoingAway(edges=others)))
         if others:
             await self._wait_empty(DRAIN_SECONDS)
@@ -224,10 +228,24 @@ class Edge:
     def edges(self, asked: str) -> tuple[str, ...]:
         """Return the base URLs of the edges, this one first: its public URL, else `asked`, where the player is."""
         own = socket_url(self.public_url or asked)
-        return (own, *(url for url in self._others if url != own))
+        return (own, *(url for url in self._find_others() if url != own))
 
-    def _rank_others(self) -> tuple[str, ...]:
-        return rank_edges(self.options.node, self.options.region, self.registry.nodes.values())
+    def _note_change(self) -> None:
+        self._others_changed = True
+
+    def _find_others(self) -> tuple[str, ...]:
+        if self._others_changed:
+            self._others_changed = False
+            self._others = rank_edges(self.options.node, self.options.region, self.registry.nodes.values())
+        return self._others
+
+    def _tell_others(self) -> None:
+        """Tell players when edges came or went; a new order alone is no news."""
+        others = self._find_others()
+        if set(others) != set(self._told_others):
+            self._told_others = others
+            own = (socket_url(self.public_url),) if self.public_url else ()
+            self._tell(message_frame(play.Edges(edges=own + others)))
 
     # -- heartbeat ---------------------------------------------------------------------------------------------------
 
@@ -242,11 +260,7 @@ class Edge:
             ping = message_frame(play.Ping(id=self._pings, utc_us=self.utc_us()))
             for fan_out in self._players():
                 fan_out.beat(ping, self.options.heartbeat_seconds * QUIET_SHARE)
-            others = self._rank_others()
-            if set(others) != set(self._others):
-                self._others = others
-                own = (socket_url(self.public_url),) if self.public_url else ()
-                self._tell(message_frame(play.Edges(edges=own + others)))
+            self._tell_others()
 
     async def _sweep(self) -> None:
         while True:
