@@ -99,6 +99,26 @@ async def test_many_failures_are_one_log_line() -> None:
     assert [line["reason"] for line in logs if line["event"] == "feed_broken"] == ["no answer"]
 
 
+async def test_a_feed_that_never_opened_is_known() -> None:
+    """The registry has it, interrupted and without an epoch, so that operators see it; it outranks nobody."""
+    async with running(Stage([[SourceBroken("no answer")]])) as stage:
+        await wait_until(lambda: len(stage.sources) >= 2)
+        record = stage.registry.streams[NAME]
+        assert (record.state, record.epoch, record.tracks) == ("interrupted", 0, ())
+
+
+async def test_a_feed_that_never_opened_disturbs_no_publisher() -> None:
+    """While another node publishes the stream, a node whose source does not open leaves its record alone."""
+    store = MemoryStore()
+    async with running(Stage([[Frames(50), WaitForStop()]], store)) as first:
+        await wait_until(lambda: store.numbers(NAME))
+        async with running(Stage([[SourceBroken("no answer")]], store, node="node-2")) as second:
+            await wait_until(lambda: len(second.sources) >= 2)
+            assert second.registry.streams[NAME].node == "node-1"
+            assert is_state(first, StreamState.LIVE)
+        assert first.registry.streams[NAME].node == "node-1"
+
+
 async def test_a_fault_in_a_reader_ends_its_attempt_only() -> None:
     """An exception nobody expected is logged and the feed tried again."""
     script: list[list[Step]] = [[Frames(30), RuntimeError("a fault")], [Frames(30), WaitForStop()]]
@@ -166,7 +186,7 @@ async def test_numbers_go_on_after_a_restart() -> None:
     store = MemoryStore()
     async with running(Stage([[Frames(120)]], store)) as first:
         await wait_until(lambda: is_state(first, StreamState.LIVE))
-        await wait_until(lambda: store._numbers.get(NAME) is not None)
+        await wait_until(lambda: store.numbers(NAME))
         last = first.chunks()[-1]
     async with running(Stage([[Frames(30)]], store, node="node-2")) as second:
         await wait_until(lambda: is_state(second, StreamState.LIVE))

@@ -314,8 +314,13 @@ class Feed:
         self._announce()
 
     def _announce(self) -> None:
-        """Tell the registry where the stream stands; an epoch must have begun, and be ours."""
-        if self._broadcast.epoch == 0 or self._fenced_by is not None:
+        """Tell the registry where the stream stands.
+
+        Before the first epoch it is told with epoch 0, so that a feed which cannot be opened is seen; such a record
+        yields to every other, and is not written where there is one.
+        """
+        epoch = self._broadcast.epoch
+        if self._fenced_by is not None or (epoch == 0 and self._is_published_elsewhere()):
             return
         self._announced_segment = self._numbers.next_segment
         state = StreamState.INTERRUPTED if self._state is None else self._state
@@ -323,13 +328,17 @@ class Feed:
             StreamRecord(
                 stream=self.name,
                 node=self._hop.node,
-                epoch=self._broadcast.epoch,
+                epoch=epoch,
                 state=state.value,
                 next_segment=self._numbers.next_segment,
                 end_seconds=self._numbers.end_seconds,
                 tracks=tuple(summary(track) for track in self._broadcast.tracks.values()),
             )
         )
+
+    def _is_published_elsewhere(self) -> bool:
+        known = self._registry.streams.get(self.name)
+        return known is not None and known.epoch > 0
 
 
 def summary(track: Track) -> TrackSummary:

@@ -126,7 +126,8 @@ class RtspSource:
         try:
             packet = next(self._packets, None)
         except av.error.ExitError:
-            raise SourceBroken(f"nothing received for {self._stall_seconds:g} s") from None
+            how = " over UDP" if self._transport == "udp" else ""
+            raise SourceBroken(f"nothing received{how} for {self._stall_seconds:g} s") from None
         except (av.error.FFmpegError, OSError) as error:
             raise SourceBroken(explain(error, self._uri)) from None
         if packet is None or packet.size == 0:
