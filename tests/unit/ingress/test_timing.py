@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_ingress.timing import HELD_MAX_PACKETS, CaptureClock, StampRepair, Stamps
+from headrace_ingress.timing import HELD_MAX_PACKETS, CaptureClock, PictureWatch, StampRepair, Stamps
 
 
 def repair(stamps: list[Stamps], reorder: int = 0, frame: int = 3600) -> list[Stamps]:
@@ -100,3 +100,12 @@ def test_a_credible_sender_is_believed() -> None:
     clock.arrived(0.0, 1000.0)
     assert clock.captured_us(0.0, 999_900_000) == 999_900_000
     assert clock.captured_us(0.0, 12) == 1_000_000_000
+
+
+def test_sound_without_pictures_is_a_stall() -> None:
+    """Sound alone keeps a feed with video alive for the stall time and no longer."""
+    watch = PictureWatch(5.0, 100.0)
+    assert not watch.is_stalled(False, 104.9)
+    assert not watch.is_stalled(True, 106.0)
+    assert not watch.is_stalled(False, 110.9)
+    assert watch.is_stalled(False, 111.1)

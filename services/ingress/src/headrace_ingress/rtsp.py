@@ -14,6 +14,7 @@ from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.stream import Track
 from headrace_ingress.libav import OPEN_SECONDS, explain, rtsp_options
 from headrace_ingress.source import Note, SourceBroken
+from headrace_ingress.timing import PictureWatch
 from headrace_ingress.tracks import TrackFeed, choose_streams
 from headrace_ingress.uri import FeedUri, Transport
 
@@ -59,7 +60,7 @@ class RtspSource:
         self._feeds: dict[int, TrackFeed] = {}
         self._packets: Iterator[av.Packet[Any]] = iter(())
         self._burst = True
-        self._video_at = 0.0
+        self._watch: PictureWatch | None = None
 
     def open(self, note: Note) -> None:
         try:
@@ -77,7 +78,8 @@ class RtspSource:
         }
         self.tracks = tuple(feed.track for feed in self._feeds.values())
         self._packets = self._container.demux(streams)
-        self._video_at = self._clock.monotonic()
+        if any(feed.is_video for feed in self._feeds.values()):
+            self._watch = PictureWatch(self._stall_seconds, self._clock.monotonic())
 
     def read(self) -> Sequence[Sample]:
         packets = self._take_burst() if self._burst else [self._next()]
@@ -113,12 +115,9 @@ class RtspSource:
 
     def _next(self) -> av.Packet[Any]:
         packet = self._read_packet()
-        now = self._clock.monotonic()
         feed = self._feeds[packet.stream_index]
         feed.arrived(packet, self._clock.utc())
-        if feed.is_video:
-            self._video_at = now
-        elif now - self._video_at > self._stall_seconds and any(one.is_video for one in self._feeds.values()):
+        if self._watch is not None and self._watch.is_stalled(feed.is_video, self._clock.monotonic()):
             raise SourceBroken(f"sound but no picture for {self._stall_seconds:g} s")
         return packet
 

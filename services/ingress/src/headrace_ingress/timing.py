@@ -117,3 +117,22 @@ class CaptureClock:
         if sender_us is not None and abs(sender_us - arrival_us) < SENDER_CLOCK_TOLERANCE_SECONDS * 1_000_000:
             return sender_us
         return arrival_us
+
+
+class PictureWatch:
+    """Notices that sound goes on while pictures stopped coming, which for viewers is a broken feed.
+
+    Args:
+        stall_seconds: how long that may last.
+        now: when the feed was opened, by the monotonic clock.
+    """
+
+    def __init__(self, stall_seconds: float, now: float) -> None:
+        self._stall_seconds = stall_seconds
+        self._picture_at = now
+
+    def is_stalled(self, is_picture: bool, now: float) -> bool:
+        """Take note of a packet that came; return whether the last picture is too long ago."""
+        if is_picture:
+            self._picture_at = now
+        return now - self._picture_at > self._stall_seconds
