@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
@@ -23,6 +24,9 @@ pytestmark = [pytest.mark.browser, requires_chromium]
 SETTLED = "stats.state === 'live' && !video.seeking && stats.rate === 1 && stats.behindMs > 0 && stats.behindMs < 400"
 
 
+Audio = Literal["aac", "opus", None]
+
+
 @dataclass
 class Stage:
     """What a test plays with."""
@@ -37,14 +41,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(audio: bool = True, heartbeat_ms: int = 1000) -> AsyncIterator[Stage]:
-    """Publish, serve, and open the page."""
+async def stage(audio: Audio = "aac", heartbeat_ms: int = 1000, script: str = "") -> AsyncIterator[Stage]:
+    """Publish, serve, and open the page, where `script` runs before its own."""
     publisher = Publisher(Broadcast(StreamName("test")))
     server = PlayServer(publisher.broadcast, heartbeat_ms=heartbeat_ms)
     await publisher.start(make_clip(audio=audio))
     await server.start()
     try:
-        async with open_page(server.url) as browser:
+        async with open_page(server.url, script=script) as browser:
             yield Stage(publisher, server, browser)
             assert browser.errors == []
             assert browser.refused == []
@@ -75,7 +79,7 @@ async def test_plays_at_the_pace_of_the_source_without_a_stall() -> None:
 
 async def test_plays_a_stream_without_sound() -> None:
     """A stream of video alone plays, and offers no sound button."""
-    async with stage(audio=False) as on:
+    async with stage(audio=None) as on:
         await on.settle()
         shown = await on.browser.page.locator("headrace-player button.mute").is_visible()
         assert shown is False
@@ -169,9 +173,9 @@ async def test_jumps_over_the_time_between_two_epochs() -> None:
         assert (stats["recoveries"], stats["gaps"], len(stats["ranges"])) == (0, 0, 2)
 
 
-@pytest.mark.parametrize("audio", [True, False])
-async def test_follows_a_change_of_size(audio: bool) -> None:
-    """A new epoch with another picture size, with or without losing the sound, plays on without a reload."""
+@pytest.mark.parametrize("audio", ["aac", "opus", None])
+async def test_follows_a_change_of_size_and_sound(audio: Audio) -> None:
+    """A new epoch with another picture size and the same, another, or no sound plays on without a reload."""
     async with stage() as on:
         await on.settle()
         await on.publisher.stop()
@@ -206,6 +210,44 @@ async def test_comes_back_from_media_that_cannot_be_decoded() -> None:
         await on.settle()
         await on.browser.page.evaluate(_BREAK)
         await on.browser.wait_for_player("stats.recoveries === 1")
+        await on.settle()
+
+
+async def test_is_at_live_again_after_the_page_was_frozen() -> None:
+    """A page that the browser froze for some seconds, as it does to tabs in the background, returns to live."""
+    async with stage() as on:
+        await on.settle()
+        browser = await on.browser.page.context.new_cdp_session(on.browser.page)
+        await browser.send("Page.setWebLifecycleState", {"state": "frozen"})
+        await asyncio.sleep(4)
+        await browser.send("Page.setWebLifecycleState", {"state": "active"})
+        await on.settle()
+        assert (await on.browser.player())["recoveries"] == 0
+
+
+async def test_uses_a_managed_media_source_where_there_is_one() -> None:
+    """Where the browser has ManagedMediaSource, as Safari does, that is what plays."""
+    async with stage(script=_MANAGED) as on:
+        await on.settle()
+        assert await on.browser.page.evaluate("ManagedMediaSource.made") == 1
+        assert await on.browser.page.evaluate("document.querySelector('headrace-player').video.disableRemotePlayback")
+
+
+async def test_says_so_where_there_is_no_media_source() -> None:
+    """A browser without Media Source Extensions is told in a sentence, and no connection is made."""
+    async with stage(script="delete globalThis.MediaSource; delete globalThis.ManagedMediaSource") as on:
+        stats = await on.browser.wait_for_player("stats.state === 'failed'")
+        assert "Media Source Extensions" in stats["reason"]
+        assert on.server.plays == []
+
+
+async def test_plays_muted_where_the_browser_wants_a_click_for_sound() -> None:
+    """Sound that the browser does not let start is left out: the picture plays, muted."""
+    async with stage(script=_CLICK_FOR_SOUND) as on:
+        await on.settle()
+        await on.browser.page.evaluate("document.querySelector('headrace-player').muted = false")
+        await on.browser.page.evaluate("document.querySelector('headrace-player').src += '?again'")
+        await on.browser.wait_for_player("stats.edge !== '' && player.muted")
         await on.settle()
 
 
@@ -258,6 +300,16 @@ async def test_says_when_the_stream_has_ended() -> None:
 def _later(broadcast: Broadcast) -> Epoch:
     return Epoch(broadcast.epoch + 1)
 
+
+_MANAGED = """globalThis.ManagedMediaSource = class extends MediaSource {
+  static made = 0;
+  constructor() { super(); ManagedMediaSource.made += 1; }
+}"""
+
+_CLICK_FOR_SOUND = """const { play } = HTMLMediaElement.prototype;
+HTMLMediaElement.prototype.play = function () {
+  return this.muted ? play.call(this) : Promise.reject(new DOMException('a click is wanted', 'NotAllowedError'));
+};"""
 
 _BREAK = """() => {
   const { _playback } = document.querySelector('headrace-player')._player;

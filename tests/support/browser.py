@@ -44,12 +44,14 @@ async def open_browser(*flags: str) -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def open_page(url: str, *, flags: tuple[str, ...] = ()) -> AsyncIterator[WatchedPage]:
-    """Open `url` in a new browser; requests to other machines are aborted."""
+async def open_page(url: str, *, flags: tuple[str, ...] = (), script: str = "") -> AsyncIterator[WatchedPage]:
+    """Open `url` in a new browser; `script` runs before the page's own, requests to other machines are aborted."""
     async with open_browser(*flags) as browser:
         context = await browser.new_context(viewport={"width": 800, "height": 600})
         page = WatchedPage(await context.new_page())
         await page.restrict()
+        if script:
+            await page.page.add_init_script(script)
         await page.page.goto(url, wait_until="load")
         yield page
 

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
+from typing import Literal
 
 import av
 from av.audio.frame import AudioFrame
@@ -27,9 +28,10 @@ FRAME_RATE = 25
 VIDEO_TIMESCALE = 90_000
 SAMPLE_RATE = 48_000
 AAC_FRAME = 1024
+OPUS_FRAME = 960
 
 CLIP_SECONDS = 8
-"""After so long both 25 frames a second and AAC frames come out even, so the clip loops without a seam."""
+"""After so long both 25 frames a second and AAC and Opus frames come out even, so the clip loops without a seam."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ class Clip:
 
 
 @cache
-def make_clip(width: int = 640, height: int = 360, audio: bool = True) -> Clip:
+def make_clip(width: int = 640, height: int = 360, audio: Literal["aac", "opus", None] = "aac") -> Clip:
     """Encode a moving gradient and, with `audio`, a tone; keyframes each second, no B-frames."""
-    made = [_encode_video(width, height)] + ([_encode_audio()] if audio else [])
+    made = [_encode_video(width, height)] + ([_encode_audio(audio)] if audio else [])
     samples = [sample for _, track_samples in made for sample in track_samples]
     timescales = {track.track: track.timescale for track, _ in made}
     samples.sort(key=lambda sample: sample.dts / timescales[sample.track])
@@ -144,19 +146,30 @@ def _encode_video(width: int, height: int) -> tuple[Track, list[Sample]]:
     return track, samples
 
 
-def _encode_audio() -> tuple[Track, list[Sample]]:
+def _encode_audio(codec: Literal["aac", "opus"]) -> tuple[Track, list[Sample]]:
+    frame = AAC_FRAME if codec == "aac" else OPUS_FRAME
     output = av.open(io.BytesIO(), "w", format="mp4")
-    stream = output.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+    stream = output.add_stream("aac" if codec == "aac" else "libopus", rate=SAMPLE_RATE, layout="mono")
+    assert isinstance(stream, AudioStream)
+    stream.format = "fltp" if codec == "aac" else "flt"  # the same bytes, for there is one channel
     output.start_encoding()
-    needed = CLIP_SECONDS * SAMPLE_RATE // AAC_FRAME
-    packets = [packet for number in range(needed + 4) for packet in stream.encode(_tone(number))]
+    needed = CLIP_SECONDS * SAMPLE_RATE // frame
+    packets = [
+        packet for number in range(needed + 4) for packet in stream.encode(_tone(number, frame, stream.format.name))
+    ]
     header = _header(stream, 2)
     track = Track(
-        track=2, kind="audio", codec="mp4a.40.2", timescale=SAMPLE_RATE, header=header, sample_rate=SAMPLE_RATE,
-        channels=1, chunk_seconds=0.1,
-    )  # fmt: skip
+        track=2,
+        kind="audio",
+        codec="mp4a.40.2" if codec == "aac" else "opus",
+        timescale=SAMPLE_RATE,
+        header=header,
+        sample_rate=SAMPLE_RATE,
+        channels=1,
+        chunk_seconds=0.1,
+    )
     samples = [
-        Sample(2, number * AAC_FRAME, number * AAC_FRAME, AAC_FRAME, True, bytes(packet), 0)
+        Sample(2, number * frame, number * frame, frame, True, bytes(packet), 0)
         for number, packet in enumerate(packets[2 : needed + 2])
     ]
     return track, samples
@@ -174,10 +187,10 @@ def _picture(width: int, height: int, number: int) -> VideoFrame:
     return frame
 
 
-def _tone(number: int) -> AudioFrame:
-    first = number * AAC_FRAME
-    frame = AudioFrame(format="fltp", layout="mono", samples=AAC_FRAME)
-    wave = (0.2 * math.sin(2 * math.pi * 440 * (first + sample) / SAMPLE_RATE) for sample in range(AAC_FRAME))
+def _tone(number: int, samples: int, layout: str) -> AudioFrame:
+    first = number * samples
+    frame = AudioFrame(format=layout, layout="mono", samples=samples)
+    wave = (0.2 * math.sin(2 * math.pi * 440 * (first + sample) / SAMPLE_RATE) for sample in range(samples))
     frame.planes[0].update(array.array("f", wave).tobytes().ljust(frame.planes[0].buffer_size, b"\0"))
     frame.sample_rate = SAMPLE_RATE
     frame.pts = first
