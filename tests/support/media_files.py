@@ -81,11 +81,14 @@ class Packaged:
     chunks: tuple[Chunk, ...]
     samples: tuple[Sample, ...]
 
+    def header(self, *numbers: int) -> bytes:
+        """Return one header for the tracks with these numbers, all if none are given."""
+        return combine_headers([track.header for track in self.tracks if not numbers or track.track in numbers])
+
     def file(self, *numbers: int) -> bytes:
         """Return a playable file of the tracks with these numbers, all if none are given."""
-        wanted = set(numbers) or {track.track for track in self.tracks}
-        header = combine_headers([track.header for track in self.tracks if track.track in wanted])
-        return header + b"".join(bytes(chunk.media) for chunk in self.chunks if chunk.id.track in wanted)
+        wanted = [chunk for chunk in self.chunks if not numbers or chunk.id.track in numbers]
+        return self.header(*numbers) + b"".join(bytes(chunk.media) for chunk in wanted)
 
 
 def package_file(path: Path, options: PackagerOptions | None = None) -> Packaged:
