@@ -21,8 +21,8 @@ from headrace_ingress.uri import FeedUri, Transport
 BURST_GAP_SECONDS = 0.01
 """A packet that comes this soon after the one before was there already: part of what libav took in while probing."""
 
-BURST_MAX_PACKETS = 512
-"""Most packets taken as one burst: two seconds of video with sound."""
+BURST_MAX_SECONDS = 0.25
+"""Longest time that a burst is read: a feed with very many packets has no gap that ends one."""
 
 
 class RtspSource:
@@ -104,13 +104,12 @@ class RtspSource:
         """
         self._burst = False
         packets: list[av.Packet[Any]] = []
-        last = self._clock.monotonic()
-        while len(packets) < BURST_MAX_PACKETS:
+        begun = now = self._clock.monotonic()
+        waited = 0.0
+        while waited < BURST_GAP_SECONDS and now - begun < BURST_MAX_SECONDS and not self._stopping.is_set():
             packets.append(self._next())
-            now = self._clock.monotonic()
-            if now - last > BURST_GAP_SECONDS or self._stopping.is_set():
-                break
-            last = now
+            before, now = now, self._clock.monotonic()
+            waited = now - before
         return packets
 
     def _next(self) -> av.Packet[Any]:
