@@ -8,18 +8,19 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from headrace.identifiers import StreamName
-from headrace.relay.broadcast import Broadcast, RingLimits
+from headrace.relay.broadcast import Broadcast, Opened, RingLimits
 from headrace.testing import FakeClock
 from headrace.wire import play
-from headrace.wire.chunk import Chunk
-from headrace.wire.stream import StreamState
+from headrace.wire.chunk import Chunk, Flag, make_chunk
+from headrace.wire.stream import StreamState, Track
+from headrace_edge.batching import FRAMES_MAX_BYTES, Batcher
 from headrace_edge.fanout import BATCH_MAX_BYTES, FanOut, FanOutLimits
 from headrace_edge.frames import CloseCode
-from headrace_edge.framing import Framing, PlainFraming, PlayFraming
+from headrace_edge.framing import Framing, PlainFraming, PlayFraming, Unframeable
 from headrace_edge.metrics import EdgeMetrics, edge_metrics
 from headrace_edge.sender import HIGH_WATER_BYTES
 from unit.edge.reading import FakeSender, split_frames
-from unit.edge.synthetic import AUDIO, CHUNKS_PER_SEGMENT, OTHER_VIDEO, VIDEO, Feed
+from unit.edge.synthetic import AUDIO, CHUNKS_PER_SEGMENT, DATA, OTHER_VIDEO, VIDEO, Feed
 
 
 class Stage:
@@ -100,15 +101,12 @@ def test_viewers_get_the_same_bytes_object() -> None:
 
 
 def test_a_single_chunk_is_written_as_its_one_frame() -> None:
-    """A turn with one chunk needs no joining: a viewer that catches up alone gets the very object the others got."""
+    """What one viewer is due alone is the very object that others get, whenever they come for it."""
     stage = Stage()
     stage._feed = Feed(stage.broadcast, tracks=(VIDEO,))
-    stage.push()
-    early = stage.join()
-    stage.push()
-    again = stage.join(after={1: stage.feed.sent[0].id})
-    assert early.writes[-1] in again.data
-    assert stage.fan_out._chunk_frame(stage.feed.sent[-1], stage.fan_out._opened) is early.writes[-1]  # type: ignore[arg-type]
+    stage.push(2)
+    had = {1: stage.feed.sent[0].id}
+    assert stage.join(after=had).writes[-1] is stage.join(after=had).writes[-1]
 
 
 def test_joining_begins_at_the_newest_random_access_point() -> None:
@@ -374,6 +372,35 @@ def test_plain_header_is_sent_again_only_when_it_changed(joined_before: bool) ->
     stage.push(1)
     boxes = [data[4:8] for _, data in split_frames(viewer.data)]
     assert boxes == [b"ftyp"] + [b"moof"] * 8 + [b"ftyp"] + [b"moof"] * 2
+
+
+def test_boxes_that_cannot_be_read_are_left_out() -> None:
+    """A header or chunk that the framing can make nothing of is counted; the rest goes on."""
+    stage = Stage(PlainFraming())
+    stage.feed.open(Track(track=1, kind="video", codec="avc1.64001f", timescale=1000, header=b"no boxes at all"))
+    viewer = stage.join()
+    chunks = stage.push(2)
+    assert [data[4:8] for _, data in split_frames(viewer.data)] == [b"moof"] * len(chunks)
+    bad = chunks[-1].id._replace(chunk=chunks[-1].id.chunk + 1)
+    stage.broadcast.append(make_chunk(bad, Flag(0), chunks[-1].decode_time + 100, 100, 0, 1, 0, b"\0\0\0\3prft"))
+    stage.settle()
+    assert stage.value("unframeable_total", "fmp4") == 2
+    stage.feed.open(VIDEO, AUDIO)
+    stage.push()
+    assert [data[4:8] for _, data in split_frames(viewer.data)][-3:] == [b"ftyp", b"moof", b"moof"]
+
+
+def test_what_is_kept_for_joiners_is_bounded() -> None:
+    """Frames are kept up to a limit, empty ones included."""
+    unframeable: list[Unframeable] = []
+    batcher = Batcher(PlainFraming(), unframeable.append)
+    feed = Feed(tracks=(VIDEO, DATA), chunk_bytes=10_000)
+    opened = Opened(feed.broadcast.epoch, (VIDEO, DATA))
+    feed.push(1000)
+    frames, _ = batcher.frame(list(feed.sent), opened)
+    assert len(frames) == 1000
+    assert batcher._held_bytes <= FRAMES_MAX_BYTES
+    assert 0 < len(batcher._frames) < 500
 
 
 def test_heartbeats_reach_all_but_those_who_cannot_take_them() -> None:

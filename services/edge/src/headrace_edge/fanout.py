@@ -25,13 +25,16 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import structlog
+
 from headrace.clock import Clock
-from headrace.identifiers import ChunkId
-from headrace.relay.broadcast import Broadcast, Cursor, Entry, Gap, Opened, StateChange
+from headrace.identifiers import ChunkId, Epoch
+from headrace.relay.broadcast import Broadcast, Cursor, Entry, Opened
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import StreamState
+from headrace_edge.batching import Batcher
 from headrace_edge.frames import CloseCode
-from headrace_edge.framing import Framing
+from headrace_edge.framing import Framing, Unframeable
 from headrace_edge.metrics import OutputCounts
 from headrace_edge.sender import Sender
 
@@ -43,8 +46,7 @@ JOINING_TURN_BYTES = 4 * 1024 * 1024
 """Bytes written to joining viewers in one turn: a few milliseconds of work, so that a thousand who come at once do not
 hold up those who watch."""
 
-FRAMES_MAX_BYTES = 2 * 1024 * 1024
-"""Bytes of frames kept for viewers that join or catch up: about the newest GOP. Older ones are framed again."""
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,8 @@ class FanOut:
         self._live: dict[Viewer, Callable[[bytes], None]] = {}
         self._joining: dict[Viewer, None] = {}
         self._paused: dict[Viewer, None] = {}
-        self._frames: dict[ChunkId, bytes] = {}
-        self._frames_bytes = 0
-        self._joined: tuple[list[bytes], bytes] = ([], b"")
+        self._batcher = Batcher(framing, self._note_unframeable)
+        self._complained_of = Epoch(0)
         self._produced = 0
         self._live_bytes = 0
         self._spoke_at = clock.monotonic()
@@ -244,14 +245,14 @@ class FanOut:
         before = self._opened
         entries = self._read_shared()
         if entries and self._live:
-            frames, _ = self._frame(entries, before)
+            frames, _ = self._batcher.frame(entries, before)
             self._write_live(frames)
         return bool(entries)
 
     def _write_live(self, frames: list[bytes]) -> None:
         if not frames:
             return
-        batch = self._join(frames)
+        batch = self._batcher.join(frames)
         viewers = len(self._live)
         self._live_bytes += len(batch)
         self._spoke_at = self._clock.monotonic()
@@ -290,9 +291,9 @@ class FanOut:
             viewer.mark = self._produced
         entries = self._broadcast.read(cursor, BATCH_MAX_BYTES)
         skips = self._skips_frame(viewer, cursor)
-        frames, viewer.opened = self._frame(entries, viewer.opened)
-        frames = [frame for frame in (skips, *frames, self._early_frame(viewer, cursor)) if frame]
-        batch = self._join(frames)
+        frames, viewer.opened = self._batcher.frame(entries, viewer.opened)
+        frames = [skips, *frames] if skips else frames
+        batch = self._batcher.join(frames)
         if batch:
             viewer.sender.write(batch)
             viewer.sent_bytes += len(batch)
@@ -311,14 +312,6 @@ class FanOut:
         viewer.skipped = cursor.skipped
         self._counts.skipped.inc()
         return self._framing.skipped(skipped)
-
-    def _early_frame(self, viewer: Viewer, cursor: Cursor) -> bytes:
-        """Return the header for a viewer that waits for a random access point: its player can get ready meanwhile."""
-        told = 0 if viewer.opened is None else viewer.opened.epoch
-        if cursor.position is not None or told >= self._broadcast.epoch:
-            return b""
-        before, viewer.opened = viewer.opened, Opened(self._broadcast.epoch, tuple(self._broadcast.tracks.values()))
-        return self._framing.opened(viewer.opened, before)
 
     def _note_progress(self, viewer: Viewer, entries: list[Entry]) -> None:
         taken = sum(len(entry.record) for entry in entries if isinstance(entry, Chunk))
@@ -373,42 +366,14 @@ class FanOut:
         self.remove(viewer)
         viewer.sender.finish(code, reason)
 
-    # -- frames ------------------------------------------------------------------------------------------------------
+    # -- counting ----------------------------------------------------------------------------------------------------
 
-    def _frame(self, entries: list[Entry], opened: Opened | None) -> tuple[list[bytes], Opened | None]:
-        """Return the frames of `entries` for viewers that were told `opened` last, and what they were told then."""
-        frames = []
-        for entry in entries:
-            if isinstance(entry, Chunk):
-                assert opened is not None, "a broadcast tells an epoch before its first chunk"
-                frames.append(self._chunk_frame(entry, opened))
-            elif isinstance(entry, Opened):
-                if opened is None or entry.epoch > opened.epoch:
-                    frames.append(self._framing.opened(entry, opened))
-                    opened = entry
-            elif isinstance(entry, Gap):
-                frames.append(self._framing.gap(entry))
-            elif isinstance(entry, StateChange):
-                frames.append(self._framing.state(entry))
-        return [frame for frame in frames if frame], opened
-
-    def _chunk_frame(self, chunk: Chunk, opened: Opened) -> bytes:
-        """Return the one frame object of `chunk`, made now unless it is still at hand."""
-        frame = self._frames.get(chunk.id)
-        if frame is None:
-            frame = self._frames[chunk.id] = self._framing.chunk(chunk, opened)
-            self._frames_bytes += len(frame)
-            while self._frames_bytes > FRAMES_MAX_BYTES:
-                self._frames_bytes -= len(self._frames.pop(next(iter(self._frames))))
-        return frame
-
-    def _join(self, frames: list[bytes]) -> bytes:
-        """Return the frames as one object; viewers that are due the same frames get the same object."""
-        if len(frames) < 2:
-            return frames[0] if frames else b""
-        if frames != self._joined[0]:
-            self._joined = (frames, b"".join(frames))
-        return self._joined[1]
+    def _note_unframeable(self, error: Unframeable) -> None:
+        """Count it, and log the first of each epoch."""
+        self._counts.unframeable.inc()
+        if self._complained_of != self._broadcast.epoch:
+            self._complained_of = self._broadcast.epoch
+            log.warning("unframeable", stream=self._broadcast.name, door=self._framing.door, reason=str(error))
 
     def _count(self, sent_bytes: int, messages: int) -> None:
         self._counts.sent_bytes.inc(sent_bytes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from headrace.media.boxes import combine_headers, strip_prft
+from headrace.media.boxes import BoxError, combine_headers, strip_prft
 from headrace.relay.broadcast import Gap, Opened, StateChange
 from headrace.wire import play
 from headrace.wire.chunk import Chunk
@@ -16,8 +16,14 @@ from headrace.wire.stream import Track
 from headrace_edge.frames import Opcode, frame
 
 
+class Unframeable(Exception):
+    """An entry whose boxes cannot be read: whoever made the stream is at fault, and this output goes without it."""
+
+
 class Framing(Protocol):
     """How the entries of a broadcast are told to viewers; empty bytes stand for nothing to send.
+
+    `opened` and `chunk` raise `Unframeable` for what they can make nothing of.
 
     Attributes:
         door: the name of the door in metrics and log lines.
@@ -85,12 +91,18 @@ class PlainFraming:
         headers = _headers(opened)
         if not headers or (before is not None and headers == _headers(before)):
             return b""
-        return frame(Opcode.BINARY, combine_headers(headers))
+        try:
+            return frame(Opcode.BINARY, combine_headers(headers))
+        except BoxError as error:
+            raise Unframeable(f"headers of epoch {opened.epoch}: {error}") from error
 
     def chunk(self, chunk: Chunk, opened: Opened) -> bytes:
         if not chunk.samples or not any(t.track == chunk.id.track and _shown(t) for t in opened.tracks):
             return b""
-        return frame(Opcode.BINARY, strip_prft(chunk.media))
+        try:
+            return frame(Opcode.BINARY, strip_prft(chunk.media))
+        except BoxError as error:
+            raise Unframeable(f"chunk {chunk.id}: {error}") from error
 
     def gap(self, gap: Gap) -> bytes:
         return b""

@@ -21,6 +21,7 @@ class OutputCounts:
     sent_messages: Counter
     skipped: Counter
     stuck: Counter
+    unframeable: Counter
     join_seconds: Histogram
 
 
@@ -34,6 +35,7 @@ class EdgeMetrics:
         sent_bytes, sent_messages: handed to viewers' connections.
         skipped: times a slow viewer was moved forward.
         stuck: viewers closed because they read nothing for too long.
+        unframeable: headers and chunks left out of an output because their boxes cannot be read.
         refused: viewers turned away, by reason.
         join_seconds: from the handshake to a viewer's first media, waiting for the stream included.
         viewer_latency_seconds, viewer_buffer_seconds, viewer_stalls, viewer_dropped_frames: as players report.
@@ -45,6 +47,7 @@ class EdgeMetrics:
     sent_messages: Counter
     skipped: Counter
     stuck: Counter
+    unframeable: Counter
     refused: Counter
     join_seconds: Histogram
     viewer_latency_seconds: Histogram
@@ -59,6 +62,7 @@ class EdgeMetrics:
             self.sent_messages.labels(door),
             self.skipped.labels(door),
             self.stuck.labels(door),
+            self.unframeable.labels(door),
             self.join_seconds.labels(door),
         )
 
@@ -82,6 +86,7 @@ def edge_metrics(registry: CollectorRegistry) -> EdgeMetrics:
         sent_messages=counter("sent_messages", "Messages handed to viewers' connections.", "door"),
         skipped=counter("skipped", "Times a slow viewer was moved forward.", "door"),
         stuck=counter("stuck", "Viewers closed because they read nothing for too long.", "door"),
+        unframeable=counter("unframeable", "Headers and chunks left out: their boxes cannot be read.", "door"),
         refused=counter("refused", "Viewers turned away.", "door", "reason"),
         join_seconds=histogram("join_seconds", "From the handshake to a viewer's first media.", _JOIN_BUCKETS, "door"),
         viewer_latency_seconds=histogram(
