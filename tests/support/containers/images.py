@@ -6,32 +6,46 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from support.containers.commands import run, succeeds
 from support.containers.debian import INSTALL_SECONDS, install, needed_for, require_root
 
 PULL_SECONDS = 300.0
-RECIPE = Path(__file__).with_name("standin.sh")
+RECIPES = Path(__file__).with_name("standin.sh")
 TRUSTED = Path("/usr/local/share/ca-certificates")  # authorities this machine trusts beyond Debian's list
-OFFICIAL = {"PYTHON_IMAGE": "python:3.11-slim-bookworm", "REDIS_IMAGE": "redis:7-bookworm"}
+PYTHON = "python:3.11-slim-bookworm"
+REDIS = "redis:7-bookworm"
 
 
 def base_images() -> dict[str, str]:
     """The environment that makes deploy/ build from images which are on this machine when this returns."""
-    return {variable: available(image) for variable, image in OFFICIAL.items()}
+    python = available(PYTHON, make_python)
+    return {"PYTHON_IMAGE": python, "REDIS_IMAGE": available(REDIS, partial(make_redis, python))}
 
 
-def available(image: str) -> str:
-    """The image itself, or its stand-in; a stand-in that is here already is not doubted again."""
-    name = image.partition(":")[0]
+def available(image: str, make: Callable[[str], None]) -> str:
+    """The image itself, or its stand-in. A stand-in that is here is taken without asking the registry again."""
     standin = f"headrace-standin/{image}-{fingerprint()}"
-    if succeeds(["docker", "image", "inspect", image]):
+    if present(image):
         return image
-    if succeeds(["docker", "image", "inspect", standin]) or not pulled(image):
-        ensure_standin(name, standin)
+    if present(standin):
         return standin
-    return image
+    if pulled(image):
+        return image
+    purpose = f"making {standin}"
+    require_root(purpose)
+    print(f"{purpose}: no registry gives the official image", flush=True)
+    with needed_for(purpose):
+        make(standin)
+    return standin
+
+
+def present(image: str) -> bool:
+    """Whether the image is on this machine."""
+    return succeeds(["docker", "image", "inspect", image])
 
 
 def pulled(image: str) -> bool:
@@ -43,24 +57,23 @@ def pulled(image: str) -> bool:
     return True
 
 
-def ensure_standin(name: str, image: str) -> None:
-    """Make a stand-in unless it is here."""
-    if succeeds(["docker", "image", "inspect", image]):
-        return
-    purpose = f"making {image}"
-    require_root(purpose)
-    print(f"{purpose}: no registry gives the official image", flush=True)
+def make_python(image: str) -> None:
+    """Make the stand-in for Python."""
     if shutil.which("mmdebstrap") is None:
-        install("mmdebstrap", purpose=purpose)
-    with tempfile.TemporaryDirectory() as folder, needed_for(purpose):
-        configuration = Path(folder, "pip.conf")
-        configuration.write_text(pip_configuration())
-        run([RECIPE, name, image, folder], timeout=INSTALL_SECONDS)
+        install("mmdebstrap", purpose=f"making {image}")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "pip.conf").write_text(pip_configuration())
+        run([RECIPES, "python", image, folder], timeout=INSTALL_SECONDS)
+
+
+def make_redis(python: str, image: str) -> None:
+    """Make the stand-in for Redis out of an image with Debian's package tools."""
+    run([RECIPES, "redis", image, python], timeout=INSTALL_SECONDS)
 
 
 def fingerprint() -> str:
     """What a stand-in is made from, in short: a change of it makes another image."""
-    digest = hashlib.sha256(RECIPE.read_bytes() + pip_configuration().encode())
+    digest = hashlib.sha256(RECIPES.read_bytes() + pip_configuration().encode())
     for certificate in sorted(TRUSTED.glob("*.crt")):
         digest.update(certificate.read_bytes())
     return digest.hexdigest()[:12]
