@@ -5,7 +5,7 @@
 import { Session } from "./session.js";
 import { SUBPROTOCOL } from "./wire.js";
 
-/** @import { Output } from "./session.js" */
+/** @import { Output } from "./outputs.js" */
 
 export class Connection {
   /**

@@ -32,6 +32,12 @@ export class EdgeClock {
     this._roughOffsetMs = utcUs / 1000 - nowMs;
   }
 
+  /** It is another edge's clock from now on; until that answered, the last one's has to do. */
+  restart() {
+    this._roughOffsetMs = this._best?.offsetMs ?? this._roughOffsetMs;
+    this._samples = [];
+  }
+
   /**
    * The answer to an exchange.
    *

@@ -8,7 +8,8 @@ import { mediaSourceType } from "./media-buffer.js";
 import { Playback } from "./playback.js";
 import { chooseTracks } from "./tracks.js";
 
-/** @import { Session, Output, StatusChange, StateChange } from "./session.js" */
+/** @import { Output, StateChange, StatusChange } from "./outputs.js" */
+/** @import { Session } from "./session.js" */
 /** @import { Track } from "./wire.js" */
 
 /** How often the edge is told how playing goes, in milliseconds. */

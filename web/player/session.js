@@ -21,13 +21,12 @@ import { CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR, closeWords, isFinal } from "./close
 import { Continuity } from "./continuity.js";
 import { EdgeClock } from "./edge-clock.js";
 import { EdgeList } from "./edge-list.js";
-import { Link } from "./link.js";
+import { Links } from "./links.js";
 import { WireError, encodePlay, encodePong, encodeReport, encodeTime, parseChunk, parseMessage } from "./wire.js";
 
-/** @import { Chunk, Message, Report, StreamState, Track, Welcome } from "./wire.js" */
-
-/** Links at a time: the current one, its successor, and a rival. */
-export const LINKS_MAX = 3;
+/** @import { Link } from "./link.js" */
+/** @import { Output, Status } from "./outputs.js" */
+/** @import { Chunk, Message, Report, Welcome } from "./wire.js" */
 
 /** Viewers of a dead edge come back spread over this time. */
 export const SPREAD_MS = 100;
@@ -38,17 +37,8 @@ export const RESUME_MAX_MS = 10_000;
 /** Shortest time between two reports (docs/protocol.md, section 3.1). */
 export const REPORT_MIN_MS = 1000;
 
-/** @typedef {"idle" | "connecting" | "connected" | "reconnecting" | "closed"} Status */
-
-/** What the shell and the player are to do or to know, in order. */
-/** @typedef {{ kind: "connect", link: number, address: string }} Connect */
-/** @typedef {{ kind: "send", link: number, text: string }} Send */
-/** @typedef {{ kind: "close", link: number, code: number, reason: string }} Close */
-/** @typedef {{ kind: "status", status: Status, reason: string, edge: string }} StatusChange */
-/** @typedef {{ kind: "state", state: StreamState, reason: string }} StateChange */
-/** @typedef {{ kind: "tracks", epoch: number, tracks: Track[] }} Opened */
-/** @typedef {{ kind: "chunk", chunk: Chunk }} Arrived */
-/** @typedef {Connect | Send | Close | StatusChange | StateChange | Opened | Arrived} Output */
+/** Waits between attempts once all edges were tried. */
+const RETRY = { minMs: 200, maxMs: 5000 };
 
 export class Session {
   /**
@@ -61,19 +51,13 @@ export class Session {
     this.session = session;
     /** @type {Status} */
     this.status = "idle";
-    /** Node id of the edge that serves us, empty when none does. */
-    this.edge = "";
     /** How often the current link was lost or left and another took over. */
     this.reconnects = 0;
     this.continuity = new Continuity();
     this.clock = new EdgeClock();
     this._random = random;
-    this._backoff = new Backoff({ minMs: 200, maxMs: 5000 });
-    /** @type {Map<number, Link>} */
-    this._links = new Map();
-    /** @type {Link | null} */
-    this._current = null;
-    this._linkCount = 0;
+    this._backoff = new Backoff(RETRY);
+    this._links = new Links();
     this._served = false;
     this._edges = new EdgeList(address);
     this._attemptAt = Infinity;
@@ -83,6 +67,11 @@ export class Session {
     this._outputs = [];
   }
 
+  /** Node id of the edge that serves us, empty when none does. */
+  get edge() {
+    return this._links.current?.edge ?? "";
+  }
+
   /** Return what is to be done since the last call, oldest first. */
   drain() {
     return this._outputs.splice(0);
@@ -90,11 +79,7 @@ export class Session {
 
   /** When `timeout` must be called, on the clock that the caller passes as `now`; Infinity for never. */
   deadline() {
-    let deadline = this._attemptAt;
-    for (const link of this._links.values()) {
-      deadline = Math.min(deadline, link.deadline);
-    }
-    return deadline;
+    return Math.min(this._attemptAt, this._links.deadline);
   }
 
   // -- what the owner does -------------------------------------------------------------------------------------------
@@ -112,12 +97,9 @@ export class Session {
     this._setStatus("closed");
   }
 
-  /**
-   * Join again at live, on a fresh link: what is buffered here was given up.
-   * @param {number} now
-   */
+  /** Join again at live, on a fresh link: what is buffered here was given up. @param {number} now */
   rejoin(now) {
-    const address = this._current?.address ?? this._edges.source;
+    const address = this._links.current?.address ?? this._edges.source;
     this._closeLinks();
     this.continuity.restart();
     this._edges.forgive();
@@ -126,25 +108,17 @@ export class Session {
     this._connect(address, now);
   }
 
-  /**
-   * Tell the edge how playing goes; not more often than it wants to know.
-   *
-   * @param {Report} values
-   * @param {number} now
-   */
+  /** Tell the edge how playing goes; not more often than it wants to know. @param {Report} values @param {number} now */
   report(values, now) {
-    if (this._current !== null && now - this._reportAt >= REPORT_MIN_MS) {
+    if (this._links.current !== null && now - this._reportAt >= REPORT_MIN_MS) {
       this._reportAt = now;
-      this._send(this._current, encodeReport(values));
+      this._send(this._links.current, encodeReport(values));
     }
   }
 
   // -- what happens to links -----------------------------------------------------------------------------------------
 
-  /**
-   * @param {number} id of the link
-   * @param {number} now
-   */
+  /** @param {number} id of the link @param {number} now */
   opened(id, now) {
     const link = this._links.get(id);
     if (link === undefined) {
@@ -177,21 +151,18 @@ export class Session {
       return; // we closed it
     }
     const words = link.refusal || reason || closeWords(code);
-    if (link === this._current && isFinal(code) && this._successor(link) === null) {
+    if (link === this._links.current && isFinal(code) && this._links.successor === null) {
       this._finish(words);
-    } else if (this._current === null && link.refusal !== "" && isFinal(code)) {
+    } else if (this._links.current === null && link.refusal !== "" && isFinal(code)) {
       this._finish(words);
     } else {
       this._lose(link, words, now);
     }
   }
 
-  /**
-   * Do what is due.
-   * @param {number} now
-   */
+  /** Do what is due. @param {number} now */
   timeout(now) {
-    for (const link of [...this._links.values()]) {
+    for (const link of this._links.all()) {
       this._checkLink(link, now);
     }
     if (now >= this._attemptAt) {
@@ -209,7 +180,7 @@ export class Session {
       return;
     }
     link.hear(now);
-    if (link === this._current && link.doubted && !link.leaving) {
+    if (link === this._links.current && link.doubted && !link.leaving) {
       link.doubted = false;
       this._closeLinks(link);
     }
@@ -244,7 +215,7 @@ export class Session {
         this._backoff.reset();
         return this._send(link, encodePong(message.id));
       case "time":
-        return link === this._current ? this.clock.answer(message.sent, message.utcUs, now) : undefined;
+        return link === this._links.current ? this.clock.answer(message.sent, message.utcUs, now) : undefined;
       case "edges":
         this._edges.learn(message.edges);
         return undefined;
@@ -263,7 +234,7 @@ export class Session {
     this._edges.learn(message.edges, message.stream);
     const [own] = message.edges;
     link.serve(message.edge, own === undefined ? null : this._edges.addressOn(own), message.heartbeatMs);
-    if (this._current === null) {
+    if (this._links.current === null) {
       this._promote(link, now);
       this.clock.seed(message.utcUs, now);
     }
@@ -272,9 +243,11 @@ export class Session {
   /** @param {Link} link @param {Chunk} chunk @param {number} now */
   _take(link, chunk, now) {
     this._backoff.reset();
-    this._edges.forgive();
     this._chunkAt = now;
-    if (link !== this._current && link.phase === "serving") {
+    if (!link.leaving) {
+      this._edges.forgive();
+    }
+    if (link !== this._links.current && link.phase === "serving") {
       this._promote(link, now);
     }
     if (this.continuity.take(chunk) === "play") {
@@ -286,20 +259,12 @@ export class Session {
 
   /** @param {string} address @param {number} now */
   _connect(address, now) {
-    this._linkCount += 1;
-    const id = this._linkCount;
-    this._links.set(id, new Link(id, address, now));
-    this._outputs.push({ kind: "connect", link: id, address });
+    this._outputs.push({ kind: "connect", link: this._links.add(address, now).id, address });
   }
 
-  /**
-   * Make `link` the current one and let go of the others.
-   *
-   * @param {Link} link
-   * @param {number} now
-   */
+  /** Make `link` the current one and let go of the others. @param {Link} link @param {number} now */
   _promote(link, now) {
-    this._current = link;
+    this._links.current = link;
     this._closeLinks(link);
     this._attemptAt = Infinity;
     if (this._served) {
@@ -307,7 +272,7 @@ export class Session {
     }
     this._served = true;
     link.lead(now);
-    this.edge = link.edge;
+    this.clock.restart();
     this._setStatus("connected");
     this._tellState(link);
   }
@@ -324,7 +289,7 @@ export class Session {
     this._edges.fail(link.addresses);
     this._edges.prefer(edges);
     const next = this._edges.firstOf(edges) ?? this._edges.pick(this._random());
-    if (link === this._current && next !== null && this._links.size < LINKS_MAX) {
+    if (link === this._links.current && next !== null && this._links.hasRoom) {
       this._connect(next, now);
     }
   }
@@ -337,22 +302,18 @@ export class Session {
    * @param {number} now
    */
   _lose(link, reason, now) {
-    this._links.delete(link.id);
+    const wasCurrent = link === this._links.current;
+    this._links.remove(link);
     this._edges.fail(link.addresses);
-    if (link === this._current) {
-      this._current = null;
-      this.edge = "";
-      const successor = this._successor(link);
-      if (successor !== null) {
-        this._promote(successor, now);
-        return;
-      }
-    }
-    if (this._current !== null) {
+    const { current, successor } = this._links;
+    if (wasCurrent && successor !== null) {
+      this._promote(successor, now);
       return;
     }
-    this._setStatus(this._served ? "reconnecting" : "connecting", reason);
-    if (this._links.size === 0) {
+    if (current === null) {
+      this._setStatus(this._served ? "reconnecting" : "connecting", reason);
+    }
+    if ((current === null || current.leaving) && this._links.others(current).length === 0) {
       this._planAttempt(now);
     }
   }
@@ -390,40 +351,20 @@ export class Session {
     }
   }
 
-  /**
-   * Try another edge while `link` may still recover.
-   *
-   * @param {Link} link
-   * @param {number} now
-   */
+  /** Try another edge while `link` may still recover. @param {Link} link @param {number} now */
   _connectRival(link, now) {
-    const busy = new Set([...this._links.values()].flatMap(({ addresses }) => addresses));
-    const address = this._edges.pick(this._random(), busy);
-    const wanted = this._current === null || link === this._current;
-    if (address !== null && wanted && this._links.size < LINKS_MAX && !link.leaving) {
+    const address = this._edges.pick(this._random(), this._links.addresses);
+    const wanted = this._links.current === null || link === this._links.current;
+    if (address !== null && wanted && this._links.hasRoom && !link.leaving) {
       this._connect(address, now);
     }
   }
 
-  /**
-   * A link that could take over from `link` at once.
-   * @param {Link} link
-   */
-  _successor(link) {
-    return [...this._links.values()].find((other) => other !== link && other.phase === "serving") ?? null;
-  }
-
-  /** @param {Link} [except] */
-  _closeLinks(except) {
-    for (const link of this._links.values()) {
-      if (link !== except) {
-        this._outputs.push({ kind: "close", link: link.id, code: CLOSE_NORMAL, reason: "left" });
-        this._links.delete(link.id);
-      }
-    }
-    if (except === undefined) {
-      this._current = null;
-      this.edge = "";
+  /** @param {Link | null} [except] */
+  _closeLinks(except = null) {
+    for (const link of this._links.others(except)) {
+      this._outputs.push({ kind: "close", link: link.id, code: CLOSE_NORMAL, reason: "left" });
+      this._links.remove(link);
     }
   }
 
@@ -436,7 +377,7 @@ export class Session {
 
   /** @param {Link} link */
   _tellState(link) {
-    if (link === this._current && link.state !== null) {
+    if (link === this._links.current && link.state !== null) {
       this._outputs.push({ kind: "state", state: link.state.state, reason: link.state.reason });
     }
   }
@@ -444,6 +385,6 @@ export class Session {
   /** @param {Status} status @param {string} [reason] */
   _setStatus(status, reason = "") {
     this.status = status;
-    this._outputs.push({ kind: "status", status, reason, edge: this.edge });
+    this._outputs.push({ kind: "status", status, reason });
   }
 }

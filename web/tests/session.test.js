@@ -87,7 +87,7 @@ test("it dials, asks to play, and passes on state, tracks and chunks", () => {
   rig.chunk(1, 0);
   const told = rig.told().filter(({ kind }) => kind !== "send");
   assert.deepEqual(told.map(({ kind }) => kind), ["status", "status", "state", "tracks", "chunk"]);
-  assert.deepEqual([told[1].status, told[1].edge, told[2].state], ["connected", "edge-1", "live"]);
+  assert.deepEqual([told[1].status, rig.session.edge, told[2].state], ["connected", "edge-1", "live"]);
 });
 
 test("it answers pings, and asks for the clock several times", () => {
@@ -236,6 +236,19 @@ test("an edge that goes away and closes first is followed by the link that serve
   rig.close(1, 1001);
   assert.equal(rig.session.status, "connected");
   assert.equal(rig.session.reconnects, 1);
+});
+
+test("when the next edge cannot be had, the one that goes away serves on while others are tried", () => {
+  const rig = playing();
+  rig.say(1, "going_away");
+  rig.close(2, 1006);
+  rig.chunk(1, 1);
+  rig.wait(200);
+  assert.equal(rig.told("connect").length, 2);
+  assert.equal(rig.session.status, "connected");
+  rig.serve(3);
+  rig.chunk(3, 2);
+  assert.deepEqual(rig.told("close").map(({ link }) => link), [1]);
 });
 
 test("an edge that does not answer gets a rival, and is given up", () => {
