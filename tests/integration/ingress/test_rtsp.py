@@ -19,6 +19,7 @@ from headrace.testing import free_port, wait_until
 from headrace.wire.stream import StreamState
 from integration.ingress.rig import NAME, feeding
 from support.rtsp_server import PASSWORD, USER, RtspServer, available, tls_available
+from support.services import Service
 
 pytestmark = [
     pytest.mark.gstreamer,
@@ -196,6 +197,24 @@ async def test_a_stop_while_a_camera_hangs(camera: Camera) -> None:
         await asyncio.sleep(0.2)
         begun = time.monotonic()
     assert time.monotonic() - begun < 5
+
+
+def test_the_program_ends_while_a_camera_hangs(camera: Camera) -> None:
+    """Whatever its readers wait for, the process ends in good order and with exit code 0."""
+    server = camera()
+    sources = json.dumps({"cam1": server.uri, "cam2": "test:?size=320x180"})
+    settings = {"ingress.port": "0", "ingress.sources": sources, "ingress.stall_seconds": "60"}
+    service = Service("ingress", "ingress-1", settings).start()
+    try:
+        deadline = time.monotonic() + 40
+        while len(service.events("feed_live")) < 2:
+            assert time.monotonic() < deadline, service.log
+            time.sleep(0.05)
+        server.freeze()
+    finally:
+        begun = time.monotonic()
+        assert service.stop() == 0
+    assert time.monotonic() - begun < 10
 
 
 async def test_a_stop_while_a_server_does_not_answer() -> None:

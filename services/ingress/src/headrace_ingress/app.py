@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from headrace.clock import microseconds
 from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
-from headrace.http.listener import HttpListener, format_address
+from headrace.http.listener import HttpListener
 from headrace.identifiers import StreamName
 from headrace.media.samples import PackagerOptions
 from headrace.registry.metrics import RegistryMetrics
-from headrace.registry.records import NodeRecord
 from headrace.registry.registry import Registry, make_registry
 from headrace.relay.broadcast import RingLimits
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import IngressSettings, PackagerSettings, Settings
-from headrace.session.node import Node
-from headrace.version import SOFTWARE
+from headrace.session.membership import join_cluster
 from headrace_ingress.feed import FeedOptions
 from headrace_ingress.feeds import Feeds, SourceOptions, SourceRequest
 from headrace_ingress.metrics import IngressMetrics
@@ -35,27 +32,39 @@ def build(
     Args:
         settings: of all services.
         runtime: of this process.
-        hub, registry: of the process that this ingress is a part of: then it feeds that hub and listens nowhere.
-            Without them it makes its own, and a node that serves its streams to others.
+        hub: of the process that this ingress is a part of: then it feeds that hub and listens nowhere. Without it,
+            it makes its own, and a node that serves its streams to others.
+        registry: of that process, or to be used instead of the one that the settings name.
 
     Raises:
-        ConfigurationError: when a source's URI is not allowed.
+        ConfigurationError: when a source's URI is not allowed, or the registry's cannot be used.
     """
     requests = source_requests(settings.ingress)
     if hub is not None and registry is not None:
         return [make_feeds(settings, runtime, requests, hub, registry)]
     hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
-    group = settings.registry
-    registry = make_registry(
-        group.url, group.prefix, group.lease_seconds, runtime.clock, RegistryMetrics.make(runtime.metrics)
-    )
-    runtime.health.add("registry", lambda: registry.problem)
+    registry = registry or make_own_registry(settings, runtime)
+    listening = settings.ingress
+    app = make_application(runtime)
+    listener = HttpListener(ROLE, listening.host, listening.port, app, setting="ingress.port")
+    member = join_cluster(settings, runtime, hub, registry, lambda: (listening.host, listener.bound_port))
+    app.router.add_get("/relay", member.node.relay_handler())
     # Feeds last: a port that is taken ends the program before a camera was dialled.
-    return [
-        Membership(registry),
-        *make_node(settings, runtime, hub, registry),
-        make_feeds(settings, runtime, requests, hub, registry),
-    ]
+    return [listener, member, make_feeds(settings, runtime, requests, hub, registry)]
+
+
+def make_own_registry(settings: Settings, runtime: Runtime) -> Registry:
+    """Return the registry that the settings name.
+
+    Raises:
+        ConfigurationError: when its URL cannot be used.
+    """
+    group = settings.registry
+    metrics = RegistryMetrics.make(runtime.metrics)
+    try:
+        return make_registry(group.url, group.prefix, group.lease_seconds, runtime.clock, metrics)
+    except ValueError as error:
+        raise ConfigurationError(f"registry.url: {error}") from None
 
 
 def source_requests(group: IngressSettings) -> dict[StreamName, SourceRequest]:
@@ -97,34 +106,6 @@ def make_feeds(
     )
 
 
-def make_node(settings: Settings, runtime: Runtime, hub: Hub, registry: Registry) -> tuple[HttpListener, Node]:
-    """Return the listener with probes and `/relay`, and the node behind it."""
-    group = settings.ingress
-    app = make_application(runtime)
-    listener = HttpListener("ingress", group.host, group.port, app, setting="ingress.port")
-    record = NodeRecord(
-        node=runtime.node,
-        role=ROLE,
-        relay_url=settings.node.relay_url,
-        region=settings.node.region,
-        layer=settings.node.layer_of(ROLE),
-        capacity=settings.node.capacity,
-        software=SOFTWARE,
-        started_us=microseconds(runtime.clock.utc()),
-    )
-    node = Node(
-        record,
-        hub,
-        registry,
-        settings.relay,
-        runtime.clock,
-        runtime.metrics,
-        relay_url=lambda: f"ws://{format_address(group.host, listener.bound_port)}/relay",
-    )
-    app.router.add_get("/relay", node.relay_handler())
-    return listener, node
-
-
 def packager_options(group: PackagerSettings) -> PackagerOptions:
     """Return the settings group as the packager takes it."""
     return PackagerOptions(
@@ -134,21 +115,6 @@ def packager_options(group: PackagerSettings) -> PackagerOptions:
         segment_max_seconds=group.segment_max_seconds,
         hold_seconds=group.hold_seconds,
     )
-
-
-class Membership:
-    """The registry as a component: from `start` to `stop` this process is in its cluster."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    async def start(self) -> None:
-        """Read who is there; begins without an answer when the store is away."""
-        await self._registry.start()
-
-    async def stop(self) -> None:
-        """Withdraw what this process announced."""
-        await self._registry.close()
 
 
 def main() -> None:
