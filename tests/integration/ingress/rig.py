@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,8 +141,3 @@ async def feeding_settings(settings: Settings) -> AsyncIterator[Watched]:
             await component.stop()
         await registry.close()
     assert runtime.failure is None
-
-
-def frames(watched: Watched) -> Callable[[], int]:
-    """Return a function that counts the frames of the first track."""
-    return lambda: sum(chunk.samples for chunk in watched.chunks())
