@@ -146,6 +146,35 @@ async def test_pings_words_and_floods(rig: EdgeRig) -> None:
         assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "flood")
 
 
+async def test_long_words_and_bad_frames(rig: EdgeRig) -> None:
+    """A message that is too long, and bytes that are no frame, end that connection and are counted."""
+    rig.feed().push()
+    async with rig.plain() as socket:
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.send("x" * 5000)
+            while True:
+                await asyncio.wait_for(socket.recv(), 10)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+    async with rig.plain() as socket:
+        socket.transport.write(b"\xff" * 10)
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await asyncio.wait_for(socket.recv(), 10)
+    await rig.wait_viewers(0)
+    assert rig.value("refused_total", door="fmp4", reason="too_large") == 1
+    assert rig.value("refused_total", door="fmp4", reason="bad_frame") == 1
+
+
+async def test_more_viewers_than_allowed() -> None:
+    """The viewer beyond the limit gets a sentence by HTTP."""
+    async with EdgeRig(viewers_max=1) as rig, rig.plain():
+        with pytest.raises(InvalidStatus) as refused:
+            await rig.plain()
+        assert refused.value.response.status_code == 503
+        assert b"its limit" in (refused.value.response.body or b"")
+
+
 async def test_real_media_reads_without_an_error(rig: EdgeRig, tmp_path: Path) -> None:
     """ffprobe reads the concatenated messages of a real stream with no complaint, times growing in every track."""
     settings = Settings.model_validate({"ingress": {"sources": {"pattern": "test:"}}})

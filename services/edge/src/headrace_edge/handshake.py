@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
 from headrace.clock import Clock
+from headrace.wire.errors import WireError
 from headrace_edge.frames import CloseCode
 from headrace_edge.sender import CLOSE_SECONDS, TransportSender
 
@@ -67,18 +68,22 @@ class ViewerSocket:
 
         Raises:
             Flood: when it sends too many.
+            WireError: `too_large` or `bad_frame`; the library has told it so already.
         """
         message = await self.response.receive()
         if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
             self._bucket.take()
             return message
+        if isinstance(message.data, WebSocketError):
+            code = "too_large" if message.data.code == WSCloseCode.MESSAGE_TOO_BIG else "bad_frame"
+            raise WireError(code, str(message.data))
         return None
 
     async def messages(self) -> AsyncIterator[WSMessage]:
         """Yield the viewer's messages until it is gone.
 
         Raises:
-            Flood: when it sends too many.
+            Flood, WireError: as `receive`.
         """
         while (message := await self.receive()) is not None:
             yield message

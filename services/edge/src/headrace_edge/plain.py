@@ -12,6 +12,7 @@ from aiohttp import web
 
 from headrace.identifiers import InvalidName, StreamName, stream_name
 from headrace.relay.hub import TooManyStreams
+from headrace.wire.errors import WireError
 from headrace_edge.edge import Edge, Refusal
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import PlainFraming
@@ -75,6 +76,9 @@ class PlainDoor:
             raise ConnectionResetError("the viewer left before it was let in")
         try:
             await self._play(socket, name)
+        except WireError as error:
+            self._edge.refusal(DOOR, error.code, str(error))
+            await socket.close(CloseCode.PROTOCOL_ERROR, error.code)
         except Flood:
             self._edge.refusal(DOOR, "flood", "")
             await socket.close(CloseCode.REFUSED, "flood")
