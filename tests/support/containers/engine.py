@@ -40,7 +40,7 @@ def engine(*, keep: bool = False) -> Iterator[None]:
 
 def start() -> subprocess.Popen[bytes]:
     """Start an engine and wait until it answers."""
-    purpose = "starting a Docker engine"
+    purpose = "no Docker engine answers; starting one"
     require_root(purpose)
     if Path("/run/systemd/system").exists():
         raise ContainersUnavailable(
