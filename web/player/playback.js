@@ -52,6 +52,7 @@ export class Playback {
     /** Whether the element has played since the position was last set. */
     this._playing = false;
     this._stalled = false;
+    this._stalledAt = 0;
     this._position = 0;
     this._positionMs = 0;
     this._movedMs = -Infinity;
@@ -185,16 +186,22 @@ export class Playback {
     if (this._playing && !this.video.seeking) {
       this._playing = false;
       this._stalled = true;
+      this._stalledAt = this.video.currentTime;
       this.stalls += 1;
     }
   }
 
   _played() {
     this._playing = true;
-    if (this._stalled) {
-      this._stalled = false;
+    if (this._stalled && this._isBuffered(this._stalledAt, this.video.currentTime)) {
       this.latency.stalled(performance.now());
     }
+    this._stalled = false; // where there was a hole, which some browsers pass by themselves, more would not have helped
+  }
+
+  /** Whether there is media all the way. @param {number} from @param {number} to */
+  _isBuffered(from, to) {
+    return this._buffer?.ranges.some(([start, end]) => start <= from && to <= end) ?? false;
   }
 
   _paused() {
