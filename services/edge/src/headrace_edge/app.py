@@ -55,7 +55,8 @@ def build(
         member = join_cluster(settings, runtime, hub, registry, lambda: (listening.host, main.bound_port))
         app.router.add_get("/relay", member.node.relay_handler())
         membership = [PublicAddress(member.node, main), member]
-    edge = Edge(_options(settings, runtime), hub, registry, runtime.clock, edge_metrics(runtime.metrics))
+    metrics = edge_metrics(runtime.metrics)
+    edge = Edge(_options(settings, runtime), hub, registry, runtime.clock, metrics, runtime.spawn)
     add_main_routes(app, edge)
     fmp4 = HttpListener("fmp4", listening.host, listening.fmp4_port, fmp4_application(edge), setting="edge.fmp4_port")
     return [main, fmp4, *membership, edge]

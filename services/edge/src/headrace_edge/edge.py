@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -79,6 +80,8 @@ class EdgeOptions:
 class Edge:
     """Brings viewers and streams together.
 
+    `spawn` runs a coroutine under a name, as a task that this edge ends.
+
     Attributes:
         options: how it serves.
         metrics: what it counts.
@@ -86,12 +89,20 @@ class Edge:
         registry: who else is there.
     """
 
-    def __init__(self, options: EdgeOptions, hub: Hub, registry: Registry, clock: Clock, metrics: EdgeMetrics) -> None:
+    def __init__(
+        self,
+        options: EdgeOptions,
+        hub: Hub,
+        registry: Registry,
+        clock: Clock,
+        metrics: EdgeMetrics,
+        spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
         self.options = options
         self.metrics = metrics
         self.clock = clock
         self.registry = registry
-        self.public_url = options.public_url
+        self._spawn = spawn
         self._hub = hub
         self._fan_outs: dict[tuple[StreamName, str], FanOut] = {}
         self._senders: set[Sender] = set()
@@ -116,10 +127,7 @@ class Edge:
         """Begin the heartbeat; viewers may come before."""
         self.registry.watchers.add(self._note_change)
         self._told_others = self._find_others()
-        self._tasks = [
-            asyncio.create_task(self._beat(), name="edge-heartbeat"),
-            asyncio.create_task(self._sweep(), name="edge-sweep"),
-        ]
+        self._tasks = [self._spawn("edge-heartbeat", self._beat()), self._spawn("edge-sweep", self._sweep())]
 
     async def stop(self) -> None:
         """Send players elsewhere where there is an elsewhere, then close every connection."""
@@ -227,7 +235,7 @@ class Edge:
 
     def edges(self, asked: str) -> tuple[str, ...]:
         """Return the base URLs of the edges, this one first: its public URL, else `asked`, where the player is."""
-        own = socket_url(self.public_url or asked)
+        own = socket_url(self.options.public_url or asked)
         return (own, *(url for url in self._find_others() if url != own))
 
     def _note_change(self) -> None:
@@ -244,7 +252,7 @@ class Edge:
         others = self._find_others()
         if set(others) != set(self._told_others):
             self._told_others = others
-            own = (socket_url(self.public_url),) if self.public_url else ()
+            own = (socket_url(self.options.public_url),) if self.options.public_url else ()
             self._tell(message_frame(play.Edges(edges=own + others)))
 
     # -- heartbeat ---------------------------------------------------------------------------------------------------
