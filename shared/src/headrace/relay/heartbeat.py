@@ -39,6 +39,7 @@ class Heartbeat:
         self.interval = interval
         self.timeout = timeout
         self._heard_at = now
+        self._pardoned = False
         self._ping_at = now
         self._next_id = 0
         self._sent_at: dict[int, float] = {}
@@ -47,6 +48,7 @@ class Heartbeat:
     def heard(self, now: float) -> None:
         """Something arrived from the peer, be it part of a message."""
         self._heard_at = now
+        self._pardoned = False
 
     def next_timer(self) -> float:
         """Return when `tick` wants to be called."""
@@ -56,13 +58,16 @@ class Heartbeat:
         """Return whether the peer was silent for too long.
 
         When we are called late by more than an interval it was our own process that stood still; what the peer sent
-        meanwhile may wait in the socket, so it is given one more interval.
+        meanwhile may wait in the socket, so it is given one more interval, once.
         """
-        deadline = self._heard_at + self.timeout
-        if now - self.next_timer() > self.interval and now >= deadline:
+        if now < self._heard_at + self.timeout:
+            return False
+        late = now - self.next_timer() > self.interval
+        if late and not self._pardoned:
+            self._pardoned = True
             self._heard_at = now + self.interval - self.timeout
             return False
-        return now >= deadline
+        return True
 
     def ping(self, now: float, utc_us: int) -> Ping | None:
         """Return the ping that is due, if one is."""
