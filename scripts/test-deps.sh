@@ -14,6 +14,8 @@ declare -A why=(
     [gstreamer1.0-plugins-bad]="the camera's parsers"
     [gstreamer1.0-plugins-ugly]="the camera's H.264 encoder"
     [gstreamer1.0-libav]="the camera's AAC encoder"
+    [glib-networking]="the camera's TLS"
+    [openssl]="certificates that tests make for themselves"
 )
 
 if ! command -v dpkg-query >/dev/null; then
