@@ -213,6 +213,15 @@ async def test_comes_back_from_media_that_cannot_be_decoded() -> None:
         await on.settle()
 
 
+async def test_makes_room_when_the_browser_has_no_more() -> None:
+    """Where the browser's quota is reached, what was played goes and playing goes on."""
+    async with stage(script=_FULL) as on:
+        await on.settle()
+        await on.browser.wait_for_player("globalThis.refused === 1 && video.currentTime > 14")
+        await on.settle()
+        assert (await on.browser.player())["recoveries"] == 0
+
+
 async def test_is_at_live_again_after_the_page_was_frozen() -> None:
     """A page that the browser froze for some seconds, as it does to tabs in the background, returns to live."""
     async with stage() as on:
@@ -288,13 +297,15 @@ async def test_tells_what_it_cannot_play() -> None:
 
 
 async def test_says_when_the_stream_has_ended() -> None:
-    """An ended stream plays to its end and says so; nothing is tried again."""
+    """An ended stream plays to its end and says so; should it begin again, it plays again."""
     async with stage() as on:
         await on.settle()
         await on.publisher.stop()
         on.publisher.broadcast.set_state(StreamState.ENDED, "the match is over")
         stats = await on.browser.wait_for_player("stats.state === 'ended' && video.ended")
         assert stats["reason"] == "the match is over"
+        await on.publisher.start(make_clip())  # and yet it begins again
+        await on.settle()
 
 
 def _later(broadcast: Broadcast) -> Epoch:
@@ -309,6 +320,18 @@ _MANAGED = """globalThis.ManagedMediaSource = class extends MediaSource {
 _CLICK_FOR_SOUND = """const { play } = HTMLMediaElement.prototype;
 HTMLMediaElement.prototype.play = function () {
   return this.muted ? play.call(this) : Promise.reject(new DOMException('a click is wanted', 'NotAllowedError'));
+};"""
+
+_FULL = """globalThis.refused = 0;
+const { appendBuffer } = SourceBuffer.prototype;
+let appended = 0;
+SourceBuffer.prototype.appendBuffer = function (bytes) {
+  appended += 1;
+  if (appended === 60) {
+    globalThis.refused += 1;
+    throw new DOMException('no room', 'QuotaExceededError');
+  }
+  return appendBuffer.call(this, bytes);
 };"""
 
 _BREAK = """() => {

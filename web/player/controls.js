@@ -92,6 +92,7 @@ const STATUS = {
  * @typedef {object} View
  * @property {boolean} muted
  * @property {boolean} hasAudio
+ * @property {boolean} waiting whether media flows but nothing could be shown yet
  * @property {boolean} figures whether the figures are shown
  */
 
@@ -120,7 +121,7 @@ export class Controls {
     setIcon(this._play, playing ? "pause" : "play");
     this._play.setAttribute("aria-label", playing ? "Pause" : "Play");
     this._showSound(view, playing);
-    this._showState(stats);
+    this._showState(stats, view.waiting);
     this._figures.hidden = !view.figures;
     this._figuresButton.setAttribute("aria-pressed", String(view.figures));
     if (view.figures) {
@@ -136,12 +137,12 @@ export class Controls {
     this._unmute.hidden = !hasAudio || !muted || !playing;
   }
 
-  /** @param {Stats} stats */
-  _showState(stats) {
+  /** @param {Stats} stats @param {boolean} waiting */
+  _showState(stats, waiting) {
     setText(this._status, `${STATUS[stats.state]}`);
     setText(this._summary, stats.state === "live" ? summary(stats) : "");
     this._status.dataset["state"] = stats.state;
-    const words = WORDS[stats.state];
+    const words = waiting ? "Waiting for the first picture …" : WORDS[stats.state];
     this._words.hidden = words === undefined && stats.reason === "";
     setText(this._words, [words, stats.reason].filter(Boolean).join(": "));
   }

@@ -36,6 +36,9 @@ export class HeadracePlayer extends HTMLElement {
       toggleFigures: () => this.toggleAttribute("stats"),
       toggleFullScreen: () => this._toggleFullScreen(),
     });
+    const internals = this.attachInternals();
+    internals.role = "region";
+    internals.ariaLabel = "Live video";
     /** The media element; read it, but leave its source and position to the player. */
     this.video = this._controls.video;
     this._player = new Player(this.video, () => this._changed());
@@ -46,6 +49,7 @@ export class HeadracePlayer extends HTMLElement {
     this._timer = undefined;
     this._away = new AbortController();
     this.video.addEventListener("volumechange", () => this._show());
+    this.video.addEventListener("playing", () => this._show());
     this.addEventListener("keydown", (event) => this._key(event));
   }
 
@@ -163,6 +167,7 @@ export class HeadracePlayer extends HTMLElement {
     this._controls.show(this.stats, {
       muted: this.video.muted,
       hasAudio: this._player.hasAudio,
+      waiting: this._player.waiting,
       figures: this.hasAttribute("stats"),
     });
   }

@@ -94,6 +94,7 @@ export class MediaBuffer {
       return;
     }
     this._zeroSeconds ??= Math.floor(chunk.decodeTime / track.timescale) - ORIGIN_SECONDS;
+    this._ended = false; // a stream that had ended may begin again
     this._early.push(chunk);
     if (this._early.length > WAITING_MAX_CHUNKS) {
       this._fail("the browser does not open its media source");

@@ -283,8 +283,10 @@ export class Playback {
    */
   _hold(buffer, now) {
     const live = this._live.at(now);
-    if (this.video.paused && !this.video.ended) {
-      void this._play();
+    if (this.video.paused) {
+      if (!document.hidden && !this.video.ended) {
+        void this._play(); // the browser had paused it
+      }
     } else if (this._playing && live !== null) {
       const behind = behindLive(buffer.ranges, this.video.currentTime, live);
       const rate = this.latency.step(behind, this.aheadSeconds, now);

@@ -151,6 +151,11 @@ export class Player {
     this._playback.close();
   }
 
+  /** Whether media flows but none could be begun with yet: a viewer joins at a random access point only. */
+  get waiting() {
+    return this.state === "live" && !this._playback.started;
+  }
+
   /** @returns {Readonly<Stats>} */
   get stats() {
     const { video, latency, stalls, jumps, aheadSeconds } = this._playback;
