@@ -43,9 +43,11 @@ class Clip:
 
 
 @cache
-def make_clip(width: int = 640, height: int = 360, audio: Literal["aac", "opus", None] = "aac") -> Clip:
+def make_clip(
+    width: int = 640, height: int = 360, audio: Literal["aac", "opus", None] = "aac", frame_rate: int = FRAME_RATE
+) -> Clip:
     """Encode a moving gradient and, with `audio`, a tone; keyframes each second, no B-frames."""
-    made = [_encode_video(width, height)] + ([_encode_audio(audio)] if audio else [])
+    made = [_encode_video(width, height, frame_rate)] + ([_encode_audio(audio)] if audio else [])
     samples = [sample for _, track_samples in made for sample in track_samples]
     timescales = {track.track: track.timescale for track, _ in made}
     samples.sort(key=lambda sample: sample.dts / timescales[sample.track])
@@ -120,15 +122,15 @@ class Publisher:
 # -- encoding ---------------------------------------------------------------------------------------------------------
 
 
-def _encode_video(width: int, height: int) -> tuple[Track, list[Sample]]:
+def _encode_video(width: int, height: int, rate: int) -> tuple[Track, list[Sample]]:
     output = av.open(io.BytesIO(), "w", format="mp4")
-    stream = output.add_stream("libx264", rate=FRAME_RATE)
+    stream = output.add_stream("libx264", rate=rate)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-    stream.gop_size = FRAME_RATE
-    stream.time_base = stream.codec_context.time_base = Fraction(1, FRAME_RATE)
+    stream.gop_size = rate
+    stream.time_base = stream.codec_context.time_base = Fraction(1, rate)
     stream.options = {"preset": "ultrafast", "tune": "zerolatency", "profile": "baseline", "crf": "32"}
     output.start_encoding()
-    frames = (_picture(width, height, number) for number in range(CLIP_SECONDS * FRAME_RATE))
+    frames = (_picture(width, height, number, rate) for number in range(CLIP_SECONDS * rate))
     packets = [packet for frame in frames for packet in stream.encode(frame)] + list(stream.encode(None))
     header = _header(stream, 1)
     extradata = stream.codec_context.extradata or b""
@@ -136,9 +138,9 @@ def _encode_video(width: int, height: int) -> tuple[Track, list[Sample]]:
     codec = f"avc1.{sps[1]:02x}{sps[2]:02x}{sps[3]:02x}"
     track = Track(
         track=1, kind="video", codec=codec, timescale=VIDEO_TIMESCALE, header=header, width=width, height=height,
-        frame_rate=FRAME_RATE, chunk_seconds=0.12,
+        frame_rate=rate, chunk_seconds=max(1, rate // 8) / rate,
     )  # fmt: skip
-    step = VIDEO_TIMESCALE // FRAME_RATE
+    step = VIDEO_TIMESCALE // rate
     samples = [
         Sample(1, number * step, number * step, step, packet.is_keyframe, _with_lengths(bytes(packet)), 0)
         for number, packet in enumerate(packets)
@@ -175,7 +177,7 @@ def _encode_audio(codec: Literal["aac", "opus"]) -> tuple[Track, list[Sample]]:
     return track, samples
 
 
-def _picture(width: int, height: int, number: int) -> VideoFrame:
+def _picture(width: int, height: int, number: int, rate: int) -> VideoFrame:
     frame = VideoFrame(width, height, "yuv420p")
     luma = frame.planes[0]
     row = bytes((column + number * 4) % 256 for column in range(width)).ljust(luma.line_size, b"\0")
@@ -183,7 +185,7 @@ def _picture(width: int, height: int, number: int) -> VideoFrame:
     for plane in frame.planes[1:]:
         plane.update(bytes([128]) * plane.buffer_size)
     frame.pts = number
-    frame.time_base = Fraction(1, FRAME_RATE)
+    frame.time_base = Fraction(1, rate)
     return frame
 
 
