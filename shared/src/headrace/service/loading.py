@@ -23,8 +23,10 @@ PREFIX = "HEADRACE_"
 CONFIG_VARIABLE = "HEADRACE_CONFIG"
 """Names the configuration file where the command line does not."""
 
-PLAIN_VARIABLES = frozenset({CONFIG_VARIABLE, "HEADRACE_TOKEN", "HEADRACE_API"})
-"""Variables that are no settings: the file's name, and what the command line's clients use."""
+PLAIN_VARIABLES = frozenset(
+    {CONFIG_VARIABLE, "HEADRACE_TOKEN", "HEADRACE_API", "HEADRACE_API_TOKEN", "HEADRACE_RELAY_SECRET"}
+)
+"""Variables that are no settings: the file's name, what the command line's clients use, what Compose reads."""
 
 # What Kubernetes sets in every pod for a Service whose name begins with `headrace-`.
 _SERVICE_LINK = re.compile(r"HEADRACE_[A-Z0-9]+(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?)")
