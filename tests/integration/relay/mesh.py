@@ -20,6 +20,7 @@ from headrace.relay.broadcast import Broadcast, Cursor, Gap, Opened, RingLimits,
 from headrace.relay.hub import Demand, Hub
 from headrace.session.node import Node
 from headrace.session.options import RelayOptions
+from headrace.testing import wait_until
 from headrace.wire.chunk import Chunk, Flag, make_chunk
 from headrace.wire.stream import RouteHop, StreamState, Track
 
@@ -117,6 +118,13 @@ def assert_complete(source: Source, viewer: Viewer) -> None:
         assert expected_ids(source.sent, had[0], track)[: len(had)] == had
 
 
+def application(node: Node) -> web.Application:
+    """Return what a node listens with."""
+    app = web.Application()
+    app.router.add_get("/relay", node.relay_handler())
+    return app
+
+
 @dataclass
 class MeshNode:
     """One node with its own hub, registry and listener, as a process has them."""
@@ -156,6 +164,16 @@ class MeshNode:
         for link in tuple(self.node.links.all):
             link.channel.abort()
 
+    async def close_door(self) -> None:
+        """Become unreachable: nobody can dial, and every connection ends."""
+        self.cut()
+        await self.listener.stop()
+
+    async def open_door(self) -> None:
+        """Listen again on the same port."""
+        self.listener = HttpListener(self.id, "127.0.0.1", self.listener.bound_port, application(self.node))
+        await self.listener.start()
+
     async def stop(self) -> None:
         """End in order, once."""
         if not self.stopped:
@@ -183,8 +201,6 @@ class Mesh:
         hub, metrics, clock = Hub(self.ring), CollectorRegistry(), SystemClock()
         registry = self.make_registry(self)
         record = NodeRecord(node=name, role=role, layer=LAYERS.get(role, 1) if layer is None else layer)
-        app = web.Application()
-        listener = HttpListener(name, "127.0.0.1", 0, app)
         node = Node(
             record,
             hub,
@@ -194,12 +210,19 @@ class Mesh:
             metrics,
             relay_url=lambda: f"ws://127.0.0.1:{listener.bound_port}/relay",
         )
-        app.router.add_get("/relay", node.relay_handler())
+        listener = HttpListener(name, "127.0.0.1", 0, application(node))
         await registry.start()
         await listener.start()
         await node.start()
         self.nodes[name] = MeshNode(node, hub, registry, listener, metrics)
         return self.nodes[name]
+
+    async def settled(self) -> None:
+        """Wait until every node knows every other, and every stream."""
+        streams = {name for node in self.nodes.values() for name in node.hub.streams if node.hub.produced(name)}
+        registries = [node.registry for node in self.nodes.values() if not node.stopped]
+        alive = {node.id for node in self.nodes.values() if not node.stopped}
+        await wait_until(lambda: all(alive <= r.nodes.keys() and streams <= r.streams.keys() for r in registries))
 
     def run(self, source: Source, interval: float = 0.01) -> None:
         """Let a source write until the end of the test."""

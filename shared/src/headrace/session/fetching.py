@@ -159,12 +159,14 @@ class Fetch:
         if feed is not self._feeds[-1]:
             return  # the parent before, which is leaving; the next one's word counts
         change = StateChange(state, reason, (*route, own))
-        if state is StreamState.INTERRUPTED and self._silence is not None:
-            self._held = change
-        else:
+        if state is not StreamState.INTERRUPTED:
+            self._delivers(feed)
             self._tell(change)
-            if state is not StreamState.INTERRUPTED:
-                self._delivers(feed)
+        elif feed.delivers or self.broadcast.state.state is not StreamState.LIVE:
+            self._tell(change)
+        else:  # a parent that has nothing yet may have it in a moment
+            self._held = change
+            self._expect_silence()
 
     def feed_over(self, feed: ParentFeed) -> None:
         """`feed` delivers nothing any more."""
@@ -235,11 +237,11 @@ class Fetch:
 
     def _delivers(self, feed: ParentFeed) -> None:
         """The stream flows by `feed`: what came before it is not needed any more."""
-        if feed is not self._feeds[-1]:
+        if feed.delivers or feed is not self._feeds[-1]:
             return
-        if self._silence is not None:
-            self._cancel_silence()
-            self._held = None
+        feed.delivers = True
+        self._cancel_silence()
+        self._held = None
         for older in self._feeds[:-1]:
             self._drop(older)  # leaving, and needed no more
 
@@ -260,7 +262,10 @@ class Fetch:
     def _silence_told(self) -> None:
         self._silence = None
         held, self._held = self._held, None
-        if held is not None:
+        if len(self._feeds) > 1:  # the parent before delivers still
+            self._held = held
+            self._expect_silence()
+        elif held is not None:
             self._tell(held)
         else:
             self._interrupt("the node it came from is away")
@@ -283,12 +288,19 @@ class Fetch:
 
 
 class ParentFeed:
-    """One subscription to one parent, until `ended` says why it does not do any more."""
+    """One subscription to one parent, until `ended` says why it does not do any more.
+
+    Attributes:
+        delivers: a chunk or a good state has come.
+        ended: done when another parent is to be looked for; what comes until the end is taken all the same.
+        detail: why, for the log.
+    """
 
     def __init__(self, fetch: Fetch, link: Link) -> None:
         self.link = link
         self.node = link.peer or NodeId("?")
         self.detail = ""
+        self.delivers = False
         self.ended: asyncio.Future[FeedEnd] = asyncio.get_running_loop().create_future()
         self._fetch = fetch
         self._handle: int | None = None

@@ -93,7 +93,7 @@ class Channel(asyncio.Protocol):
 
     def send(self, messages: Iterable[bytes]) -> None:
         """Send binary messages, in order; does nothing once the channel closes."""
-        if self.closing or self._transport is None:
+        if self._takes_nothing():
             return
         for message in messages:
             self._protocol.send_binary(message)
@@ -104,7 +104,7 @@ class Channel(asyncio.Protocol):
 
         The body is not copied, nor masked where we accepted the connection, so that many channels share it.
         """
-        if self.closing or self._transport is None:
+        if self._takes_nothing() or self._transport is None:
             return 0
         if self._masks:
             return self._send_masked(parts)
@@ -210,6 +210,10 @@ class Channel(asyncio.Protocol):
             self._receiver.channel_closed(*self._end())
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _takes_nothing(self) -> bool:
+        """Return whether nothing can be sent any more; the peer's close may have been read before our user knows."""
+        return self.closing or self._transport is None or self._protocol.state is not State.OPEN
 
     def _take_events(self) -> None:
         for event in self._protocol.events_received():
