@@ -271,6 +271,26 @@ async def test_pauses_and_resumes_at_live() -> None:
         await on.settle()
 
 
+async def test_tells_pages_how_it_goes() -> None:
+    """State and statistics come as events, statistics cannot be changed, and keys work."""
+    async with stage(script=_EVENTS) as on:
+        await on.settle()
+        await on.browser.page.wait_for_function("globalThis.told.stats.length > 1")
+        told = await on.browser.page.evaluate("globalThis.told")
+        states = [event["state"] for event in told["states"]]
+        assert (states[0], states[-1]) == ("connecting", "live")
+        assert told["stats"][-1]["edge"] == "edge-1"
+        assert await on.browser.page.evaluate("Object.isFrozen(document.querySelector('headrace-player').stats)")
+        player = on.browser.page.locator("headrace-player")
+        await player.press("m")
+        await on.browser.wait_for_player("!player.muted")
+        await player.press("i")
+        await on.browser.wait_for_player("player.hasAttribute('stats')")
+        assert "dropped frames" in await on.browser.page.locator("headrace-player dl").inner_text()
+        await player.press("k")
+        await on.browser.wait_for_player("stats.state === 'paused'")
+
+
 async def test_sound_is_one_click_away() -> None:
     """The player begins muted; the unmute button gives sound and goes."""
     async with stage() as on:
@@ -321,6 +341,10 @@ _CLICK_FOR_SOUND = """const { play } = HTMLMediaElement.prototype;
 HTMLMediaElement.prototype.play = function () {
   return this.muted ? play.call(this) : Promise.reject(new DOMException('a click is wanted', 'NotAllowedError'));
 };"""
+
+_EVENTS = """globalThis.told = { states: [], stats: [] };
+addEventListener('headrace-state', ({ detail }) => told.states.push(detail));
+addEventListener('headrace-stats', ({ detail }) => told.stats.push(detail));"""
 
 _FULL = """globalThis.refused = 0;
 const { appendBuffer } = SourceBuffer.prototype;

@@ -26,7 +26,7 @@ const HEALTHY_MS = 30_000;
  */
 
 /**
- * A snapshot; counts are since the stream was set. Unknown values are null.
+ * A snapshot (docs/player.md). Unknown values are null.
  * @typedef {object} Stats
  * @property {PlayerState} state
  * @property {string} reason words for people, often empty
