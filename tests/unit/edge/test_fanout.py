@@ -36,16 +36,15 @@ class Stage:
         self.chunk_bytes = chunk_bytes
         self._due: list[Callable[[], None]] = []
         self.turns = 0
-        framing = framing or PlayFraming()
-        self.fan_out = FanOut(
-            self.broadcast,
-            framing,
-            FanOutLimits(**limits),  # type: ignore[arg-type]
-            self.metrics.output(framing.door),
-            self.clock,
-            self._call_soon,
-        )
+        self._framing = framing or PlayFraming()
+        self._limits = FanOutLimits(**limits)  # type: ignore[arg-type]
+        self.fan_out = self.open()
         self._feed: Feed | None = None
+
+    def open(self) -> FanOut:
+        """Return another fan-out of the stream."""
+        counts = self.metrics.output(self._framing.door)
+        return FanOut(self.broadcast, self._framing, self._limits, counts, self.clock, self._call_soon)
 
     def _call_soon(self, run: Callable[[], None]) -> None:
         self._due.append(run)
@@ -181,6 +180,19 @@ def test_resuming_ahead_of_this_edge() -> None:
     viewer = stage.join(after={chunk.id.track: chunk.id for chunk in ahead.sent})
     stage.push(6)
     assert ids(viewer.chunks()) == ids(stage.feed.sent[2 * 6 :])
+
+
+def test_resuming_where_nobody_can_join() -> None:
+    """A ring that holds no random access point still has what follows for a viewer that resumes, then what comes."""
+    stage = Stage(ring=RingLimits(30.0, 10_000))
+    stage.push(6)
+    stage.fan_out = stage.open()
+    joining = stage.join()
+    resuming = stage.join(after={chunk.id.track: chunk.id for chunk in stage.feed.sent[-4:-2]})
+    assert stage.fan_out.places() == {"live": 1, "joining": 1, "paused": 0}
+    stage.push(2)
+    assert resuming.chunks() == stage.feed.sent[-6:]
+    assert joining.chunks() == []
 
 
 def test_resuming_after_what_the_ring_let_go() -> None:
