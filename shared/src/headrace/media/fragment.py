@@ -136,7 +136,7 @@ def write_fragment(
         decode_time: of the first sample, in ticks of the track.
         durations: of each sample, in ticks, at least one sample.
         sizes: of each sample, in bytes.
-        sync: whether each sample is a random access point; `None` when all are.
+        sync: whether each sample is a random access point; `None` when all are, without any True when none is.
         offsets: presentation minus decode time of each sample, in ticks, signed; `None` when all are 0.
         capture_us: UTC in microseconds since 1970 when the first sample was captured.
         media_time: presentation time of the first sample, in ticks: what `capture_us` belongs to.

@@ -98,7 +98,10 @@ class TrackReader:
         if not is_carried(codec):
             raise UnsupportedTrack(f"{stream.type} codec {codec} cannot be carried without re-encoding")
         self._codec = codec
+        self._number = number
         self._video = stream.type == "video"
+        # Where a configuration is told there are no ADTS headers, and the other way round.
+        self._adts = is_adts(extradata) or not (extradata or context.extradata)
         try:
             extradata = _configuration(codec, context, extradata)
         except BitstreamError as error:
@@ -107,8 +110,9 @@ class TrackReader:
         timescale = media_timescale(header)
         ratio = Fraction(stream.time_base) * timescale
         self._up, self._down = ratio.numerator, ratio.denominator
+        self._exact = self._up == self._down
         self._frame = 0.0 if self._video else _audio_frame_seconds(codec, context, extradata)
-        self._frame_ticks = round(self._frame * timescale)
+        self._frame_ticks = 0 if codec == "opus" else round(self._frame * timescale)
         self._convert = self._converter(extradata)
         self.track = self._describe(stream, number, options, header, timescale)
 
@@ -122,32 +126,35 @@ class TrackReader:
         dts = packet.dts
         if dts is None:
             raise ValueError("packet without decode time")
-        pts = packet.pts
-        duration = packet.duration or 0
-        keyframe = packet.is_keyframe
-        data = bytes(packet)
+        if self._video:
+            return self._picture(packet, dts, capture_us)
+        data = bytes(packet) if self._convert is None else self._convert(bytes(packet))
+        duration = self._frame_ticks or (opus_samples(data) if self._codec == "opus" else self._scale(packet.duration))
+        time = dts if self._exact else self._scale(dts)
+        return Sample(self._number, time, time, duration, True, data, capture_us)
+
+    def _picture(self, packet: Any, dts: int, capture_us: int) -> Sample:
+        pts, duration, keyframe = packet.pts, packet.duration or 0, packet.is_keyframe
         if self._convert is not None:
-            data = self._convert(data)
-        elif self._video and keyframe and packet.has_sidedata("new_extradata"):
+            data = self._convert(bytes(packet))
+        elif keyframe and packet.has_sidedata("new_extradata"):
             raise HeaderChanged(bytes(packet.get_sidedata("new_extradata")))
+        else:
+            data = bytes(packet)
         if pts is None:
             pts = dts
-        if self._up != self._down:
-            up, down = self._up, self._down
-            half = down // 2
-            dts, pts, duration = (dts * up + half) // down, (pts * up + half) // down, (duration * up + half) // down
-        if not self._video:
-            keyframe = True
-            if self._codec == "opus":
-                duration = opus_samples(data) or duration
-            elif self._frame_ticks:
-                duration = self._frame_ticks
-        return Sample(self.track.track, pts, dts, duration, keyframe, data, capture_us)
+        if not self._exact:
+            dts, pts, duration = self._scale(dts), self._scale(pts), self._scale(duration)
+        return Sample(self._number, pts, dts, duration, keyframe, data, capture_us)
+
+    def _scale(self, ticks: int | None) -> int:
+        """Return a time of the stream in ticks of the track."""
+        return ((ticks or 0) * self._up + self._down // 2) // self._down
 
     def _converter(self, extradata: bytes) -> Callable[[bytes], bytes] | None:
         """Return what makes an mdat's bytes of a packet's, `None` when they are the same."""
         if self._codec == "aac":
-            return strip_adts
+            return strip_adts if self._adts else None
         if self._codec not in {"h264", "hevc"} or not is_annexb(extradata):
             return None
         converter = AnnexBConverter("h264" if self._codec == "h264" else "hevc", extradata)

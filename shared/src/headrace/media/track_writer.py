@@ -45,6 +45,8 @@ NEVER = 2**63
 FLAGS = tuple(Flag(bits) for bits in range(8))
 """Looked up, since making an enum member costs as much as packing a header."""
 
+_NO_SYNC = (False,)
+
 _RANDOM_ACCESS, _PART, _SEGMENT = (int(flag) for flag in (Flag.RANDOM_ACCESS, Flag.END_OF_PART, Flag.END_OF_SEGMENT))
 
 
@@ -237,13 +239,12 @@ class TrackWriter:
         return end, _PART if left < 0 else 0
 
     def _starts(self) -> list[int]:
-        """Return the decode time of each sample in the open chunk, growing by a tick at least."""
-        if self.counted:
-            return self._times
-        shift, times = self.shift, [self._begin]
+        """Return the decode time of each picture in the open chunk, growing by a tick at least."""
+        shift, time = self.shift, self._begin
+        times = [time]
         for sample in self._samples[1:]:
-            time, least = sample.dts + shift, times[-1] + 1
-            times.append(time if time > least else least)
+            time = max(sample.dts + shift, time + 1)
+            times.append(time)
         return times
 
     def _set_limits(self) -> None:
@@ -259,13 +260,14 @@ class TrackWriter:
         self._full_at = min(part_full, self._begin + self._chunk_ticks - half, self._segment_limit)
         if self._may_be_calm and self._known_frame and self._last_dts is not None:
             self.calm_from = self._last_dts + 1
-            self.calm_until = self._full_at - self.frame - self.shift - (half if self.counted else 0)
+            self.calm_until = self._full_at - self.frame - self.shift - (half // 2 if self.counted else 0)
 
     # -- chunks ---------------------------------------------------------------------------------------------------
 
     def _write(self, out: list[Chunk], end: int, flags: int) -> None:
         """Write the open chunk up to about `end`: see above for where a part's end is put."""
-        times, samples = self._starts(), self._samples
+        samples = self._samples
+        times = self._times if self.counted else self._starts()
         if end <= times[-1]:
             end = times[-1] + 1
         if not flags:
@@ -273,24 +275,32 @@ class TrackWriter:
         first, begin = samples[0], times[0]
         if first.keyframe:
             flags |= _RANDOM_ACCESS
+        durations = list(map(sub, times[1:], times))
+        durations.append(end - times[-1])
         data = [sample.data for sample in samples]
-        offsets = None if self.counted else self._offsets(times, end)
+        offsets = sync = None
+        if not self.counted:
+            offsets = self._offsets(times, end)
+            # Where the first sample is no keyframe none is: a keyframe would have begun a chunk of its own.
+            sync = [sample.keyframe for sample in samples] if first.keyframe else _NO_SYNC
         self._sequence += 1
         head = write_fragment(
             self.number,
             self._sequence,
             begin,
-            _durations(times, end),
+            durations,
             list(map(len, data)),
-            None if self.counted else [sample.keyframe for sample in samples],
+            sync,
             offsets,
             first.capture_us,
             begin + offsets[0] if offsets else begin,
         )
-        self._times, self._samples = [], []
-        if not self.counted:
+        self._samples = []
+        if self.counted:
+            self._times = []
+        else:
             self.queue = self._samples
-        self._last_dts = samples[-1].dts
+            self._last_dts = samples[-1].dts
         self._end = self._begin = end
         self.shown_until = max(self.shown_until, end)
         self.capture_us = first.capture_us
@@ -327,10 +337,3 @@ class TrackWriter:
             self._chunk = self._part = 0
         if self._end is not None:
             self._set_limits()
-
-
-def _durations(times: list[int], end: int) -> list[int]:
-    """Return how long each sample lasts when the last one ends at `end`."""
-    durations = list(map(sub, times[1:], times))
-    durations.append(end - times[-1])
-    return durations
