@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install the Debian packages that the tests drive as independent peers, only those missing.
+# Install the Debian packages that the tests drive as independent peers, only those missing, and kustomize.
 set -euo pipefail
 
 declare -A why=(
@@ -17,6 +17,8 @@ declare -A why=(
     [glib-networking]="the camera's TLS"
     [openssl]="certificates that tests make for themselves"
 )
+install_kustomize=$(dirname "$0")/install-kustomize.sh
+if ! "$install_kustomize" --check && ! command -v go >/dev/null; then why[golang-go]="building kustomize"; fi
 
 if ! command -v dpkg-query >/dev/null; then
     echo "The tests need these programs, and only Debian's packages are installed from here: ${!why[*]}." >&2
@@ -29,7 +31,7 @@ for package in $(printf '%s\n' "${!why[@]}" | sort); do
     state=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
     if [ "$state" != installed ]; then missing+=("$package"); fi
 done
-if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
+if [ ${#missing[@]} -eq 0 ]; then exec "$install_kustomize"; fi
 
 echo "The tests need these Debian packages, which are not installed:"
 for package in "${missing[@]}"; do echo "  $package: ${why[$package]}"; done
@@ -48,3 +50,4 @@ fi
 "${root[@]}" apt-get -qq update
 "${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
     apt-get -qq install --yes --no-install-recommends "${missing[@]}" </dev/null
+exec "$install_kustomize"
