@@ -10,20 +10,49 @@
 const EDGE_MEMORY_MS = 4000;
 
 /**
- * Where live is, learnt from when chunks arrive.
+ * Where live is for a stream: where the track that comes latest is, for all of them are needed to play.
  */
 export class LiveEdge {
   constructor() {
-    /** Leads of arrivals, descending, each the largest since its time. @type {{ nowMs: number, lead: number }[]} */
-    this._leads = [];
+    /** @type {Map<number, TrackEdge>} */
+    this._tracks = new Map();
   }
 
   /**
    * A chunk arrived.
    *
+   * @param {number} track
    * @param {number} endSeconds media time at which it ends
    * @param {number} nowMs
    */
+  observe(track, endSeconds, nowMs) {
+    const edge = this._tracks.get(track) ?? new TrackEdge();
+    this._tracks.set(track, edge);
+    edge.observe(endSeconds, nowMs);
+  }
+
+  /**
+   * Return the media time that is live now, or null before the first chunk.
+   * @param {number} nowMs
+   */
+  at(nowMs) {
+    const edges = [...this._tracks.values()].map((edge) => edge.at(nowMs)).filter((seconds) => seconds !== null);
+    return edges.length === 0 ? null : Math.min(...edges);
+  }
+
+  clear() {
+    this._tracks.clear();
+  }
+}
+
+/** Where live is for one track, learnt from when its chunks arrive. */
+class TrackEdge {
+  constructor() {
+    /** Leads of arrivals, descending, each the largest since its time. @type {{ nowMs: number, lead: number }[]} */
+    this._leads = [];
+  }
+
+  /** @param {number} endSeconds media time at which a chunk ends that arrived now @param {number} nowMs */
   observe(endSeconds, nowMs) {
     const lead = endSeconds - nowMs / 1000;
     while (this._leads.length > 0 && /** @type {{ lead: number }} */ (this._leads.at(-1)).lead <= lead) {
@@ -35,17 +64,10 @@ export class LiveEdge {
     }
   }
 
-  /**
-   * Return the media time that is live now, or null before the first chunk.
-   * @param {number} nowMs
-   */
+  /** @param {number} nowMs */
   at(nowMs) {
     const best = this._leads[0];
     return best === undefined ? null : best.lead + nowMs / 1000;
-  }
-
-  clear() {
-    this._leads = [];
   }
 }
 

@@ -87,13 +87,7 @@ export class Playback {
       return;
     }
     buffer.push(chunk);
-    const start = buffer.positionOf(chunk);
-    const end = buffer.positionOf(chunk, true);
-    if (start !== null && end !== null && chunk.track === buffer.tracks[0]?.track) {
-      this.latency.chunkSeconds = Math.max(this.latency.chunkSeconds, end - start);
-      this._captured.add(start, chunk.captureUs);
-      this._live.observe(end, now);
-    }
+    this._learn(buffer, chunk, now);
     if (now - this._tickedMs >= TICK_MIN_MS) {
       this._tick(now);
     }
@@ -153,6 +147,26 @@ export class Playback {
   }
 
   // -- inside --------------------------------------------------------------------------------------------------------
+
+  /**
+   * Learn from a chunk where live is, and when its media was captured.
+   *
+   * @param {MediaBuffer} buffer
+   * @param {Chunk} chunk
+   * @param {number} now
+   */
+  _learn(buffer, chunk, now) {
+    const start = buffer.positionOf(chunk);
+    const end = buffer.positionOf(chunk, true);
+    if (start === null || end === null) {
+      return; // of a track that is not played
+    }
+    this.latency.chunkSeconds = Math.max(this.latency.chunkSeconds, end - start);
+    this._live.observe(chunk.track, end, now);
+    if (chunk.track === buffer.tracks[0]?.track) {
+      this._captured.add(start, chunk.captureUs);
+    }
+  }
 
   _listen() {
     const { signal } = this._listening;

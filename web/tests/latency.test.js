@@ -7,19 +7,28 @@ import { SEEK_BEHIND_SECONDS, SETTLE_BEHIND_SECONDS, behindLive, steer } from ".
 test("live is where the quickest chunk of late says it is", () => {
   const live = new LiveEdge();
   assert.equal(live.at(0), null);
-  live.observe(10, 1000);
-  live.observe(10.1, 1150); // 50 ms late
-  live.observe(10.2, 1200);
+  live.observe(1, 10, 1000);
+  live.observe(1, 10.1, 1150); // 50 ms late
+  live.observe(1, 10.2, 1200);
   assert.ok(Math.abs(live.at(1300) - 10.3) < 1e-9);
 });
 
 test("live follows a source that has become later", () => {
   const live = new LiveEdge();
-  live.observe(10, 1000);
+  live.observe(1, 10, 1000);
   for (let now = 2000; now <= 6100; now += 100) {
-    live.observe(9 + now / 1000 - 1, now); // a second later than at first
+    live.observe(1, 9 + now / 1000 - 1, now); // a second later than at first
   }
   assert.ok(Math.abs(live.at(6100) - 14.1) < 1e-9);
+});
+
+test("live is where the track that comes latest is", () => {
+  const live = new LiveEdge();
+  live.observe(1, 10, 1000);
+  live.observe(2, 9.9, 1000);
+  assert.ok(Math.abs(live.at(1000) - 9.9) < 1e-9);
+  live.observe(1, 10.1, 1100);
+  assert.ok(Math.abs(live.at(1100) - 10) < 1e-9);
 });
 
 test("an average forgets by half-lives", () => {
