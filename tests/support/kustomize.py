@@ -53,6 +53,8 @@ def _version(program: str, answer: str) -> int:
     """Return the major version of kustomize, 0 when the answer does not tell."""
     if program == "kubectl":
         answer = json.loads(answer).get("kustomizeVersion", "")
+    elif "(devel)" in answer:  # built by `go install`, as ours is
+        return KUSTOMIZE_MIN_MAJOR
     match = re.search(r"v(\d+)\.", answer)
     return int(match[1]) if match else 0
 
@@ -155,7 +157,9 @@ class Workload:
         resolved: dict[str, str] = {}
         for source in self.container.get("envFrom", ()):
             ((reference, target),) = source.items()
-            resolved |= self.cluster.values("Secret" if reference == "secretRef" else "ConfigMap", target["name"])
+            kind = "Secret" if reference == "secretRef" else "ConfigMap"
+            if target["name"] in self.cluster.of(kind) or not target.get("optional"):
+                resolved |= self.cluster.values(kind, target["name"])
         for variable in self.container.get("env", ()):
             resolved[variable["name"]] = self._value(variable, pod, resolved)
         return resolved

@@ -66,7 +66,8 @@ def references_of(workload: Workload) -> set[tuple[str, str, str]]:
     found = set()
     for source in workload.container.get("envFrom", ()):
         ((reference, target),) = source.items()
-        found.add(("Secret" if reference == "secretRef" else "ConfigMap", target["name"], ""))
+        if not target.get("optional"):
+            found.add(("Secret" if reference == "secretRef" else "ConfigMap", target["name"], ""))
     for variable in workload.container.get("env", ()):
         if "secretKeyRef" in (origin := variable.get("valueFrom", {})):
             found.add(("Secret", origin["secretKeyRef"]["name"], origin["secretKeyRef"]["key"]))
