@@ -2,13 +2,18 @@
 
 The test pattern carries UTC in cells (headrace_ingress.cells); a page reads them off the playing video for each picture
 shown and takes the difference to the same machine's clock. What each hop adds comes from the nodes' own metrics.
+
+    PYTHONPATH=tests python tests/bench/glass_to_glass.py --json build/glass.json
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from headrace_ingress.cells import CELLS, decode_cells
@@ -86,19 +91,18 @@ def quantile(values: Sequence[float], part: float) -> float | None:
     return round(sorted(values)[min(len(values) - 1, int(part * len(values)))], 1)
 
 
-def run(quick: bool = False) -> list[dict[str, Any]]:
-    """Measure and return the rows."""
-    return [asyncio.run(measure(10 if quick else 60))]
-
-
-def summary(row: dict[str, Any]) -> str:
-    """Return a row as a line for people."""
-    hops = ", ".join(f"{node} {figures}" for node, figures in row["hops"].items() if figures)
-    return (
-        f"{row['name']}: p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms of {row['read']} pictures; "
-        f"rate {row['current_time_rate']}, {row['stalls']} stalls; hops: {hops}"
-    )
+def main() -> None:
+    """Measure, print a line for people, and write the row where `--json` says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--quick", action="store_true", help="ten seconds in place of a minute")
+    parser.add_argument("--intermediates", type=int, default=2, help="length of the chain (%(default)s)")
+    arguments = parser.parse_args()
+    row = asyncio.run(measure(10 if arguments.quick else 60, arguments.intermediates))
+    print(json.dumps(row, indent=2))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":
-    print(summary(run()[0]))
+    main()

@@ -1,0 +1,102 @@
+"""Run the benchmarks and write build/bench.json; `--quick` is shorter and rougher.
+
+Figures are reported and never asserted: what a shared machine does in a minute proves nothing. Those to compare are
+ratios of runs that alternate, which is what the benchmarks print.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RESULT = Path("build/bench.json")
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One program in this folder that takes `--json FILE`.
+
+    Attributes:
+        name: its file's name without the ending.
+        quick: arguments for the short version.
+        seconds: longest run, in seconds.
+    """
+
+    name: str
+    quick: tuple[str, ...]
+    seconds: float = 900.0
+
+
+BENCHMARKS = (
+    Benchmark("packager", ("--quick",)),
+    Benchmark("relay_hop", ("--rounds", "2", "--seconds", "2")),
+    Benchmark("glass_to_glass", ("--quick",)),
+)
+
+
+def main() -> None:
+    """Run what was asked for, one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="shorter and rougher")
+    parser.add_argument("names", nargs="*", metavar="BENCHMARK", help=f"any of {', '.join(b.name for b in BENCHMARKS)}")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - {benchmark.name for benchmark in BENCHMARKS}:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    rows = []
+    for benchmark in BENCHMARKS:
+        if not arguments.names or benchmark.name in arguments.names:
+            print(f"{benchmark.name} …", flush=True)
+            for row in run(benchmark, arguments.quick):
+                rows.append({"benchmark": benchmark.name, **row})
+                print("  " + ", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps({"machine": machine(), "quick": arguments.quick, "rows": rows}, indent=2) + "\n")
+    print(f"written to {RESULT}")
+
+
+def run(benchmark: Benchmark, quick: bool) -> list[dict[str, Any]]:
+    """Run one benchmark as a process of its own and return its rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows.json"
+        command = [
+            sys.executable,
+            str(HERE / f"{benchmark.name}.py"),
+            "--json",
+            str(file),
+            *(benchmark.quick if quick else ()),
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+        subprocess.run(command, check=True, timeout=benchmark.seconds, env=environment, stdout=subprocess.DEVNULL)
+        found = json.loads(file.read_text())
+    return found if isinstance(found, list) else [found]
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    model = "unknown"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [
+            line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+if __name__ == "__main__":
+    main()
