@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from headrace.registry.placement import Candidate
+from headrace.session.link import Link, LinkError
 from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
 from integration.relay.mesh import CAM, FAST, Mesh, MeshNode, Source, Viewer, assert_complete, mesh
@@ -180,3 +182,22 @@ async def test_a_new_epoch_goes_through() -> None:
         assert old[-2:] == sent[-2:]
         new = [id for id in viewer.ids(1) if id.epoch == again.epoch]
         assert new[0].chunk == 0
+
+
+async def test_a_parent_that_is_cut_off_from_the_source_is_left() -> None:
+    """Its own children still hear it; what it lost is told by its route."""
+    async with mesh() as m:
+        source, edge, viewer = await diamond(m)
+        first = parent_of(m, edge)
+
+        async def unreachable(candidate: Candidate) -> Link:
+            raise LinkError("unreachable", "no way there")
+
+        first.node.links.open = unreachable  # type: ignore[method-assign]
+        for link in tuple(first.node.links.open_links):
+            if link.peer == "in":
+                link.channel.abort()
+        await wait_until(lambda: edge.node.parent(CAM) not in (None, first.id))
+        await goes_on(source, viewer)
+        assert edge.metric("headrace_relay_switches_total", reason="astray") == 1
+        assert viewer.states[-1].state is StreamState.LIVE

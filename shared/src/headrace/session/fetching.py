@@ -2,8 +2,9 @@
 
 A `Fetch` lives from the first demand to the end of the linger. It asks the registry's placement for the best parent,
 subscribes there after the last chunks it has, and feeds the stream's broadcast. When the link is lost, the parent
-refuses, leaves or turns out to be fed by this node, it goes on from the next one at once: with several parents known,
-trying again is for those that failed only. A parent that leaves keeps delivering until the next one does.
+refuses, leaves, has lost its own way to the source or turns out to be fed by this node, it goes on from the next one at
+once: with several parents known, trying again is for those that failed only. A parent that leaves keeps delivering
+until the next one does.
 
 Viewers hear nothing of a switch that succeeds within `switch_seconds`: the state stays as it was, and a cold parent's
 first word, that it has nothing yet, is held back for as long.
@@ -12,7 +13,6 @@ first word, that it has nothing yet, is held back for as long.
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,15 +20,15 @@ from typing import Protocol
 import structlog
 
 from headrace.clock import Clock
-from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
+from headrace.identifiers import ChunkId, NodeId, StreamName
 from headrace.registry.placement import Candidate
 from headrace.relay.broadcast import Broadcast, StateChange
-from headrace.relay.broadcast import Gap as GapEntry
 from headrace.relay.protocol import TooManySubscriptions
+from headrace.session.feed import FeedEnd, ParentFeed
 from headrace.session.link import Link, LinkError
 from headrace.session.metrics import RelayMetrics
 from headrace.wire.chunk import Chunk
-from headrace.wire.stream import ROUTE_MAX_NODES, RouteHop, StreamState, Track
+from headrace.wire.stream import ROUTE_MAX_NODES, RouteHop, StreamState
 
 AVOID_SECONDS = 5.0
 """How long a stream is not fetched from a parent that refused it or was fed by this node: routes settle meanwhile."""
@@ -36,20 +36,13 @@ AVOID_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 """How long to wait for the registry to change before looking again anyway."""
 
+FAILED_SECONDS = 0.1
+"""How long a stream is not fetched from a node that it could not be, beside what `Parents.failing` says of it."""
+
+PATIENCE_SECONDS = 3.0
+"""How long a new parent may take to deliver, when there are others: it may have to dial a whole chain itself."""
+
 log = structlog.get_logger(__name__)
-
-
-class FeedEnd(enum.Enum):
-    """Why a parent's feed does not do any more."""
-
-    LOST = "lost"
-    """The link ended."""
-    REFUSED = "refused"
-    """The parent refused the subscription or ended it."""
-    LOOP = "loop"
-    """The parent is fed by this node."""
-    LEAVING = "leaving"
-    """The parent stops soon; it delivers until then."""
 
 
 class Parents(Protocol):
@@ -75,11 +68,20 @@ Rank = Callable[[StreamName, Collection[NodeId]], list[Candidate]]
 
 @dataclass(frozen=True, slots=True)
 class FetchContext:
-    """What all fetches of a node share."""
+    """What all fetches of a node share.
+
+    Attributes:
+        hop: this node.
+        parents: makes links.
+        rank: chooses parents.
+        owner: returns the node that has a stream's source, as far as is known.
+        switch_seconds: how long a stream may be without a parent before its viewers are told.
+    """
 
     hop: RouteHop
     parents: Parents
     rank: Rank
+    owner: Callable[[StreamName], NodeId | None]
     switch_seconds: float
     clock: Clock
     metrics: RelayMetrics
@@ -114,6 +116,8 @@ class Fetch:
     def wake(self) -> None:
         """Look again: nodes or streams changed."""
         self._changed.set()
+        if self._feeds and self._feeds[-1].is_astray:
+            self._leave_astray(self._feeds[-1], "another parent is there")
 
     def seconds_since(self, id: ChunkId) -> float | None:
         """Return how long ago the newest chunk came if it is `id`."""
@@ -159,14 +163,17 @@ class Fetch:
         if feed is not self._feeds[-1]:
             return  # the parent before, which is leaving; the next one's word counts
         change = StateChange(state, reason, (*route, own))
+        feed.is_astray = state is StreamState.INTERRUPTED and not self._leads_to_source(route)
         if state is not StreamState.INTERRUPTED:
             self._delivers(feed)
             self._tell(change)
-        elif feed.delivers or self.broadcast.state.state is not StreamState.LIVE:
-            self._tell(change)
-        else:  # a parent that has nothing yet may have it in a moment
-            self._held = change
+        elif self.broadcast.state.state is StreamState.LIVE and (feed.is_astray or not feed.delivers):
+            self._held = change  # another parent, or this one in a moment, may have it
             self._expect_silence()
+        else:
+            self._tell(change)
+        if feed.is_astray and feed.delivers:
+            self._leave_astray(feed, reason)
 
     def feed_over(self, feed: ParentFeed) -> None:
         """`feed` delivers nothing any more."""
@@ -189,17 +196,37 @@ class Fetch:
             feed = self._subscribe(link, candidate)
         except (LinkError, TooManySubscriptions) as error:
             log.debug("parent_failed", stream=self.broadcast.name, parent=candidate.node, error=str(error))
-            self._avoid_for(candidate.node, RETRY_SECONDS)
+            self._avoid_for(candidate.node, FAILED_SECONDS)
             return
-        end = await feed.ended
+        patience = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._lose_patience, feed)
+        try:
+            end = await feed.ended
+        finally:
+            patience.cancel()
         self._after(feed, end)
 
-    def _choose(self) -> Candidate | None:
+    def _choose(self, beside: NodeId | None = None) -> Candidate | None:
+        """Return the best parent that is worth a try, other than `beside`."""
         now = self._context.clock.monotonic()
         self._avoid = {node: until for node, until in self._avoid.items() if until > now}
-        avoid = self._avoid.keys() | self._context.parents.failing()
+        avoid = self._avoid.keys() | self._context.parents.failing() | ({beside} if beside else set())
         candidates = self._context.rank(self.broadcast.name, avoid)
         return candidates[0] if candidates else None
+
+    def _leads_to_source(self, route: tuple[RouteHop, ...]) -> bool:
+        """Return whether a parent's route begins where the source is; `True` when that is not known."""
+        owner = self._context.owner(self.broadcast.name)
+        return owner is None or (bool(route) and route[0].node == owner)
+
+    def _leave_astray(self, feed: ParentFeed, reason: str) -> None:
+        """Look for another parent than `feed`, if there is one: it has lost its own."""
+        if self._choose(beside=feed.node) is not None:
+            feed.finish(FeedEnd.ASTRAY, reason)
+
+    def _lose_patience(self, feed: ParentFeed) -> None:
+        """`feed` should have delivered by now, unless the source itself is away."""
+        if feed.is_astray and not feed.delivers:
+            self._leave_astray(feed, "it has delivered nothing yet")
 
     async def _wait_for_candidate(self) -> None:
         """Wait until the registry changes or a parent that failed is worth a try; tell viewers if none is known."""
@@ -232,12 +259,12 @@ class Fetch:
         """The newest feed does not do any more."""
         self._last_end = end
         log.info("parent_lost", stream=self.broadcast.name, parent=feed.node, reason=end.value, detail=feed.detail)
-        if end is not FeedEnd.LOST:  # a lost link makes its node avoided for all streams
+        if end is not FeedEnd.LOST:  # a lost link has its node avoided for all streams
             self._avoid_for(feed.node, AVOID_SECONDS)
 
     def _delivers(self, feed: ParentFeed) -> None:
         """The stream flows by `feed`: what came before it is not needed any more."""
-        if feed.delivers or feed is not self._feeds[-1]:
+        if (feed.delivers and self._silence is None) or feed is not self._feeds[-1]:
             return
         feed.delivers = True
         self._cancel_silence()
@@ -262,7 +289,7 @@ class Fetch:
     def _silence_told(self) -> None:
         self._silence = None
         held, self._held = self._held, None
-        if len(self._feeds) > 1:  # the parent before delivers still
+        if any(feed.delivers and not feed.is_astray for feed in self._feeds):  # the parent before, still
             self._held = held
             self._expect_silence()
         elif held is not None:
@@ -281,81 +308,7 @@ class Fetch:
             self._context.metrics.interruptions.inc()
             log.warning("stream_interrupted", stream=self.broadcast.name, reason=reason)
         if self.broadcast.state.state is not StreamState.ENDED:
-            self.broadcast.set_state(StreamState.INTERRUPTED, reason)
+            self.broadcast.set_state(StreamState.INTERRUPTED, reason, (self._context.hop,))
 
     def _tell(self, change: StateChange) -> None:
         self.broadcast.set_state(change.state, change.reason, change.route)
-
-
-class ParentFeed:
-    """One subscription to one parent, until `ended` says why it does not do any more.
-
-    Attributes:
-        delivers: a chunk or a good state has come.
-        ended: done when another parent is to be looked for; what comes until the end is taken all the same.
-        detail: why, for the log.
-    """
-
-    def __init__(self, fetch: Fetch, link: Link) -> None:
-        self.link = link
-        self.node = link.peer or NodeId("?")
-        self.detail = ""
-        self.delivers = False
-        self.ended: asyncio.Future[FeedEnd] = asyncio.get_running_loop().create_future()
-        self._fetch = fetch
-        self._handle: int | None = None
-
-    def begin(self, stream: StreamName, after: Mapping[int, ChunkId] | None) -> None:
-        """Subscribe.
-
-        Raises:
-            TooManySubscriptions: when the link has no free handle.
-            LinkError: when the link ended meanwhile.
-        """
-        if not self.link.is_open:
-            raise LinkError("connection_lost", f"the link to {self.node} ended")
-        self._handle = self.link.subscribe(stream, after, self)
-
-    def stop(self) -> None:
-        """Unsubscribe, if that did not happen yet."""
-        handle, self._handle = self._handle, None
-        if handle is not None and self.link.is_open:
-            self.link.unsubscribe(handle)
-
-    def finish(self, end: FeedEnd, detail: str) -> None:
-        """Say why it ended; the first reason counts."""
-        if not self.ended.done():
-            self.detail = detail
-            self.ended.set_result(end)
-
-    def tracks_received(self, epoch: Epoch, tracks: tuple[Track, ...]) -> None:
-        """Begin an epoch."""
-        self._fetch.broadcast.open(epoch, tracks)
-
-    def state_received(self, state: StreamState, reason: str, route: tuple[RouteHop, ...]) -> None:
-        """Pass the parent's state on."""
-        self._fetch.state_came(self, state, reason, route)
-
-    def gap_received(self, following: ChunkId) -> None:
-        """Pass a told gap on."""
-        self._fetch.broadcast.lose(GapEntry(following))
-
-    def chunk_received(self, chunk: Chunk, sent_us: int) -> None:
-        """Pass a chunk on."""
-        self._fetch.chunk_came(self, chunk, sent_us)
-
-    def refused(self, code: str, reason: str) -> None:
-        """End: the parent does not deliver."""
-        self._handle = None
-        self.finish(FeedEnd.REFUSED, f"{code}: {reason}")
-        self._fetch.feed_over(self)
-
-    def link_lost(self, reason: str) -> None:
-        """End: the parent is gone."""
-        self._handle = None
-        self.finish(FeedEnd.LOST, reason)
-        self._fetch.feed_over(self)
-
-    def parent_leaving(self) -> None:
-        """Look for another parent, while this one still delivers."""
-        self.finish(FeedEnd.LEAVING, "")

@@ -22,6 +22,9 @@ from headrace.transport.channel import Channel
 from headrace.transport.dialling import DialError, dial
 from headrace.wire.relay import MESSAGE_MAX_BYTES, SUBPROTOCOL
 
+RETRY_MAX_SECONDS = 2.0
+"""Longest wait before a parent that failed is tried again: a dial is cheap, and viewers wait for it."""
+
 STEADY_SECONDS = 10.0
 """A link that lived this long was no failure: its node is tried again after the shortest wait."""
 
@@ -33,7 +36,7 @@ class _Trouble:
     """A node whose links fail: when it is worth a try again."""
 
     until: float = 0.0
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: Backoff = field(default_factory=lambda: Backoff(max=RETRY_MAX_SECONDS))
 
 
 class Links:

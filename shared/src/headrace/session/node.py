@@ -101,7 +101,7 @@ class Node:
         self._hop = RouteHop(record.node, record.role)
         self._links = Links(self._identity(), self._options, self, clock, self._metrics)
         self._context = FetchContext(
-            self._hop, self._links, self._rank, self._options.switch_seconds, clock, self._metrics
+            self._hop, self._links, self._rank, self._owner, self._options.switch_seconds, clock, self._metrics
         )
         self._fetches: dict[StreamName, _Running] = {}
         self._lingering: dict[StreamName, asyncio.TimerHandle] = {}
@@ -263,6 +263,10 @@ class Node:
 
     def _rank(self, stream: StreamName, avoid: Collection[NodeId]) -> list[Candidate]:
         return rank_parents(self.record, stream, self._registry.nodes.values(), self._registry.streams, avoid)
+
+    def _owner(self, stream: StreamName) -> NodeId | None:
+        record = self._registry.streams.get(stream)
+        return None if record is None else NodeId(record.node)
 
     def _wake(self) -> None:
         for running in self._fetches.values():

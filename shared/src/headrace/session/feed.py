@@ -1,0 +1,118 @@
+"""One stream from one parent: what a link delivers, handed to the fetch that asked for it."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Mapping
+from typing import Protocol
+
+from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
+from headrace.relay.broadcast import Broadcast, Gap
+from headrace.session.link import Link, LinkError
+from headrace.wire.chunk import Chunk
+from headrace.wire.stream import RouteHop, StreamState, Track
+
+
+class FeedEnd(enum.Enum):
+    """Why a parent's feed does not do any more."""
+
+    LOST = "lost"
+    """The link ended."""
+    REFUSED = "refused"
+    """The parent refused the subscription or ended it."""
+    LOOP = "loop"
+    """The parent is fed by this node."""
+    ASTRAY = "astray"
+    """The parent has no way to the stream's source; it delivers if it finds one."""
+    LEAVING = "leaving"
+    """The parent stops soon; it delivers until then."""
+
+
+class FeedOwner(Protocol):
+    """Who fetches the stream."""
+
+    @property
+    def broadcast(self) -> Broadcast: ...
+
+    def chunk_came(self, feed: ParentFeed, chunk: Chunk, sent_us: int) -> None: ...
+
+    def state_came(self, feed: ParentFeed, state: StreamState, reason: str, route: tuple[RouteHop, ...]) -> None: ...
+
+    def feed_over(self, feed: ParentFeed) -> None: ...
+
+
+class ParentFeed:
+    """One subscription to one parent, until `ended` says why it does not do any more.
+
+    Attributes:
+        delivers: a chunk or a good state has come.
+        is_astray: the parent said that it has no way to the source.
+        ended: done when another parent is to be looked for; what comes until the end is taken all the same.
+        detail: why, for the log.
+    """
+
+    def __init__(self, fetch: FeedOwner, link: Link) -> None:
+        self.link = link
+        self.node = link.peer or NodeId("?")
+        self.detail = ""
+        self.delivers = False
+        self.is_astray = False
+        self.ended: asyncio.Future[FeedEnd] = asyncio.get_running_loop().create_future()
+        self._fetch = fetch
+        self._handle: int | None = None
+
+    def begin(self, stream: StreamName, after: Mapping[int, ChunkId] | None) -> None:
+        """Subscribe.
+
+        Raises:
+            TooManySubscriptions: when the link has no free handle.
+            LinkError: when the link ended meanwhile.
+        """
+        if not self.link.is_open:
+            raise LinkError("connection_lost", f"the link to {self.node} ended")
+        self._handle = self.link.subscribe(stream, after, self)
+
+    def stop(self) -> None:
+        """Unsubscribe, if that did not happen yet."""
+        handle, self._handle = self._handle, None
+        if handle is not None and self.link.is_open:
+            self.link.unsubscribe(handle)
+
+    def finish(self, end: FeedEnd, detail: str) -> None:
+        """Say why it ended; the first reason counts."""
+        if not self.ended.done():
+            self.detail = detail
+            self.ended.set_result(end)
+
+    def tracks_received(self, epoch: Epoch, tracks: tuple[Track, ...]) -> None:
+        """Begin an epoch."""
+        self._fetch.broadcast.open(epoch, tracks)
+
+    def state_received(self, state: StreamState, reason: str, route: tuple[RouteHop, ...]) -> None:
+        """Pass the parent's state on."""
+        self._fetch.state_came(self, state, reason, route)
+
+    def gap_received(self, following: ChunkId) -> None:
+        """Pass a told gap on."""
+        self._fetch.broadcast.lose(Gap(following))
+
+    def chunk_received(self, chunk: Chunk, sent_us: int) -> None:
+        """Pass a chunk on."""
+        self._fetch.chunk_came(self, chunk, sent_us)
+
+    def refused(self, code: str, reason: str) -> None:
+        """End: the parent does not deliver."""
+        self._handle = None
+        self.finish(FeedEnd.REFUSED, f"{code}: {reason}")
+        self._fetch.feed_over(self)
+
+    def link_lost(self, reason: str) -> None:
+        """End: the parent is gone."""
+        self._handle = None
+        self.finish(FeedEnd.LOST, reason)
+        self._fetch.feed_over(self)
+
+    def parent_leaving(self) -> None:
+        """Look for another parent, while this one still delivers."""
+        self.finish(FeedEnd.LEAVING, "")

@@ -1,0 +1,392 @@
+"""Fetching a stream: which parent is taken, when another is, and what viewers hear of it. No sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+from prometheus_client import CollectorRegistry
+
+from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
+from headrace.registry.placement import Candidate
+from headrace.relay.broadcast import Broadcast
+from headrace.session import fetching
+from headrace.session.feed import ParentFeed
+from headrace.session.fetching import Fetch, FetchContext
+from headrace.session.link import Link, LinkError
+from headrace.session.metrics import RelayMetrics
+from headrace.testing import FakeClock, wait_until
+from headrace.wire.stream import RouteHop, StreamState
+from unit.relay.streams import AUDIO, VIDEO, video
+
+CAM = StreamName("cam1")
+SWITCH_SECONDS = 0.05
+OWNER = NodeId("in")
+
+
+class FakeLink:
+    """A link that remembers who subscribed after what."""
+
+    def __init__(self, peer: str) -> None:
+        self.peer = NodeId(peer)
+        self.is_open = True
+        self.feeds: dict[int, ParentFeed] = {}
+        self.asked: list[Mapping[int, ChunkId] | None] = []
+        self.let_go = 0
+
+    def subscribe(self, stream: StreamName, after: Mapping[int, ChunkId] | None, feed: ParentFeed) -> int:
+        self.asked.append(after)
+        self.feeds[len(self.asked)] = feed
+        return len(self.asked)
+
+    def unsubscribe(self, handle: int) -> None:
+        self.let_go += 1
+        del self.feeds[handle]
+
+    def transit_seconds(self, sent_us: int) -> float | None:
+        return 0.001
+
+    @property
+    def feed(self) -> ParentFeed:
+        """The newest feed."""
+        return list(self.feeds.values())[-1]
+
+    def live(self, *route: str) -> None:
+        """Say that the stream is live."""
+        self.feed.state_received(StreamState.LIVE, "", hops(*route, self.peer))
+
+    def interrupted(self, reason: str, *route: str) -> None:
+        """Say that it is interrupted."""
+        self.feed.state_received(StreamState.INTERRUPTED, reason, hops(*route, self.peer))
+
+    def deliver(self, *numbers: int) -> None:
+        """Deliver video chunks."""
+        self.feed.tracks_received(Epoch(1), (VIDEO, AUDIO))
+        for number in numbers:
+            self.feed.chunk_received(video(number), 0)
+
+    def lose(self) -> None:
+        """End."""
+        self.is_open = False
+        feeds, self.feeds = self.feeds, {}
+        for feed in feeds.values():
+            feed.link_lost("connection_lost")
+
+
+def hops(*nodes: str) -> tuple[RouteHop, ...]:
+    return tuple(RouteHop(node, "intermediate") for node in nodes)
+
+
+@dataclass
+class World:
+    """Parents by name, best first, and the fetch that chooses among them."""
+
+    names: list[str]
+    clock: FakeClock = field(default_factory=FakeClock)
+    links: dict[str, FakeLink] = field(default_factory=dict)
+    unreachable: set[str] = field(default_factory=set)
+    owner: NodeId | None = OWNER
+    broadcast: Broadcast = field(default_factory=lambda: Broadcast(CAM))
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def __post_init__(self) -> None:
+        context = FetchContext(
+            RouteHop("me", "edge"),
+            self,
+            self.rank,
+            lambda stream: self.owner,
+            SWITCH_SECONDS,
+            self.clock,
+            RelayMetrics.make(self.registry),
+        )
+        self.fetch = Fetch(self.broadcast, None, context)
+
+    # -- as the fetch sees it ----------------------------------------------------------------------
+
+    async def open(self, candidate: Candidate) -> Link:
+        if candidate.node in self.unreachable:
+            raise LinkError("unreachable", "nobody there")
+        link = self.links.setdefault(candidate.node, FakeLink(candidate.node))
+        if not link.is_open:
+            link = self.links[candidate.node] = FakeLink(candidate.node)
+        return cast(Link, link)
+
+    def failing(self) -> set[NodeId]:
+        return {NodeId(name) for name in self.unreachable}
+
+    def next_try(self) -> float | None:
+        return 0.02 if self.unreachable else None
+
+    def rank(self, stream: StreamName, avoid: Collection[NodeId]) -> list[Candidate]:
+        return [Candidate(NodeId(name), f"ws://{name}/relay", "") for name in self.names if name not in avoid]
+
+    # -- for tests ---------------------------------------------------------------------------------
+
+    async def fed_by(self, name: str) -> FakeLink:
+        """Wait until the stream is asked for at `name`, and return that link."""
+        await wait_until(lambda: self.fetch.parent == name and name in self.links and bool(self.links[name].feeds), 2)
+        return self.links[name]
+
+    @property
+    def state(self) -> StreamState:
+        return self.broadcast.state.state
+
+    def switches(self, reason: str) -> float:
+        return self.registry.get_sample_value("headrace_relay_switches_total", {"reason": reason}) or 0.0
+
+
+@asynccontextmanager
+async def fetching_from(*names: str) -> AsyncIterator[World]:
+    world = World(list(names))
+    task = asyncio.create_task(world.fetch.run())
+    try:
+        yield world
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def pass_seconds(seconds: float) -> None:
+    """Let that much real time pass, for what must not happen within it."""
+    await asyncio.sleep(seconds)
+
+
+async def test_the_best_parent_is_asked_and_its_stream_passed_on() -> None:
+    """Live from the newest random access point; the route gets this node as its last hop."""
+    async with fetching_from("a", "b") as w:
+        a = await w.fed_by("a")
+        a.live("in")
+        a.deliver(0, 1)
+        assert a.asked == [None]
+        assert w.broadcast.state.route == (*hops("in", "a"), RouteHop("me", "edge"))
+        assert w.broadcast.last[1].id == video(1).id
+
+
+async def test_a_lost_parent_is_replaced_after_the_last_chunks() -> None:
+    """At once, and without a word to viewers."""
+    async with fetching_from("a", "b") as w:
+        a = await w.fed_by("a")
+        a.live("in")
+        a.deliver(0, 1, 2)
+        w.names.remove("a")
+        a.lose()
+        b = await w.fed_by("b")
+        assert b.asked == [{1: video(2).id}]
+        b.interrupted("nothing was received yet")
+        b.live("in")
+        b.deliver(3)
+        await pass_seconds(2 * SWITCH_SECONDS)
+        assert w.state is StreamState.LIVE
+        assert w.switches("lost") == 1
+
+
+async def test_viewers_are_told_when_nothing_comes_for_too_long() -> None:
+    """And again when it does."""
+    async with fetching_from("a") as w:
+        a = await w.fed_by("a")
+        a.live("in")
+        a.deliver(0)
+        w.unreachable.add("a")
+        a.lose()
+        assert w.broadcast.state.state.value == "live"
+        await wait_until(lambda: w.state is StreamState.INTERRUPTED)
+        assert w.broadcast.state.route == (RouteHop("me", "edge"),)
+        assert w.fetch.is_orphan
+        w.unreachable.clear()
+        again = await w.fed_by("a")
+        again.live("in")
+        again.deliver(1)
+        await wait_until(lambda: w.state is StreamState.LIVE)
+
+
+async def test_a_parent_that_cannot_be_reached_is_passed_over() -> None:
+    """The next one is asked at once."""
+    async with fetching_from("a", "b") as w:
+        w.unreachable.add("a")
+        assert (await w.fed_by("b")).asked == [None]
+
+
+async def test_with_nobody_known_the_stream_is_interrupted_and_the_registry_waited_for() -> None:
+    """A change wakes the fetch."""
+    async with fetching_from() as w:
+        await wait_until(lambda: "no node" in w.broadcast.state.reason)
+        assert not w.fetch.is_orphan
+        w.names.append("a")
+        w.fetch.wake()
+        await w.fed_by("a")
+
+
+async def test_a_refusal_moves_to_the_next_and_avoids_the_first_for_a_while() -> None:
+    """Then it is asked again."""
+    async with fetching_from("a", "b") as w:
+        a = await w.fed_by("a")
+        a.feeds.pop(1).refused("too_many_streams", "no room")
+        b = await w.fed_by("b")
+        assert w.switches("refused") == 1
+        w.clock.advance(fetching.AVOID_SECONDS + 1)
+        b.lose()
+        await w.fed_by("a")
+
+
+async def test_a_parent_fed_by_this_node_is_dropped_at_once() -> None:
+    """Its route contains us: a loop."""
+    async with fetching_from("a", "b") as w:
+        a = await w.fed_by("a")
+        a.live("in", "me")
+        assert a.let_go == 1
+        await w.fed_by("b")
+        assert w.switches("loop") == 1
+
+
+async def test_a_route_that_cannot_be_passed_on_counts_as_a_loop() -> None:
+    """Sixteen nodes are the limit, this one included."""
+    async with fetching_from("a", "b") as w:
+        a = await w.fed_by("a")
+        a.live("in", *(f"n{number}" for number in range(14)))
+        await w.fed_by("b")
+
+
+async def test_a_parent_that_leaves_delivers_until_the_next_one_does() -> None:
+    """Make before break."""
+    async with fetching_from("a", "b") as w:
+        a = await w.fed_by("a")
+        a.live("in")
+        a.deliver(0)
+        a.feed.parent_leaving()
+        b = await w.fed_by("b")
+        a.deliver(1)
+        assert a.let_go == 0
+        b.interrupted("nothing was received yet")
+        await pass_seconds(2 * SWITCH_SECONDS)
+        a.deliver(2)
+        assert w.state is StreamState.LIVE
+        b.live("in")
+        assert a.let_go == 1
+        b.deliver(1, 2, 3)
+        assert w.broadcast.last[1].id == video(3).id
+        assert w.broadcast.gaps == 0
+
+
+async def test_a_parent_that_leaves_with_no_other_to_go_to_is_kept_to_its_end() -> None:
+    """Nothing better is there."""
+    async with fetching_from("a") as w:
+        a = await w.fed_by("a")
+        a.live("in")
+        a.feed.parent_leaving()
+        await pass_seconds(0.02)
+        a.deliver(0)
+        assert w.state is StreamState.LIVE
+        assert w.fetch.parent == "a"
+
+
+async def test_the_source_itself_being_away_moves_nobody() -> None:
+    """The route begins at its owner: told at once, and the parent kept."""
+    async with fetching_from("a", "b") as w:
+        a = await w.fed_by("a")
+        a.live("in")
+        a.deliver(0)
+        a.interrupted("the camera is away", "in")
+        assert w.broadcast.state.reason == "the camera is away"
+        await pass_seconds(0.02)
+        assert w.fetch.parent == "a"
+
+
+async def test_a_parent_that_is_cut_off_from_the_source_is_left() -> None:
+    """Its own link lives, but its route does not reach the owner any more."""
+    async with fetching_from("a", "b") as w:
+        a = await w.fed_by("a")
+        a.live("in")
+        a.deliver(0)
+        a.interrupted("the node it came from is away")
+        b = await w.fed_by("b")
+        b.live("in")
+        b.deliver(1)
+        await pass_seconds(2 * SWITCH_SECONDS)
+        assert w.state is StreamState.LIVE
+        assert w.switches("astray") == 1
+        assert a.let_go == 1
+
+
+async def test_a_parent_that_is_cut_off_is_kept_while_there_is_no_other() -> None:
+    """Viewers are told; when another one appears it is taken."""
+    async with fetching_from("a") as w:
+        a = await w.fed_by("a")
+        a.live("in")
+        a.deliver(0)
+        a.interrupted("the node it came from is away")
+        await wait_until(lambda: w.state is StreamState.INTERRUPTED)
+        assert w.fetch.parent == "a"
+        w.names.append("b")
+        w.fetch.wake()
+        await w.fed_by("b")
+
+
+async def test_a_parent_that_was_cut_off_and_recovers_goes_on() -> None:
+    """Before anybody was told."""
+    async with fetching_from("a") as w:
+        a = await w.fed_by("a")
+        a.live("in")
+        a.deliver(0)
+        a.interrupted("the node it came from is away")
+        a.live("in")
+        a.deliver(1)
+        await pass_seconds(2 * SWITCH_SECONDS)
+        assert w.state is StreamState.LIVE
+
+
+async def test_without_an_owner_in_the_registry_an_interruption_is_believed() -> None:
+    """When the ingress itself died, every intermediate is as cut off as any other."""
+    async with fetching_from("a", "b") as w:
+        w.owner = None
+        a = await w.fed_by("a")
+        a.live("in")
+        a.deliver(0)
+        a.interrupted("the node it came from is away")
+        await pass_seconds(0.02)
+        assert w.fetch.parent == "a"
+
+
+async def test_a_new_parent_that_has_nothing_for_long_is_left_for_another() -> None:
+    """It may have to dial a chain itself, but not for ever."""
+    original, fetching.PATIENCE_SECONDS = fetching.PATIENCE_SECONDS, 0.05
+    try:
+        async with fetching_from("a", "b") as w:
+            a = await w.fed_by("a")
+            a.interrupted("nothing was received yet")
+            await w.fed_by("b")
+    finally:
+        fetching.PATIENCE_SECONDS = original
+
+
+async def test_ended_is_final_until_the_stream_lives_again() -> None:
+    """A lost parent does not turn an ended stream into an interrupted one."""
+    async with fetching_from("a") as w:
+        a = await w.fed_by("a")
+        a.feed.state_received(StreamState.ENDED, "over", hops("in", "a"))
+        w.names.clear()
+        a.lose()
+        await pass_seconds(2 * SWITCH_SECONDS)
+        assert w.state is StreamState.ENDED
+
+
+async def test_cancelling_lets_every_subscription_go() -> None:
+    """Those that are leaving included."""
+    async with fetching_from("a", "b") as w:
+        a = await w.fed_by("a")
+        a.feed.parent_leaving()
+        b = await w.fed_by("b")
+    assert (a.let_go, b.let_go) == (1, 1)
+
+
+async def test_a_cold_node_begins_where_its_child_asked() -> None:
+    """Nothing had here yet: the child's place goes up the chain."""
+    after = {1: video(7).id}
+    world = World(["a"])
+    fetch = Fetch(world.broadcast, after, world.fetch._context)
+    task = asyncio.create_task(fetch.run())
+    await wait_until(lambda: "a" in world.links and world.links["a"].asked == [after])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
