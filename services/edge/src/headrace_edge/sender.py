@@ -24,7 +24,7 @@ KEEPALIVE_SECONDS = (15, 5, 3)
 """Idle seconds before the kernel probes a silent connection, seconds between probes, probes: a viewer that vanished
 without a word is noticed in half a minute."""
 
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 1.0
 """How long a viewer may take to answer a close before its connection is cut."""
 
 

@@ -124,8 +124,15 @@ class RelaySettings(Group):
 class RingSettings(Group):
     """How much of a stream's past each node holds, for resuming and for late joiners."""
 
-    seconds: float = setting(30.0, "Media time held for each stream.", unit="seconds", ge=1, le=3600)
-    bytes: int = setting(64 * MIB, "Most memory for the media of one stream.", unit="bytes", ge=1 * MIB)
+    seconds: float = setting(
+        75.0,
+        "Media time held for each stream; more than `edge.window_seconds`, so that an edge that begins later can name "
+        "the same.",
+        unit="seconds",
+        ge=1,
+        le=3600,
+    )
+    bytes: int = setting(96 * MIB, "Most memory for the media of one stream.", unit="bytes", ge=1 * MIB)
 
 
 class PackagerSettings(Group):
@@ -218,9 +225,15 @@ class EdgeSettings(Group):
     fmp4_port: Port = setting(8410, "Port of plain fMP4 over WebSocket; 0 means any free one.")
     viewers_max: int = setting(10_000, "Most viewers at once; more are refused.", unit="viewers", ge=1)
     viewer_lag_bytes: int = setting(
-        4 * MIB, "Unsent bytes beyond which a slow viewer waits in the ring.", unit="bytes", ge=64 * 1024
+        4 * MIB,
+        "How far a slow viewer may fall behind before it is moved forward to a random access point.",
+        unit="bytes",
+        ge=64 * 1024,
     )
     heartbeat_seconds: float = setting(1.0, "How often players are pinged.", unit="seconds", ge=0.1, le=60)
+    window_seconds: float = setting(
+        60.0, "How far back viewers of HLS and DASH can seek.", unit="seconds", ge=10, le=3600
+    )
 
 
 class ControlApiSettings(Group):
