@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from headrace.clock import SystemClock, microseconds
 from headrace.http.listener import HttpListener
-from headrace.identifiers import ChunkId, Epoch, StreamName
+from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
 from headrace.registry.memory import MemoryRegistry, MemoryStore
+from headrace.registry.placement import Candidate
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.registry import Registry
 from headrace.relay.broadcast import Broadcast, Cursor, Gap, Opened, RingLimits, StateChange
@@ -163,6 +164,16 @@ class MeshNode:
         """Die without a word: every connection ends, nobody is told."""
         for link in tuple(self.node.links.all):
             link.channel.abort()
+
+    def hide(self, other: MeshNode, relay_url: str) -> None:
+        """Have this node dial `other` elsewhere than the registry says."""
+        rank = self.node._context.rank
+
+        def elsewhere(stream: StreamName, avoid: Collection[NodeId]) -> list[Candidate]:
+            candidates = rank(stream, avoid)
+            return [replace(c, relay_url=relay_url) if c.node == other.id else c for c in candidates]
+
+        self.node._context = replace(self.node._context, rank=elsewhere)
 
     async def close_door(self) -> None:
         """Become unreachable: nobody can dial, and every connection ends."""

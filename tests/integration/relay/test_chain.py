@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from headrace.testing import wait_until
 from integration.relay.mesh import Viewer, assert_complete, mesh
 
@@ -33,3 +37,19 @@ async def test_a_chain_of_four_is_found_through_the_registry() -> None:
         await wait_until(lambda: len(viewer.chunks) > 200)
         assert_complete(source, viewer)
         assert [hop.node for hop in viewer.states[-1].route] == ["in", "mid1", "mid2", "edge"]
+
+
+async def test_another_event_loops_transports_do_as_well() -> None:
+    """aiofastnet's are no subclasses of asyncio's."""
+    aiofastnet = pytest.importorskip("aiofastnet")
+    aiofastnet.patch_loop(asyncio.get_running_loop())
+    async with mesh() as m:
+        ingress = await m.add("in", "ingress")
+        await m.add("mid", layer=1)
+        edge = await m.add("edge", "edge")
+        source = ingress.produce(size=100_000)
+        m.run(source)
+        await m.settled()
+        viewer = Viewer(edge.hub)
+        await wait_until(lambda: len(viewer.chunks) > 100)
+        assert_complete(source, viewer)

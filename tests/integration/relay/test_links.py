@@ -17,6 +17,7 @@ from headrace.transport.dialling import DialError, dial
 from headrace.wire import relay as wire
 from integration.relay.child import Child
 from integration.relay.mesh import CAM, FAST, MeshNode, Viewer, assert_complete, mesh
+from integration.relay.narrow import narrow_way
 
 
 def with_secret(secret: str) -> RelayOptions:
@@ -281,3 +282,24 @@ async def test_heartbeats_do_not_wait_behind_media() -> None:
         await wait_until(lambda: all(len(viewer.chunks) > 100 for viewer in viewers), timeout=30)
         assert edge.metric("headrace_relay_links_ended_total", reason="heartbeat_timeout") == 0
         assert ingress.metric("headrace_relay_links_ended_total", reason="heartbeat_timeout") == 0
+
+
+async def test_a_link_too_narrow_for_its_stream_lives_and_skips_forward() -> None:
+    """A chunk that takes longer than the time-out to arrive is a sign of life; what does not fit through is skipped at
+    random access points and told, and little of it ever waits in front of a heartbeat."""
+    options = replace(FAST, heartbeat_seconds=0.1, timeout_seconds=0.4, send_limit_bytes=65_536)
+    async with mesh(options) as m:
+        m.ring = RingLimits(seconds=2.0, bytes=4 * 1024 * 1024)
+        ingress = await m.add("in", "ingress")
+        edge = await m.add("edge", "edge")
+        source = ingress.produce(size=300_000)
+        async with narrow_way(ingress.listener.bound_port, 600_000) as way:
+            edge.hide(ingress, f"ws://127.0.0.1:{way.port}/relay")
+            m.run(source, 0.1)
+            viewer = Viewer(edge.hub)
+            await wait_until(lambda: sum(gap.next.track == 1 for gap in viewer.gaps) >= 2, timeout=40)
+            await wait_until(lambda: viewer.chunks[-1].id.position > viewer.gaps[-1].next.position, timeout=20)
+        assert edge.metric("headrace_relay_links_ended_total", reason="heartbeat_timeout") == 0
+        assert ingress.metric("headrace_relay_links_ended_total", reason="heartbeat_timeout") == 0
+        numbers = [chunk.id.position for chunk in viewer.chunks if chunk.id.track == 1]
+        assert numbers == sorted(set(numbers))

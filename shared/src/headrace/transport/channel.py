@@ -17,7 +17,7 @@ import logging
 import socket
 import struct
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, cast
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -170,8 +170,7 @@ class Channel(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over an open transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast(asyncio.Transport, transport)  # other event loops bring classes of their own
         transport.set_write_buffer_limits(high=self._send_limit_bytes)
         prepare_socket(transport)
 
