@@ -17,6 +17,7 @@ from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.registry import Registry, make_registry
 from headrace.relay.broadcast import RingLimits
 from headrace.relay.hub import Hub
+from headrace.relay.window import WindowLimits
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import Settings
 from headrace.session.membership import ANY_ADDRESS, join_cluster
@@ -24,12 +25,18 @@ from headrace.session.node import Node
 from headrace.version import SOFTWARE
 from headrace_edge.edge import Edge, EdgeOptions
 from headrace_edge.fanout import FanOutLimits
+from headrace_edge.live.door import LiveDoor
+from headrace_edge.live.metrics import LiveMetrics
+from headrace_edge.live.outlets import LiveOptions, Outlets
 from headrace_edge.metrics import edge_metrics
 from headrace_edge.pages import Pages
 from headrace_edge.plain import PlainDoor
 from headrace_edge.play import PlayDoor
 
 ROLE = "edge"
+
+GRACE_SECONDS = 12.0
+"""How long a segment can be had at least after it left the playlists: players that stalled ask late."""
 
 
 def build(
@@ -58,8 +65,12 @@ def build(
     metrics = edge_metrics(runtime.metrics)
     edge = Edge(_options(settings, runtime), hub, registry, runtime.clock, metrics, runtime.spawn)
     add_main_routes(app, edge)
+    live = Outlets(
+        live_options(settings), hub, registry, runtime.clock, LiveMetrics.make(runtime.metrics), runtime.spawn
+    )
+    app.add_routes(LiveDoor(live).routes())
     fmp4 = HttpListener("fmp4", listening.host, listening.fmp4_port, fmp4_application(edge), setting="edge.fmp4_port")
-    return [main, fmp4, *membership, edge]
+    return [main, fmp4, *membership, edge, live]
 
 
 def _forget_unwanted(hub: Hub) -> None:
@@ -81,6 +92,13 @@ def _options(settings: Settings, runtime: Runtime) -> EdgeOptions:
         heartbeat_seconds=settings.edge.heartbeat_seconds,
         fan_out=FanOutLimits(lag_bytes=settings.edge.viewer_lag_bytes),
     )
+
+
+def live_options(settings: Settings) -> LiveOptions:
+    """Return how HLS and DASH are served."""
+    seconds = settings.edge.window_seconds
+    window = WindowLimits(seconds, grace_seconds=max(GRACE_SECONDS, seconds * 0.2), bytes=settings.ring.bytes)
+    return LiveOptions(window=window, waiting_max=2 * settings.edge.viewers_max)
 
 
 def _registry(settings: Settings, runtime: Runtime) -> Registry:

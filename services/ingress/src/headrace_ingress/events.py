@@ -18,11 +18,13 @@ class Numbers:
         epoch: the greatest epoch that was used, 0 for none.
         next_segment: the first segment number that was not used.
         end_seconds: where the timeline ends, in seconds of decode time.
+        epochs: how many epochs the stream had, the discontinuity number of the next one.
     """
 
     epoch: Epoch
     next_segment: int
     end_seconds: float
+    epochs: int = 0
 
     def begin(self, utc: float) -> EpochStart:
         """Return where an epoch begins that is opened at `utc` (docs/protocol.md, section 2.1)."""

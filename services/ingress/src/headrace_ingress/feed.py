@@ -206,13 +206,14 @@ class Feed:
             await asyncio.sleep(STANDBY_SECONDS)
         self._fenced_by = None
         durable = await self._durable_numbers()
-        self._go_on(Numbers(Epoch(max(epoch, durable.epoch)), durable.next_segment, durable.end_seconds))
+        epoch = Epoch(max(epoch, durable.epoch))
+        self._go_on(Numbers(epoch, durable.next_segment, durable.end_seconds, durable.epochs))
 
     async def _first_numbers(self) -> Numbers:
         durable = await self._durable_numbers()
         # A stream whose last number nobody knows begins at the UTC second (docs/protocol.md, section 2.1).
-        segment = durable.next_segment or int(self._clock.utc())
-        return Numbers(durable.epoch, segment, durable.end_seconds)
+        now = int(self._clock.utc())
+        return Numbers(durable.epoch, durable.next_segment or now, durable.end_seconds, durable.epochs or now)
 
     async def _durable_numbers(self) -> Numbers:
         try:
@@ -276,6 +277,7 @@ class Feed:
             max(self._numbers.epoch, numbers.epoch),
             max(self._numbers.next_segment, numbers.next_segment),
             max(self._numbers.end_seconds, numbers.end_seconds),
+            max(self._numbers.epochs, numbers.epochs),
         )
 
     # -- states ---------------------------------------------------------------------------------------------------

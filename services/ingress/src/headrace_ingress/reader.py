@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from headrace.clock import Clock
+from headrace.media.declaration import declare
 from headrace.media.packager import Packager, TimelineBroken
 from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.chunk import Chunk
@@ -111,10 +112,12 @@ class Reader:
         """Finish the epoch there is and begin another; the connection stays."""
         self._finish()
         start = self._numbers.begin(self._clock.utc())
-        self._numbers = Numbers(start.epoch, start.segment, start.earliest_seconds)
+        discontinuity = self._numbers.epochs
+        self._numbers = Numbers(start.epoch, start.segment, start.earliest_seconds, discontinuity + 1)
         self._tracks = self._source.tracks
         self._packager = Packager(self._source.tracks, start, self._options)
-        self._put(EpochOpened(start.epoch, self._source.tracks))
+        declared = tuple(declare(track, self._options, discontinuity) for track in self._source.tracks)
+        self._put(EpochOpened(start.epoch, declared))
 
     def _finish(self) -> None:
         if self._packager is not None:
@@ -126,7 +129,8 @@ class Reader:
         assert self._packager is not None
         if self._pending:
             chunks, self._pending = tuple(self._pending), []
-            self._numbers = Numbers(self._numbers.epoch, self._packager.next_segment, self._packager.end_seconds)
+            told = self._numbers
+            self._numbers = Numbers(told.epoch, self._packager.next_segment, self._packager.end_seconds, told.epochs)
             self._put(Chunks(chunks, self._numbers))
 
     def _close(self) -> None:

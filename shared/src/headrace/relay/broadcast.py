@@ -260,6 +260,10 @@ class Broadcast:
         self._place(cursor)
         return cursor
 
+    def replay(self) -> Cursor:
+        """Return a cursor at the oldest entry held, for who indexes the past; tracks may begin inside a segment."""
+        return Cursor(self._base)
+
     def resume(self, after: Mapping[int, ChunkId]) -> Cursor:
         """Return a cursor at the first chunk that comes after `after` in any of its tracks; with no track, `join`.
 

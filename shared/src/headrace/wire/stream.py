@@ -45,8 +45,12 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         sample_rate: samples per second, audio only.
         channels: audio only.
         bandwidth: peak bits per second as declared by ingress, 0 when unknown.
+        average_bandwidth: the mean of them, likewise.
         chunk_seconds: nominal length of a chunk, 0 when it varies.
         part_seconds: longest LL-HLS part (PART-TARGET).
+        segment_seconds: length from which a segment ends with its GOP.
+        segment_max_seconds: no segment is longer.
+        discontinuity: number of the epoch among the stream's epochs; the next one's is one more.
         language: BCP 47 tag, `und` when unknown.
     """
 
@@ -61,8 +65,12 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     sample_rate: int = 0
     channels: int = 0
     bandwidth: int = 0
+    average_bandwidth: int = 0
     chunk_seconds: float = 0.0
     part_seconds: float = 0.0
+    segment_seconds: float = 0.0
+    segment_max_seconds: float = 0.0
+    discontinuity: int = 0
     language: str = "und"
 
 

@@ -1,0 +1,1 @@
+"""HLS and DASH: the stream by HTTP, under names that every edge answers alike."""

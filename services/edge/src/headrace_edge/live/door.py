@@ -1,0 +1,310 @@
+"""The handlers below `/live/`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+
+from aiohttp import hdrs, web
+
+from headrace.identifiers import StreamName
+from headrace.media.playlists import date_time
+from headrace.media.segments import Segment, media_bytes, part_target
+from headrace.relay.window import TrackWindow
+from headrace_edge.live.answers import NO_STORE, answer_media, answer_text, media_headers, refuse
+from headrace_edge.live.outlet import Outlet
+from headrace_edge.live.outlets import Busy, Outlets
+from headrace_edge.live.paths import Header, Index, Manifest, Media, Playlist, Resource, Time, parse_path
+
+AHEAD_MAX_SEGMENTS = 2
+"""How many segments beyond the newest may be waited for (8216bis, 6.2.5.2)."""
+
+PLAYLIST_CACHE_SECONDS = 1
+"""How long caches may give out a playlist that was asked for without a part: two parts."""
+
+BLOCKING_CACHE_SECONDS = 30
+"""How long caches may give out a playlist that has the part that was asked for: it says nothing that becomes wrong,
+and who asks for the same part later is late anyway."""
+
+INDEX_CACHE_SECONDS = 2
+"""How long caches may give out the multivariant playlist: it changes with an epoch."""
+
+WRITE_SECONDS = 20.0
+"""How long a client may take for what is written to it at once; a slower one is cut off."""
+
+_KINDS: dict[type[Resource], str] = {
+    Index: "index",
+    Playlist: "playlist",
+    Manifest: "manifest",
+    Header: "header",
+    Media: "segment",
+    Time: "time",
+}
+
+
+class BadQuery(ValueError):
+    """A delivery directive that makes no sense."""
+
+
+class LiveDoor:
+    """Answers HLS and DASH requests."""
+
+    def __init__(self, outlets: Outlets) -> None:
+        self._outlets = outlets
+        self._options = outlets.options
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [web.get("/live/{path:.+}", self._handle), web.options("/live/{path:.+}", self._tell_methods)]
+
+    async def _tell_methods(self, request: web.Request) -> web.Response:
+        return web.Response(status=204, headers={hdrs.ALLOW: "GET, HEAD, OPTIONS"})
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        parsed = parse_path(request.match_info["path"])
+        kind = "other"
+        try:
+            if parsed is None:
+                response: web.StreamResponse = refuse(404, "no stream, playlist or segment has this name")
+            else:
+                name, resource = parsed
+                kind = "part" if isinstance(resource, Media) and resource.part is not None else _KINDS[type(resource)]
+                response = await self._answer(request, name, resource)
+        except Busy as error:
+            response = refuse(503, str(error), retry_seconds=2)
+        except BadQuery as error:
+            response = refuse(400, str(error))
+        self._outlets.metrics.requests.labels(kind, f"{response.status}").inc()
+        return response
+
+    async def _answer(self, request: web.Request, name: StreamName, resource: Resource) -> web.StreamResponse:
+        if isinstance(resource, Time):
+            return self._time()
+        outlet = self._outlets.get(name)
+        if outlet is None:
+            return refuse(404, f"nobody publishes {name}")
+        if not await self._outlets.wait(outlet, "known", lambda: outlet.is_known, self._options.cold_seconds):
+            return refuse(503, f"{name} has no media yet", retry_seconds=2)
+        match resource:
+            case Index():
+                start = self._start(request)
+                return answer_text(request, outlet.index(start), f"public, max-age={INDEX_CACHE_SECONDS}")
+            case Manifest():
+                return self._manifest(request, outlet)
+            case Playlist(track):
+                return await self._playlist(request, outlet, track)
+            case Header(epoch, track):
+                return self._header(request, outlet, epoch, track)
+            case Media(part=None):
+                return await self._segment(request, outlet, resource)
+            case _:
+                return await self._part(request, outlet, resource)
+
+    # -- texts -----------------------------------------------------------------------------------------------------
+
+    def _time(self) -> web.Response:
+        now = date_time(round(self._outlets.clock.utc() * 1_000_000))
+        return web.Response(text=now, headers={hdrs.CACHE_CONTROL: NO_STORE})
+
+    def _start(self, request: web.Request) -> float | None:
+        """Return `start` of the query in seconds behind live, inside the window.
+
+        Raises:
+            BadQuery: when it is no number.
+        """
+        text = request.query.get("start")
+        if text is None:
+            return None
+        try:
+            value = abs(float(text))
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise BadQuery("start is a number of seconds behind live, for example start=-30")
+        return min(round(value, 1), self._options.window.seconds) or None
+
+    def _manifest(self, request: web.Request, outlet: Outlet) -> web.Response:
+        text = outlet.manifest(self._start(request))
+        if text is None:
+            return refuse(503, "there is no media yet", retry_seconds=2)
+        return answer_text(request, text, f"public, max-age={PLAYLIST_CACHE_SECONDS}")
+
+    async def _playlist(self, request: web.Request, outlet: Outlet, number: int) -> web.Response:
+        window = outlet.window.windows.get(number)
+        if window is None:
+            return refuse(404, f"there is no track {number}")
+        wanted = directives(request.query)
+        skip = request.query.get("_HLS_skip") in {"YES", "v2"}
+        caching = f"public, max-age={PLAYLIST_CACHE_SECONDS}"
+        if wanted is not None and not outlet.window.ended:
+            _check_reach(window, *wanted)
+            came = await self._outlets.wait(
+                outlet,
+                ("playlist", number, *wanted),
+                lambda: window.has(*wanted) or outlet.window.ended,
+                self._options.hold_seconds,
+            )
+            # Who waits for a camera that is away shall go on waiting and not give up: it gets the playlist as it is.
+            caching = f"public, max-age={BLOCKING_CACHE_SECONDS}" if came else NO_STORE
+        text = outlet.playlist(window, skip=skip)
+        if text is None:
+            return refuse(503, f"track {number} has no media yet", retry_seconds=2)
+        return answer_text(request, text, caching)
+
+    # -- media -----------------------------------------------------------------------------------------------------
+
+    def _header(self, request: web.Request, outlet: Outlet, epoch: int, track: int) -> web.Response:
+        header = outlet.window.header(epoch, track)
+        if header is None:
+            return refuse(404, f"there is no track {track} in epoch {epoch}")
+        return answer_media(request, header, f'"{epoch}-{track}"', _content_type(outlet, track))
+
+    async def _part(self, request: web.Request, outlet: Outlet, media: Media) -> web.Response:
+        assert media.part is not None
+        part, window = media.part, outlet.window
+
+        def settled() -> bool:
+            segment = window.segment(media.epoch, media.track, media.segment)
+            return (segment is not None and (segment.closed or segment.parts_complete > part)) or (
+                window.epoch > media.epoch or window.ended
+            )
+
+        if _may_come(outlet, media):
+            key = ("part", media.epoch, media.track, media.segment, part)
+            await self._outlets.wait(outlet, key, settled, self._options.hold_seconds)
+        segment = window.segment(media.epoch, media.track, media.segment)
+        if segment is None or segment.parts_complete <= part:
+            return refuse(404, f"there is no part {part} of segment {media.segment}")
+        etag = f'"{media.epoch}-{media.track}-{media.segment}.{part}"'
+        return self._media(request, outlet, outlet.body(segment, part), etag, media.track)
+
+    async def _segment(self, request: web.Request, outlet: Outlet, media: Media) -> web.StreamResponse:
+        window = outlet.window
+
+        def begun() -> bool:
+            segment = window.segment(media.epoch, media.track, media.segment)
+            return (segment is not None and bool(segment.parts or segment.closed)) or (
+                window.epoch > media.epoch or window.ended
+            )
+
+        if _may_come(outlet, media):
+            key = ("segment", media.epoch, media.track, media.segment)
+            await self._outlets.wait(outlet, key, begun, self._options.hold_seconds)
+        segment = window.segment(media.epoch, media.track, media.segment)
+        if segment is None or segment.lost or not segment.parts:
+            return refuse(404, f"there is no segment {media.segment}")
+        etag = f'"{media.epoch}-{media.track}-{media.segment}"'
+        if not segment.closed:
+            return await self._follow(request, outlet, segment, etag)
+        return self._media(request, outlet, outlet.body(segment, None), etag, media.track)
+
+    def _media(self, request: web.Request, outlet: Outlet, body: bytes, etag: str, track: int) -> web.Response:
+        response = answer_media(request, body, etag, _content_type(outlet, track))
+        if request.method == hdrs.METH_GET and isinstance(response.body, bytes | bytearray):
+            self._outlets.metrics.sent_bytes.inc(len(response.body))
+        return response
+
+    async def _follow(self, request: web.Request, outlet: Outlet, segment: Segment, etag: str) -> web.StreamResponse:
+        """Send a segment that is being made, each chunk as it comes (CMAF low latency by chunked transfer).
+
+        A segment that turns out to be incomplete, or does not go on, ends with the connection and not with the
+        message, so that nobody takes it for whole.
+        """
+        headers = media_headers(etag, _content_type(outlet, segment.track.track))
+        del headers[hdrs.ACCEPT_RANGES]
+        response = web.StreamResponse(headers={**headers, hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"})
+        if request.version < (1, 1):
+            response.force_close()
+        await response.prepare(request)
+        if request.method == hdrs.METH_HEAD:
+            return response
+        number, sent = segment.track.track, 0
+        window = outlet.window.windows.get(number)
+        while window is not None:
+            chunks = segment.chunks()[sent:]
+            if chunks:
+                sent += len(chunks)
+                await self._write(response, media_bytes(chunks))
+            elif segment.closed:
+                break
+            progress = window.progress
+            if not segment.closed and not await self._outlets.wait(
+                outlet,
+                ("progress", number, progress),
+                lambda: window.progress != progress,  # noqa: B023 - awaited before it changes
+                self._options.hold_seconds,
+            ):
+                break
+        if segment.closed and not segment.lost and sent == len(segment.chunks()):
+            await response.write_eof()
+        elif request.transport is not None:
+            request.transport.abort()
+        return response
+
+    async def _write(self, response: web.StreamResponse, data: bytes) -> None:
+        self._outlets.metrics.sent_bytes.inc(len(data))
+        async with asyncio.timeout(WRITE_SECONDS):
+            await response.write(data)
+
+
+def directives(query: Mapping[str, str]) -> tuple[int, int | None] | None:
+    """Return segment and part of the delivery directives (8216bis, 6.2.5.2), `None` when there are none.
+
+    Raises:
+        BadQuery: when they are no numbers, or there is a part without a segment.
+    """
+    segment, part = query.get("_HLS_msn"), query.get("_HLS_part")
+    if segment is None:
+        if part is not None:
+            raise BadQuery("_HLS_part needs _HLS_msn")
+        return None
+    for name, text in (("_HLS_msn", segment), ("_HLS_part", part)):
+        if text is not None and not (text.isascii() and text.isdigit() and len(text) <= 19):
+            raise BadQuery(f"{name} is a whole number from 0")
+    return int(segment), None if part is None else int(part)
+
+
+def _check_reach(window: TrackWindow, segment: int, part: int | None) -> None:
+    """Refuse what is too far ahead of the end.
+
+    Raises:
+        BadQuery: when nobody who read a playlist would ask for it.
+    """
+    newest = window.newest
+    if newest is None:
+        return
+    if segment > newest.number + AHEAD_MAX_SEGMENTS:
+        raise BadQuery(f"segment {segment} is too far ahead: the newest is {newest.number}")
+    longest = part_target(newest.track)
+    limit = 3 if longest >= 1 else math.ceil(3 / longest)
+    had = newest.parts_complete if segment == newest.number and not newest.closed else 0
+    if (
+        part is not None
+        and segment >= newest.number
+        and not newest.closed
+        and part > had + limit + _usual_parts(window)
+    ):
+        raise BadQuery(f"part {part} of segment {segment} is too far ahead")
+
+
+def _usual_parts(window: TrackWindow) -> int:
+    """Return how many parts the segments of late have, at most."""
+    return max((len(segment.parts) for segment in list(window.segments.values())[-8:]), default=0)
+
+
+def _may_come(outlet: Outlet, media: Media) -> bool:
+    """Return whether it is worth waiting for: it is of this epoch, and in the newest segment or just after it."""
+    window = outlet.window.windows.get(media.track)
+    if window is None or (newest := window.newest) is None:
+        return False
+    if media.epoch != outlet.window.epoch or outlet.window.ended:
+        return False
+    if media.part is not None and media.part > 2 * _usual_parts(window) + 64:
+        return False
+    return newest.number <= media.segment <= newest.number + AHEAD_MAX_SEGMENTS
+
+
+def _content_type(outlet: Outlet, track: int) -> str:
+    described = outlet.window.tracks.get(track)
+    return "audio/mp4" if described is not None and described.kind == "audio" else "video/mp4"

@@ -1,0 +1,206 @@
+"""An outlet: one stream kept ready for HTTP, with everything that is said of it made once.
+
+It reads the stream's broadcast once in a turn of the event loop, whatever the number of requests, keeps a window of it
+and texts made from that. Who waits for a part shares one future with all others who wait for it; the body that they all
+get is made by the first. A wait ends by itself after a while, for everybody at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+
+from headrace.clock import Clock
+from headrace.media.manifest import ManifestView, manifest
+from headrace.media.playlists import MediaView, Report, media_playlist, multivariant_playlist
+from headrace.media.segments import Segment, media_bytes
+from headrace.relay.hub import Demand
+from headrace.relay.window import TrackWindow, Window, WindowLimits
+from headrace_edge.live.answers import Text
+
+PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
+MANIFEST_TYPE = "application/dash+xml"
+
+REPORT_BEHIND_SECONDS = 1.0
+"""How far behind its own end a playlist reports the other tracks: so far every edge has them, and reports alike."""
+
+BODIES_MAX_BYTES = 16 * 1024 * 1024
+"""Most bytes of parts and segments kept joined, for one stream: what is asked for by many is the newest of it."""
+
+
+@dataclass(slots=True)
+class _Wait:
+    ready: Callable[[], bool]
+    future: asyncio.Future[None]
+    timer: asyncio.TimerHandle
+
+
+class Outlet:
+    """One stream by HTTP, from its first request until it is closed.
+
+    Attributes:
+        window: what can be named.
+        used_at: when it was asked for last, by the monotonic clock.
+        waiting: requests that wait now.
+    """
+
+    def __init__(self, demand: Demand, limits: WindowLimits, clock: Clock) -> None:
+        self.window = Window(limits)
+        self.used_at = clock.monotonic()
+        self.waiting = 0
+        self._demand = demand
+        self._broadcast = demand.broadcast
+        self._cursor = self._broadcast.replay()
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._closed = False
+        self._waits: dict[Hashable, _Wait] = {}
+        self._texts: dict[Hashable, tuple[Hashable, Text]] = {}
+        self._bodies: dict[Hashable, bytes] = {}
+        self._bodies_bytes = 0
+        self._broadcast.listeners.add(self._schedule)
+        self._read()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is anything to list."""
+        lead = self.window.lead
+        return lead is not None and lead.head[1] >= 0 and bool(lead.listed(self.window.limits.seconds))
+
+    def close(self) -> None:
+        """Let go of the stream; who waits is woken."""
+        self._closed = True
+        self._broadcast.listeners.discard(self._schedule)
+        for key in tuple(self._waits):
+            self._wake(key)
+        self._demand.release()
+
+    # -- waiting ---------------------------------------------------------------------------------------------------
+
+    async def wait(self, key: Hashable, ready: Callable[[], bool], seconds: float) -> bool:
+        """Wait until `ready()`, and return it; False after `seconds` of the first who waits for the same `key`."""
+        if ready() or self._closed:
+            return ready()
+        wait = self._waits.get(key)
+        if wait is None:
+            timer = self._loop.call_later(seconds, self._wake, key)
+            wait = self._waits[key] = _Wait(ready, self._loop.create_future(), timer)
+        self.waiting += 1
+        try:
+            await asyncio.shield(wait.future)
+        finally:
+            self.waiting -= 1
+        return ready()
+
+    def _wake(self, key: Hashable) -> None:
+        wait = self._waits.pop(key)
+        wait.timer.cancel()
+        if not wait.future.done():
+            wait.future.set_result(None)
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self._closed:
+            return
+        self._read()
+        for key in [key for key, wait in self._waits.items() if wait.ready()]:
+            self._wake(key)
+
+    def _read(self) -> None:
+        for entry in self._broadcast.read(self._cursor):
+            self.window.take(entry)
+
+    # -- texts -----------------------------------------------------------------------------------------------------
+
+    def index(self, start_seconds: float | None) -> Text:
+        """Return the multivariant playlist."""
+        return self._text(
+            ("index", start_seconds),
+            self.window.epoch,
+            lambda: multivariant_playlist(self.window.tracks, start_seconds),
+            PLAYLIST_TYPE,
+        )
+
+    def playlist(self, track: TrackWindow, *, skip: bool) -> Text | None:
+        """Return the media playlist of a track as it stands; `None` while there is nothing to list."""
+        segments = track.listed(self.window.limits.seconds)
+        if not segments:
+            return None
+
+        def render() -> str:
+            return media_playlist(MediaView(segments, self.window.ended, self._reports(track, segments)), skip=skip)
+
+        return self._text(("playlist", track.number, skip), track.version, render, PLAYLIST_TYPE)
+
+    def manifest(self, start_seconds: float | None) -> Text | None:
+        """Return the DASH manifest as it stands; `None` while there is nothing to list."""
+        tracks = [self._timed(window) for _, window in sorted(self.window.windows.items())]
+        if not any(tracks):
+            return None
+        view = ManifestView(
+            [segments for segments in tracks if segments],
+            self.window.limits.seconds,
+            self.window.ended,
+            start_seconds,
+        )
+        versions = tuple(window.progress for window in self.window.windows.values())
+        return self._text(("manifest", start_seconds), versions, lambda: manifest(view), MANIFEST_TYPE)
+
+    def _timed(self, window: TrackWindow) -> list[Segment]:
+        """Return what the manifest lists of a track: as in HLS, and the open segment from its first chunk on."""
+        segments = window.listed(self.window.limits.seconds)
+        newest = window.newest
+        if newest is not None and not self.window.ended and newest.parts and not (segments and segments[-1] is newest):
+            segments.append(newest)
+        return segments
+
+    def _reports(self, own: TrackWindow, segments: list[Segment]) -> list[Report]:
+        last = segments[-1]
+        until = last.listed_end / last.track.timescale - REPORT_BEHIND_SECONDS
+        reports = []
+        for number, window in sorted(self.window.windows.items()):
+            found = _last_part(window, until) if window is not own else None
+            if found is not None:
+                reports.append(replace(found, track=number))
+        return reports
+
+    def _text(self, key: Hashable, version: Hashable, render: Callable[[], str], content_type: str) -> Text:
+        held = self._texts.get(key)
+        if held is None or held[0] != version:
+            if len(self._texts) > TEXTS_MAX:
+                self._texts.clear()
+            held = self._texts[key] = (version, Text.make(render(), content_type))
+        return held[1]
+
+    # -- media -----------------------------------------------------------------------------------------------------
+
+    def body(self, segment: Segment, part: int | None) -> bytes:
+        """Return the media of a whole segment, or of one of its whole parts."""
+        key = (segment.epoch, segment.track.track, segment.number, part)
+        body = self._bodies.get(key)
+        if body is None:
+            chunks = segment.chunks() if part is None else segment.parts[part].chunks
+            body = self._bodies[key] = media_bytes(chunks)
+            self._bodies_bytes += len(body)
+            while self._bodies_bytes > BODIES_MAX_BYTES and len(self._bodies) > 1:
+                self._bodies_bytes -= len(self._bodies.pop(next(iter(self._bodies))))
+        return body
+
+
+TEXTS_MAX = 64
+"""Most texts kept for one stream: two for each of sixteen tracks, and some places to start at."""
+
+
+def _last_part(window: TrackWindow, until: float) -> Report | None:
+    """Return the last whole part that ends by `until`, in seconds."""
+    for segment in reversed(window.segments.values()):
+        for part in reversed(segment.parts[: segment.parts_complete]):
+            if (part.start + part.duration) / segment.track.timescale <= until:
+                return Report(window.number, segment.number, part.number)
+    return None

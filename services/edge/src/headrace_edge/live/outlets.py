@@ -1,0 +1,152 @@
+"""Every outlet of this edge: opened by the first request for a stream, closed when nobody has asked for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from headrace.clock import Clock
+from headrace.identifiers import StreamName
+from headrace.registry.registry import Registry
+from headrace.relay.hub import Hub, TooManyStreams
+from headrace.relay.window import WindowLimits
+from headrace_edge.live.metrics import LiveMetrics
+from headrace_edge.live.outlet import Outlet
+
+SWEEP_SECONDS = 1.0
+"""How often idle outlets are looked for."""
+
+log = structlog.get_logger(__name__)
+
+
+class Busy(Exception):
+    """A limit of this edge is reached; says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """How an edge serves HTTP.
+
+    Attributes:
+        window: how far back one can seek, and what is held for that.
+        hold_seconds: longest wait of a request for what is about to exist; players give up after ten.
+        cold_seconds: longest wait for the first media of a stream.
+        idle_seconds: how long a stream is kept ready after the last request for it.
+        streams_max: most streams kept ready at once.
+        waiting_max: most requests that wait at once.
+    """
+
+    window: WindowLimits = field(default_factory=WindowLimits)
+    hold_seconds: float = 6.0
+    cold_seconds: float = 5.0
+    idle_seconds: float = 30.0
+    streams_max: int = 1000
+    waiting_max: int = 20_000
+
+
+class Outlets:
+    """The outlets by stream; a component of the process."""
+
+    def __init__(
+        self,
+        options: LiveOptions,
+        hub: Hub,
+        registry: Registry,
+        clock: Clock,
+        metrics: LiveMetrics,
+        spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self.options = options
+        self.metrics = metrics
+        self.clock = clock
+        self._hub = hub
+        self._registry = registry
+        self._spawn = spawn
+        self._outlets: dict[StreamName, Outlet] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._waiting = 0
+
+    async def start(self) -> None:
+        """Begin to look after idle outlets."""
+        self._task = self._spawn("live-sweep", self._sweep())
+
+    async def stop(self) -> None:
+        """Close every outlet; who waits is answered."""
+        self._stopping = True
+        for name in tuple(self._outlets):
+            self._close(name)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def get(self, name: StreamName) -> Outlet | None:
+        """Return the outlet of a stream, opened now if need be; `None` when nobody publishes it.
+
+        Raises:
+            Busy: when too many streams are asked for, or the edge goes away.
+        """
+        outlet = self._outlets.get(name)
+        if outlet is None:
+            if not self._exists(name):
+                return None
+            outlet = self._open(name)
+        outlet.used_at = self.clock.monotonic()
+        return outlet
+
+    async def wait(self, outlet: Outlet, key: object, ready: Callable[[], bool], seconds: float) -> bool:
+        """Wait as `Outlet.wait` does.
+
+        Raises:
+            Busy: when too many requests wait already.
+        """
+        if ready():
+            return True
+        if self._waiting >= self.options.waiting_max:
+            self.metrics.refused.inc()
+            raise Busy("too many requests wait here; try another edge")
+        self._waiting += 1
+        self.metrics.waiting.inc()
+        try:
+            return await outlet.wait(key, ready, seconds)
+        finally:
+            self._waiting -= 1
+            self.metrics.waiting.dec()
+
+    def _exists(self, name: StreamName) -> bool:
+        """Return whether it is worth asking for: published as far as is known, or carried here."""
+        carried = self._hub.streams.get(name)
+        return (carried is not None and carried.epoch != 0) or name in self._registry.streams
+
+    def _open(self, name: StreamName) -> Outlet:
+        if self._stopping:
+            raise Busy("this edge goes away")
+        if len(self._outlets) >= self.options.streams_max:
+            self.metrics.refused.inc()
+            raise Busy(f"this edge keeps {len(self._outlets)} streams ready, its limit")
+        try:
+            demand = self._hub.demand(name)
+        except TooManyStreams as error:
+            self.metrics.refused.inc()
+            raise Busy(str(error)) from None
+        outlet = self._outlets[name] = Outlet(demand, self.options.window, self.clock)
+        self.metrics.streams.inc()
+        log.info("live_opened", stream=name)
+        return outlet
+
+    def _close(self, name: StreamName) -> None:
+        self._outlets.pop(name).close()
+        self.metrics.streams.dec()
+        log.info("live_closed", stream=name)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            over = self.clock.monotonic() - self.options.idle_seconds
+            for name, outlet in tuple(self._outlets.items()):
+                if not outlet.waiting and outlet.used_at < over:
+                    self._close(name)

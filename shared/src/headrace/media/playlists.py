@@ -1,0 +1,239 @@
+"""HLS playlists (draft-ietf-hls-rfc8216bis) of what a window holds.
+
+Pure text out of identities, times and what ingress declared: whoever holds the same segments writes the same bytes.
+Segment numbers are media sequence numbers, epochs are discontinuities, and the numbers of both come with the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from headrace.media.segments import Part, Segment, part_target, target_seconds
+from headrace.wire.stream import Track
+
+VERSION = 9
+"""EXT-X-VERSION: 9 has EXT-X-SKIP (8216bis, 8)."""
+
+HOLD_BACK_TARGETS = 3
+"""HOLD-BACK in target durations (8216bis, 4.4.3.8)."""
+
+PART_HOLD_BACK_TARGETS = 3
+"""PART-HOLD-BACK in PART-TARGETs (8216bis, 4.4.3.8)."""
+
+SKIP_TARGETS = 6
+"""CAN-SKIP-UNTIL in target durations, the least that is allowed (8216bis, 4.4.3.8)."""
+
+PARTS_TARGETS = 3
+"""How far behind the end parts are listed, in target durations (8216bis, 4.4.4.9)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Where another track's playlist ends: the last segment and part listed there."""
+
+    track: int
+    segment: int
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class MediaView:
+    """What a media playlist is made of.
+
+    Attributes:
+        segments: listed, oldest first, consecutive; at least one, the last one perhaps open with whole parts.
+        ended: whether the stream is over.
+        reports: of the other tracks.
+    """
+
+    segments: Sequence[Segment]
+    ended: bool = False
+    reports: Sequence[Report] = ()
+
+
+def media_playlist(view: MediaView, *, skip: bool = False) -> str:
+    """Return the media playlist of one track; with `skip` a delta update where there is enough to skip."""
+    segments = view.segments
+    track = segments[-1].track
+    target = target_seconds(track)
+    end = segments[-1].listed_end / track.timescale if not segments[-1].closed else segments[-1].end_seconds
+    lines = _head(segments, target, view.ended)
+    skipped = _skippable(segments, end - SKIP_TARGETS * target) if skip else 0
+    if skipped:
+        lines.append(f"#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")
+    for index in range(skipped, len(segments)):
+        before = segments[index - 1] if index else None
+        lines += _segment(segments[index], before, end - PARTS_TARGETS * target)
+    if view.ended:
+        lines.append("#EXT-X-ENDLIST")
+    else:
+        lines.append(f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{_hint(segments)}"')
+        lines += [
+            f'#EXT-X-RENDITION-REPORT:URI="{report.track}.m3u8",LAST-MSN={report.segment},LAST-PART={report.part}'
+            for report in view.reports
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def multivariant_playlist(tracks: Mapping[int, Track], start_seconds: float | None = None) -> str:
+    """Return the multivariant playlist: a variant for each video track, each with every audio track.
+
+    Args:
+        tracks: of the newest epoch.
+        start_seconds: where to begin, in seconds behind the end; `None` for the player's own choice.
+    """
+    videos = [track for track in tracks.values() if track.kind == "video"]
+    audios = [track for track in tracks.values() if track.kind == "audio"]
+    lines = ["#EXTM3U", f"#EXT-X-VERSION:{VERSION}"]
+    if start_seconds:
+        lines.append(f"#EXT-X-START:TIME-OFFSET=-{_decimal(start_seconds)},PRECISE=YES")
+    if videos:
+        lines += [_rendition(audio, audios) for audio in audios]
+    for variant in videos or audios:
+        lines += [_variant(variant, audios if videos else ()), f"{variant.track}.m3u8"]
+    return "\n".join(lines) + "\n"
+
+
+# -- media playlists ---------------------------------------------------------------------------------------------------
+
+
+def _head(segments: Sequence[Segment], target: int, ended: bool) -> list[str]:
+    first, track = segments[0], segments[-1].track
+    longest_part = part_target(track)
+    control = [
+        *(() if ended else ("CAN-BLOCK-RELOAD=YES",)),
+        f"CAN-SKIP-UNTIL={_decimal(SKIP_TARGETS * target)}",
+        f"HOLD-BACK={_decimal(HOLD_BACK_TARGETS * target)}",
+        f"PART-HOLD-BACK={_decimal(PART_HOLD_BACK_TARGETS * longest_part)}",
+    ]
+    lines = [
+        "#EXTM3U",
+        f"#EXT-X-VERSION:{VERSION}",
+        f"#EXT-X-TARGETDURATION:{target}",
+        f"#EXT-X-SERVER-CONTROL:{','.join(control)}",
+        f"#EXT-X-PART-INF:PART-TARGET={_decimal(longest_part)}",
+        f"#EXT-X-MEDIA-SEQUENCE:{first.number}",
+        f"#EXT-X-DISCONTINUITY-SEQUENCE:{first.track.discontinuity}",
+    ]
+    if all(segment.independent or segment.lost for segment in segments):
+        lines.append("#EXT-X-INDEPENDENT-SEGMENTS")
+    return lines
+
+
+def _skippable(segments: Sequence[Segment], until: float) -> int:
+    """Return how many segments end before the boundary up to which a client's own are good enough."""
+    return sum(segment.closed and segment.end_seconds < until for segment in segments)
+
+
+def _segment(segment: Segment, before: Segment | None, parts_from: float) -> list[str]:
+    """Return the lines of a segment: what changes with it, its parts if they are recent, itself if it is whole."""
+    lines = []
+    if before is None or before.epoch != segment.epoch:
+        if before is not None:
+            lines.append("#EXT-X-DISCONTINUITY")
+        lines.append(f'#EXT-X-MAP:URI="{segment.epoch}/{segment.track.track}/header.mp4"')
+    if segment.capture_us:
+        lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{date_time(segment.capture_us)}")
+    if segment.end_seconds > parts_from or not segment.closed:
+        lines += [_part(segment, part) for part in segment.parts[: segment.parts_complete]]
+    if segment.closed:
+        if segment.lost:
+            lines.append("#EXT-X-GAP")
+        lines += [f"#EXTINF:{_decimal(segment.seconds)},", f"{_address(segment)}.m4s"]
+    return lines
+
+
+def _part(segment: Segment, part: Part) -> str:
+    independent = ",INDEPENDENT=YES" if part.independent else ""
+    seconds = _decimal(part.duration / segment.track.timescale)
+    return f'#EXT-X-PART:DURATION={seconds},URI="{_address(segment)}.{part.number}.m4s"{independent}'
+
+
+def _hint(segments: Sequence[Segment]) -> str:
+    """Return the part that will most likely come next.
+
+    An open segment that is as long as the one before and as its target is taken for whole: its end is known only with
+    the next keyframe. The first part of the next segment comes in any case.
+    """
+    last = segments[-1]
+    before = segments[-2] if len(segments) > 1 else None
+    target = last.track.segment_seconds - 0.5 * part_target(last.track)
+    whole = last.closed or (
+        last.listed_end - last.start >= target * last.track.timescale
+        and before is not None
+        and last.parts_complete >= len(before.parts)
+    )
+    if whole:
+        return f"{last.epoch}/{last.track.track}/{last.number + 1}.0.m4s"
+    return f"{_address(last)}.{last.parts_complete}.m4s"
+
+
+def _address(segment: Segment) -> str:
+    return f"{segment.epoch}/{segment.track.track}/{segment.number}"
+
+
+# -- multivariant playlists --------------------------------------------------------------------------------------------
+
+
+def _rendition(audio: Track, audios: Sequence[Track]) -> str:
+    first = audio is audios[0]
+    attributes = [
+        "TYPE=AUDIO",
+        'GROUP-ID="audio"',
+        f'NAME="{_name(audio, audios)}"',
+        *([f'LANGUAGE="{_quotable(audio.language)}"'] if audio.language not in {"", "und"} else []),
+        f"DEFAULT={'YES' if first else 'NO'}",
+        "AUTOSELECT=YES",
+        *([f'CHANNELS="{audio.channels}"'] if audio.channels else []),
+        f'URI="{audio.track}.m3u8"',
+    ]
+    return f"#EXT-X-MEDIA:{','.join(attributes)}"
+
+
+def _name(audio: Track, audios: Sequence[Track]) -> str:
+    """Return a name that no other audio track has, for people to choose by."""
+    alike = [track for track in audios if track.language == audio.language]
+    name = "Audio" if audio.language in {"", "und"} else _quotable(audio.language)
+    return name if len(alike) == 1 else f"{name} {alike.index(audio) + 1}"
+
+
+def _variant(track: Track, audios: Sequence[Track]) -> str:
+    """Return EXT-X-STREAM-INF; its rates are those of the variant with its most expensive audio (8216bis, 4.4.6.2)."""
+    peak = track.bandwidth + max((audio.bandwidth for audio in audios), default=0)
+    average = track.average_bandwidth + max((audio.average_bandwidth for audio in audios), default=0)
+    codecs = dict.fromkeys(_quotable(each.codec) for each in (track, *audios) if each.codec)
+    attributes = [f"BANDWIDTH={max(1, peak)}"]
+    if average:
+        attributes.append(f"AVERAGE-BANDWIDTH={average}")
+    if codecs:
+        attributes.append(f'CODECS="{",".join(codecs)}"')
+    if track.width and track.height:
+        attributes.append(f"RESOLUTION={track.width}x{track.height}")
+    if track.frame_rate:
+        attributes.append(f"FRAME-RATE={track.frame_rate:.3f}")
+    if audios:
+        attributes.append('AUDIO="audio"')
+    return f"#EXT-X-STREAM-INF:{','.join(attributes)}"
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def date_time(utc_us: int) -> str:
+    """Return a UTC time in microseconds as ISO 8601 with milliseconds."""
+    seconds, micros = divmod(utc_us, 1_000_000)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{micros // 1000:03d}Z"
+
+
+def _decimal(value: float) -> str:
+    """Return a number with up to five decimals, without those that say nothing."""
+    text = f"{value:.5f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text
+
+
+def _quotable(text: str) -> str:
+    """Return what may stand in a quoted string (8216bis, 4.2): a stream's own words must not end it."""
+    return "".join(letter for letter in text if letter.isprintable() and letter != '"')

@@ -1,0 +1,171 @@
+"""Segments and parts of one track as playlists and manifests name them; chunks stay what they are.
+
+A segment's media is the media of its chunks, one after the other, and so is a part's: nothing is copied here, and what
+one node makes of a chunk another makes of it too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from headrace.identifiers import Epoch
+from headrace.wire.chunk import Chunk, Flag
+from headrace.wire.stream import Track
+
+PART_SLACK = 1.1
+"""PART-TARGET over the nominal length of a part where frames have no fixed length: a part ends with the frame that is
+nearest to its target, and none but a segment's last may be under 85 % of PART-TARGET."""
+
+DEFAULT_TARGET_SECONDS = 7
+"""EXT-X-TARGETDURATION where ingress declares nothing: the longest segment of the default settings."""
+
+
+@dataclass(slots=True)
+class Part:
+    """An LL-HLS partial segment: whole chunks.
+
+    Attributes:
+        number: its place in the segment, from 0.
+        start: decode time of its first sample, in ticks.
+        duration: in ticks, so far.
+        independent: whether decoding can begin with it.
+        complete: whether nothing will be added to it.
+        chunks: what it is made of.
+    """
+
+    number: int
+    start: int
+    independent: bool
+    duration: int = 0
+    complete: bool = False
+    chunks: list[Chunk] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Segment:
+    """One segment of one track.
+
+    Attributes:
+        epoch: its publication.
+        track: what it is of.
+        number: its number in the stream, its media sequence number.
+        start: decode time of its first sample, in ticks.
+        duration: in ticks, so far.
+        capture_us: UTC of its first sample in microseconds, 0 when that is lost.
+        independent: whether decoding can begin with it.
+        closed: whether nothing will be added to it.
+        lost: whether something of it is missing, or it never had any media: then it is a gap.
+        parts: in order, the last one perhaps not complete.
+        next_chunk: the number of the chunk that must follow.
+        bytes: of its media.
+    """
+
+    epoch: Epoch
+    track: Track
+    number: int
+    start: int
+    duration: int = 0
+    capture_us: int = 0
+    independent: bool = False
+    closed: bool = False
+    lost: bool = False
+    parts: list[Part] = field(default_factory=list)
+    next_chunk: int = 0
+    bytes: int = 0
+
+    @property
+    def end(self) -> int:
+        """Decode time at which it ends so far, in ticks."""
+        return self.start + self.duration
+
+    @property
+    def start_seconds(self) -> float:
+        """Decode time of its first sample, in seconds."""
+        return self.start / self.track.timescale
+
+    @property
+    def seconds(self) -> float:
+        """How long it is so far."""
+        return self.duration / self.track.timescale
+
+    @property
+    def end_seconds(self) -> float:
+        """Decode time at which it ends so far, in seconds."""
+        return self.end / self.track.timescale
+
+    @property
+    def parts_complete(self) -> int:
+        """How many of its parts nothing will be added to."""
+        if self.parts and not self.parts[-1].complete:
+            return len(self.parts) - 1
+        return len(self.parts)
+
+    @property
+    def listed_end(self) -> int:
+        """Where its last complete part ends, in ticks."""
+        complete = self.parts_complete
+        if not complete:
+            return self.start
+        last = self.parts[complete - 1]
+        return last.start + last.duration
+
+    def chunks(self) -> list[Chunk]:
+        """Return its chunks with media, in order."""
+        return [chunk for part in self.parts for chunk in part.chunks]
+
+    def add(self, chunk: Chunk) -> None:
+        """Add its next chunk; whoever calls has seen that none is missing."""
+        self.next_chunk = chunk.id.chunk + 1
+        if chunk.samples:
+            self._add_media(chunk)
+        if chunk.ends_segment:
+            self.close()
+
+    def close(self) -> None:
+        """Nothing will be added any more."""
+        self.closed = True
+        if self.parts:
+            self.parts[-1].complete = True
+        else:
+            self.lost = True
+
+    def lose(self, end: int) -> None:
+        """Something of it is missing: it is a gap that ends at `end` ticks."""
+        self.closed = self.lost = True
+        self.duration = max(0, end - self.start)
+        self.parts.clear()
+        self.bytes = 0
+
+    def _add_media(self, chunk: Chunk) -> None:
+        if not self.parts:
+            self.start = chunk.decode_time
+            self.capture_us = chunk.capture_us
+            self.independent = chunk.random_access
+        if not self.parts or self.parts[-1].number != chunk.part:
+            if self.parts:
+                self.parts[-1].complete = True
+            self.parts.append(Part(chunk.part, chunk.decode_time, chunk.random_access))
+        part = self.parts[-1]
+        part.chunks.append(chunk)
+        part.duration = chunk.decode_time + chunk.duration - part.start
+        part.complete = bool(chunk.flags & Flag.END_OF_PART)
+        self.duration = chunk.decode_time + chunk.duration - self.start
+        self.bytes += len(chunk.media)
+
+
+def target_seconds(track: Track) -> int:
+    """Return EXT-X-TARGETDURATION: the longest that ingress makes a segment, in whole seconds."""
+    return math.ceil(round(track.segment_max_seconds, 3)) or DEFAULT_TARGET_SECONDS
+
+
+def part_target(track: Track) -> float:
+    """Return PART-TARGET in seconds: no part of the track is longer."""
+    nominal = track.part_seconds or 1.0
+    fixed = track.kind == "audio" or track.frame_rate > 0
+    return math.ceil((nominal if fixed else nominal * PART_SLACK) * 100_000 - 1e-6) / 100_000
+
+
+def media_bytes(chunks: list[Chunk]) -> bytes:
+    """Return the media of `chunks`, one after the other."""
+    return b"".join([chunk.media for chunk in chunks])

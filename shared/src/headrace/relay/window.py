@@ -1,0 +1,296 @@
+"""The window: what of a stream's recent past can be named, as segments and parts of each track.
+
+Theory of operation
+-------------------
+A `Window` is a consumer of a broadcast: `take` every entry that a cursor reads. It holds the chunks of its segments by
+reference, as the ring does, for as long as playlists name them and a little longer. Everything that playlists say comes
+from the identities and times of chunks, so two nodes that took the same chunks say the same.
+
+A hole in a segment makes it a gap with the times that its neighbours leave for it, for decode times have no holes
+inside an epoch. A segment that an epoch left open ends with the epoch. What came before the first whole segment of a
+track is not named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from headrace.identifiers import Epoch
+from headrace.media.segments import Segment
+from headrace.relay.broadcast import Entry, Opened, StateChange
+from headrace.wire.chunk import Chunk
+from headrace.wire.stream import StreamState, Track
+
+LOST_MAX = 64
+"""Most segments in a row that are told as lost; a longer hole ends what can be named before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLimits:
+    """How much is named and how much is held.
+
+    Attributes:
+        seconds: media time behind the end of the newest whole segment that playlists list.
+        grace_seconds: media time for which a segment can still be had after it left the playlists.
+        bytes: most media held, of all tracks.
+    """
+
+    seconds: float = 60.0
+    grace_seconds: float = 12.0
+    bytes: int = 96 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class TrackWindow:
+    """One track of the window.
+
+    Attributes:
+        number: of the track.
+        segments: by number, in order, without holes; the last one may be open.
+        version: grows whenever something that a playlist says has changed.
+        progress: grows with each chunk.
+        fresh: whether the next chunk must begin a segment to be taken.
+    """
+
+    number: int
+    segments: dict[int, Segment] = field(default_factory=dict)
+    version: int = 0
+    progress: int = 0
+    fresh: bool = True
+
+    @property
+    def newest(self) -> Segment | None:
+        """The newest segment, open or closed."""
+        return self.segments[next(reversed(self.segments))] if self.segments else None
+
+    @property
+    def head(self) -> tuple[int, int]:
+        """The last that can be listed: segment number, and its complete parts (-1 parts: nothing at all)."""
+        newest = self.newest
+        return (0, -1) if newest is None else (newest.number, newest.parts_complete)
+
+    def has(self, segment: int, part: int | None) -> bool:
+        """Return whether the playlist holds `part` of `segment`, or the whole segment when `part` is `None`."""
+        newest = self.newest
+        if newest is None:
+            return False
+        if newest.number != segment:
+            # An open segment without a complete part is not listed: a part beyond the last is the next segment's first.
+            return newest.number > segment
+        return newest.closed if part is None else (newest.parts_complete > part)
+
+    def listed(self, seconds: float) -> list[Segment]:
+        """Return the segments that playlists list, oldest first: no holes, no unknown number of epochs between them."""
+        found: list[Segment] = []
+        end: float | None = None
+        for segment in reversed(self.segments.values()):
+            if not segment.closed and not segment.parts_complete:
+                continue
+            if found and not _follows(segment, found[-1]):
+                break
+            if segment.closed and end is None:
+                end = segment.end_seconds
+            if end is not None and end - segment.end_seconds > seconds:
+                break
+            found.append(segment)
+        found.reverse()
+        return found
+
+
+class Window:
+    """The recent past of one stream.
+
+    Attributes:
+        limits: how much of it.
+        epoch: the newest epoch, 0 before the first.
+        tracks: of that epoch, by number.
+        state: of the stream.
+        windows: of each track of that epoch, by number.
+        bytes: of media held.
+    """
+
+    def __init__(self, limits: WindowLimits | None = None) -> None:
+        self.limits = limits or WindowLimits()
+        self.epoch = Epoch(0)
+        self.tracks: dict[int, Track] = {}
+        self.state = StreamState.INTERRUPTED
+        self.windows: dict[int, TrackWindow] = {}
+        self.bytes = 0
+        self._epochs: dict[Epoch, dict[int, Track]] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether somebody said that the stream is over."""
+        return self.state is StreamState.ENDED
+
+    @property
+    def lead(self) -> TrackWindow | None:
+        """The first video track, else the first track."""
+        videos = [number for number, track in self.tracks.items() if track.kind == "video"]
+        return self.windows.get(min(videos or self.tracks, default=0))
+
+    def header(self, epoch: int, track: int) -> bytes | None:
+        """Return the CMAF header of a track of an epoch that is still in the window."""
+        described = self._epochs.get(Epoch(epoch), {}).get(track)
+        return None if described is None else described.header
+
+    def segment(self, epoch: int, track: int, number: int) -> Segment | None:
+        """Return a segment that is held."""
+        window = self.windows.get(track)
+        found = None if window is None else window.segments.get(number)
+        return found if found is not None and found.epoch == epoch else None
+
+    def take(self, entry: Entry) -> None:
+        """Take the next entry of the broadcast."""
+        if isinstance(entry, Chunk):
+            self._take_chunk(entry)
+        elif isinstance(entry, Opened):
+            self.open(entry)
+        elif isinstance(entry, StateChange) and entry.state is not self.state:
+            if StreamState.ENDED in (entry.state, self.state):
+                self._touch()
+            self.state = entry.state
+
+    def open(self, opened: Opened) -> None:
+        """An epoch begins: what the one before left open is whole now."""
+        if opened.epoch <= self.epoch:
+            return
+        for window in self.windows.values():
+            self._end_open(window, None)
+        self.epoch = opened.epoch
+        self.tracks = {track.track: track for track in opened.tracks}
+        self._epochs[opened.epoch] = self.tracks
+        for number in self.windows.keys() - self.tracks.keys():
+            self._forget(self.windows.pop(number).segments.values())
+        for number in self.tracks:
+            window = self.windows.setdefault(number, TrackWindow(number))
+            window.fresh = True
+        self._touch()
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _touch(self) -> None:
+        for window in self.windows.values():
+            window.version += 1
+            window.progress += 1
+
+    def _take_chunk(self, chunk: Chunk) -> None:
+        window = self.windows.get(chunk.id.track)
+        if chunk.id.epoch != self.epoch or window is None:
+            return
+        segment = self._segment_for(window, chunk)
+        if segment is None:
+            return
+        before = (segment.parts_complete, segment.closed)
+        if chunk.id.chunk == segment.next_chunk and not segment.lost:
+            held = segment.bytes
+            segment.add(chunk)
+            self.bytes += segment.bytes - held
+            if segment.closed and not segment.parts:
+                self._place_empty(window, segment, chunk.decode_time)
+        elif not segment.closed:
+            self.bytes -= segment.bytes
+            segment.lose(chunk.decode_time + chunk.duration)
+            segment.closed = chunk.ends_segment
+        window.progress += 1
+        if before != (segment.parts_complete, segment.closed):
+            window.version += 1
+            if segment.closed:
+                self._trim(window)
+
+    def _segment_for(self, window: TrackWindow, chunk: Chunk) -> Segment | None:
+        """Return the segment that `chunk` belongs to, made now if it begins one; `None` when it cannot be named."""
+        number = chunk.id.segment
+        segment = window.segments.get(number)
+        if segment is not None:
+            return segment if segment.epoch == chunk.id.epoch and not segment.closed else None
+        newest = window.newest
+        if newest is not None and newest.number > number:
+            return None
+        if window.fresh and chunk.id.chunk != 0:
+            return None
+        self._bridge(window, chunk, newest)
+        window.fresh = False
+        segment = Segment(chunk.id.epoch, self.tracks[window.number], number, chunk.decode_time)
+        window.segments[number] = segment
+        if chunk.id.chunk != 0:
+            segment.next_chunk = -1  # its beginning is missing
+        return segment
+
+    def _bridge(self, window: TrackWindow, chunk: Chunk, newest: Segment | None) -> None:
+        """Close what should have been closed, and name what is missing, before a segment that begins with `chunk`."""
+        if newest is None or newest.epoch != chunk.id.epoch:
+            return
+        missing = chunk.id.segment - newest.number - 1
+        until = chunk.decode_time if not missing else newest.end
+        self._end_open(window, until)
+        if not 0 < missing <= LOST_MAX:
+            return
+        begin, ticks = newest.end, chunk.decode_time - newest.end
+        for index in range(missing):
+            start = begin + ticks * index // missing
+            lost = Segment(chunk.id.epoch, newest.track, newest.number + 1 + index, start)
+            lost.lose(begin + ticks * (index + 1) // missing)
+            window.segments[lost.number] = lost
+
+    def _end_open(self, window: TrackWindow, until: int | None) -> None:
+        """End the open segment, if any: as a gap up to `until` ticks, or as it is when its epoch ended."""
+        newest = window.newest
+        if newest is None or newest.closed:
+            return
+        if until is not None:
+            self.bytes -= newest.bytes
+            newest.lose(until)
+        else:
+            newest.close()
+        window.version += 1
+
+    def _place_empty(self, window: TrackWindow, segment: Segment, end: int) -> None:
+        """Give a segment that never had media the time that its neighbours leave for it."""
+        before = window.segments.get(segment.number - 1)
+        if before is not None and before.epoch == segment.epoch:
+            segment.start = before.end
+        else:
+            segment.start = end - round(self._lead_seconds(segment.number) * segment.track.timescale)
+        segment.lose(max(end, segment.start))
+
+    def _lead_seconds(self, number: int) -> float:
+        lead = self.lead
+        segment = None if lead is None else lead.segments.get(number)
+        return segment.seconds if segment is not None else 1.0
+
+    def _trim(self, window: TrackWindow) -> None:
+        newest = window.newest
+        assert newest is not None
+        keep = self.limits.seconds + self.limits.grace_seconds
+        over = newest.end_seconds - keep
+        self._drop_oldest(window, lambda segment: segment.end_seconds < over)
+        while self.bytes > self.limits.bytes:
+            fullest = max(self.windows.values(), key=lambda each: sum(one.bytes for one in each.segments.values()))
+            if len(fullest.segments) < 2:
+                break
+            self._forget((fullest.segments.pop(next(iter(fullest.segments))),))
+            fullest.version += 1
+        held = {segment.epoch for each in self.windows.values() for segment in each.segments.values()} | {self.epoch}
+        self._epochs = {epoch: tracks for epoch, tracks in self._epochs.items() if epoch in held}
+
+    def _drop_oldest(self, window: TrackWindow, is_old: Callable[[Segment], bool]) -> None:
+        old = []
+        for segment in window.segments.values():
+            if not segment.closed or not is_old(segment):
+                break
+            old.append(segment)
+        for segment in old:
+            del window.segments[segment.number]
+        self._forget(old)
+
+    def _forget(self, segments: Iterable[Segment]) -> None:
+        self.bytes -= sum(segment.bytes for segment in segments)
+
+
+def _follows(older: Segment, newer: Segment) -> bool:
+    """Return whether nothing unknown lies between two segments."""
+    if older.number + 1 != newer.number or older.track.kind != newer.track.kind:
+        return False
+    return older.epoch == newer.epoch or older.track.discontinuity + 1 == newer.track.discontinuity
