@@ -20,7 +20,7 @@ START_SECONDS = 30
 
 
 async def take(file: Path) -> None:
-    """Once the edge is ready, save a picture of the watch page with the player's figures shown, half a minute after it began to play."""
+    """Save a picture of the watch page with the player's figures, half a minute after it began to play."""
     await wait_until(answers, START_SECONDS)
     async with open_browser("--force-dark-mode") as browser:
         context = await browser.new_context(viewport={"width": 1100, "height": 780}, color_scheme="dark")
