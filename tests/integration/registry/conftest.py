@@ -12,10 +12,12 @@ from headrace.registry.leases import Kind, Lease, LeaseKey, LeaseStore
 from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.redis_registry import RedisRegistry, RedisStore
+from headrace.registry.sealing import Vault
 from headrace.testing import wait_until
 from support.redis_server import RedisServer, redis_programs, redis_server  # noqa: F401
 
 LEASE_SECONDS = 1.0
+VAULT = Vault(["the cluster's secret"])
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -79,7 +81,7 @@ class MemoryWorld(World):
         self.memory = MemoryStore()
 
     def make(self, metrics: RegistryMetrics | None) -> LeasedRegistry:
-        return MemoryRegistry(self.memory, LEASE_SECONDS, metrics=metrics)
+        return MemoryRegistry(self.memory, LEASE_SECONDS, metrics=metrics, vault=VAULT)
 
     def make_store(self) -> LeaseStore:
         return self.memory
@@ -100,7 +102,7 @@ class RedisWorld(World):
         self.server = server
 
     def make(self, metrics: RegistryMetrics | None) -> LeasedRegistry:
-        return RedisRegistry(self.server.url, "test", LEASE_SECONDS, SystemClock(), metrics)
+        return RedisRegistry(self.server.url, "test", LEASE_SECONDS, SystemClock(), metrics, VAULT)
 
     def make_store(self) -> LeaseStore:
         return RedisStore(self.server.url, "test", 5.0)

@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from headrace.identifiers import NodeId, StreamName
-from headrace.registry.base import START_WAIT_SECONDS
 from headrace.registry.leases import Kind, LeaseStore
 from headrace.registry.metrics import RegistryMetrics
+from headrace.registry.pacing import START_WAIT_SECONDS
 from headrace.registry.records import NodeRecord, StreamNumbers, StreamRecord, encode_record
 from headrace.registry.registry import Registry
 from headrace.testing import wait_until
@@ -403,11 +403,11 @@ async def test_close_twice_and_before_start(world: World) -> None:
 
 
 async def _stored(world: World, count: int) -> bool:
-    return len(await _store(world).read()) == count
+    return len((await _store(world).read()).records) == count
 
 
 async def _stored_generation(world: World, name: str) -> bool:
-    return any(b'"generation":1}' not in record for record in (await _store(world).read()).values())
+    return any(b'"generation":1}' not in record for record in (await _store(world).read()).records.values())
 
 
 def _store(world: World) -> LeaseStore:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from headrace.clock import SystemClock
 from headrace.identifiers import NodeId
 from headrace.registry.base import LeasedRegistry
-from headrace.registry.leases import Lease, LeaseKey
+from headrace.registry.leases import Lease, Reading
 from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.registry.records import NODE_STREAMS_MAX, InvalidRecord, NodeRecord
 from headrace.testing import FakeClock, wait_until
@@ -29,11 +29,11 @@ class FaultyStore(MemoryStore):
 
     faults = 0
 
-    async def read(self) -> dict[LeaseKey, bytes]:
+    async def read(self, edges_max: int | None = None) -> Reading:
         if self.faults:
             self.faults -= 1
             raise ZeroDivisionError
-        return await super().read()
+        return await super().read(edges_max)
 
 
 class DeafStore(MemoryStore):

@@ -14,9 +14,9 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -24,68 +24,75 @@ from prometheus_client import CollectorRegistry
 
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import NodeId, StreamName
-from headrace.registry.kept import Kept, Taken
-from headrace.registry.leases import Change, How, Kind, Lease, LeaseKey, LeaseStore, StoreAway
+from headrace.registry.claims import Claim, Claims
+from headrace.registry.desired import Desired, DesiredEntry, DesiredKey
+from headrace.registry.kept import Kept, OwnRecord, Taken
+from headrace.registry.leases import EDGES_FOLLOWED, Change, Changes, How, Kind, Lease, LeaseKey, LeaseStore, StoreAway
 from headrace.registry.metrics import RegistryMetrics
+from headrace.registry.orders import Orders
+from headrace.registry.pacing import (
+    CLOSE_WAIT_SECONDS,
+    GRACE_LEASES,
+    HERD_PER_SECOND,
+    PATIENCE_MAX_SECONDS,
+    READ_PER_SECOND,
+    READING_LEASES,
+    RENEWALS_PER_LEASE,
+    RETRIES_PER_LEASE,
+    RETRY_MAX_SECONDS,
+    START_WAIT_SECONDS,
+    TAKEN_LEASES,
+    UPDATE_GAP_SECONDS,
+)
 from headrace.registry.records import (
+    LAYER_MAX,
     NODE_STREAMS_MAX,
+    ClaimRecord,
     InvalidRecord,
     NodeRecord,
-    Record,
     StreamNumbers,
     StreamRecord,
     encode_record,
 )
+from headrace.registry.sealing import Vault
+from headrace.registry.telling import wait_seconds
 from headrace.registry.view import View, parse_record
 
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
-
-RENEWALS_PER_LEASE: Final = 3
-"""How often a lease is renewed in its time: two renewals may be lost."""
-
-RETRIES_PER_LEASE: Final = 4
-"""How often, at most, a store that is away is tried in the time of a lease."""
-
-RETRY_MAX_SECONDS: Final = 2.0
-"""Longest wait between two tries, however long the lease is."""
-
-PATIENCE_MAX_SECONDS: Final = 1.0
-"""Longest wait of the follower before it looks whether the keeper still reaches the store."""
-
-GRACE_LEASES: Final = 1.5
-"""How long a record that a store lost is still believed, in leases: its owner announces it again within one."""
-
-READING_LEASES: Final = 10.0
-"""How often everything is read again though nothing seems lost, in leases: repairs what no rule foresaw."""
-
-UPDATE_GAP_SECONDS: Final = 0.05
-"""Least time between two writes of this process: updates that come faster are told together."""
-
-START_WAIT_SECONDS: Final = 2.0
-"""Longest wait of `start` for the first answer of the store."""
-
-CLOSE_WAIT_SECONDS: Final = 1.0
-"""Longest wait of `close` for the store to take the withdrawals; leases expire by themselves."""
-
-TAKEN_LEASES: Final = 1.5
-"""How long another process's hold on our node id is waited out, in leases: a predecessor that crashed is gone then."""
 
 
 class LeasedRegistry:
     """A `Registry` on a `LeaseStore`; see there for what the public methods do."""
 
     def __init__(
-        self, store: LeaseStore, lease_seconds: float, clock: Clock, metrics: RegistryMetrics | None = None
+        self,
+        store: LeaseStore,
+        lease_seconds: float,
+        clock: Clock,
+        metrics: RegistryMetrics | None = None,
+        vault: Vault | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
         self.watchers: set[Callable[[], None]] = set()
+        self.desired_watchers: set[Callable[[frozenset[DesiredKey]], None]] = set()
         self.on_fenced: Callable[[StreamName, StreamRecord], None] = lambda name, record: None
         self.on_node_taken: Callable[[NodeRecord], None] = lambda record: None
         self._store = store
         self._lease_seconds = lease_seconds
         self._metrics = metrics or RegistryMetrics.make(CollectorRegistry())
+        self._clock = clock
         self._generation = microseconds(clock.utc())
+        self._whole = whole
+        self._edges = 0
         self._view = View(self._complain)
-        self._kept = Kept(holder=secrets.token_hex(8))
+        holder = secrets.token_hex(8)
+        self._kept = Kept(holder)
+        self._orders = Orders(store, vault or Vault(), lease_seconds, self._complain, self._desired_changed)
+        self._claims = Claims(store, holder, lease_seconds, self._orders.entries.__contains__, self._call)
+        self._told_keys: set[DesiredKey] = set()
         self._taken: dict[LeaseKey, Taken] = {}
         self._connected = False
         self._away = "not started"
@@ -111,6 +118,14 @@ class LeasedRegistry:
     @property
     def streams(self) -> Mapping[StreamName, StreamRecord]:
         return self._view.streams
+
+    @property
+    def claims(self) -> Mapping[DesiredKey, ClaimRecord]:
+        return self._view.claims
+
+    @property
+    def desired(self) -> Mapping[DesiredKey, DesiredEntry]:
+        return self._orders.entries
 
     @property
     def connected(self) -> bool:
@@ -141,7 +156,8 @@ class LeasedRegistry:
         if self._notice is not None:
             self._notice.cancel()
             self._notice = None
-        leases = [*self._kept.withdrawn, *self._kept.leases()]
+        leases = [*self._kept.withdrawn, *self._kept.leases(), *self._claims.leases()]
+        self._claims.close()
         if self._connected and leases:
             with suppress(StoreAway, TimeoutError):
                 async with asyncio.timeout(CLOSE_WAIT_SECONDS):
@@ -168,17 +184,58 @@ class LeasedRegistry:
         self._drop(LeaseKey(Kind.STREAM, name))
 
     async def numbers(self, name: StreamName) -> StreamNumbers | None:
+        known = await self._ask(self._store.numbers(name)) if self._connected else None
+        # A store that was failed over may know less than was told. One that knows nothing may know much less: then
+        # whoever asks begins at UTC, which is ahead of anything given out.
+        told = self._view.numbers.get(name)
+        return known.grown(told) if known is not None and told is not None else known
+
+    async def put_desired(self, record: Desired, expect: int | None = None) -> int:
+        return await self._order(self._orders.put(record, expect))
+
+    async def drop_desired(self, key: DesiredKey, expect: int | None = None) -> bool:
+        return await self._order(self._orders.drop(key, expect))
+
+    async def claim(self, key: DesiredKey, node: NodeId, on_change: Callable[[Claim], None]) -> Claim | None:
+        other = self._view.claims.get(key)
+        record = ClaimRecord(claim=str(key), node=node, since_ms=int(self._clock.utc() * 1000))
+        claim = await self._order(self._claims.take(record, key, other.generation if other else 0, on_change))
+        if claim is not None:
+            shown = Change(LeaseKey(Kind.CLAIM, str(key)), How.PUT, encode_record(claim.record))
+            self._changed(self._view.apply(shown, None))
+        return claim
+
+    def report(self, claim: Claim, status: str = "", detail: str = "", facts: Mapping[str, str] | None = None) -> None:
+        if self._claims.report(claim, status=status, detail=detail, facts=dict(facts or {})):
+            self._wake.set()
+
+    async def release(self, claim: Claim) -> None:
+        lease = self._claims.give_up(claim)
+        if lease is not None and self._connected:
+            with suppress(StoreAway):
+                await self._order(self._store.remove([lease]))
+
+    async def _order(self, asking: Coroutine[Any, Any, T]) -> T:
+        """Await an exchange that somebody waits for; refuse at once while the store is away."""
         if not self._connected:
-            return None
+            asking.close()
+            raise StoreAway(self._away)
         try:
-            return await self._store.numbers(name)
+            return await asking
         except StoreAway as error:
             self._went_away(str(error))
+            raise
+
+    async def _ask(self, asking: Coroutine[Any, Any, T]) -> T | None:
+        """Await an exchange; `None` when the store is away."""
+        try:
+            return await self._order(asking)
+        except StoreAway:
             return None
 
     # What is kept
 
-    def _keep(self, record: Record) -> None:
+    def _keep(self, record: OwnRecord) -> None:
         key = self._kept.keep(record)
         if key is not None:
             self._wake.set()
@@ -215,36 +272,59 @@ class LeasedRegistry:
             await asyncio.sleep(self._retry_seconds())
 
     def _retry_seconds(self) -> float:
+        """Return how long to wait before the store is tried again: longer where many would come at once."""
         retry = min(self._lease_seconds / RETRIES_PER_LEASE, RETRY_MAX_SECONDS)
-        return random.uniform(retry / 2, retry)
+        return random.uniform(retry / 2, retry) + random.uniform(0.0, self._crowd / HERD_PER_SECOND)
+
+    @property
+    def _crowd(self) -> int:
+        """How many nodes there are beyond what every process follows one by one."""
+        return max(0, self._edges - EDGES_FOLLOWED)
 
     async def _follow_once(self) -> None:
         """Subscribe, read and follow until the store goes away, or the keeper finds that it did."""
         async with self._store.changes() as changes:
-            await self._read()
+            await self._read(changes)
             self._came_back()
             while self._connected and not self._closing:
                 self._apply(await changes.next(self._patience()))
                 self._changed(self._view.settle(_now()))
+                await self._restore()
                 if _now() >= self._read_at:
-                    await self._read()
+                    await self._read(changes)
 
     def _patience(self) -> float:
         """Return how long to wait for changes before something else is due."""
-        due = min(self._read_at, self._view.next_settling or self._read_at)
+        dues = (self._read_at, self._view.next_settling, self._orders.restore_at)
+        due = min(one for one in dues if one is not None)
         return min(max(due - _now(), 0.0), self._lease_seconds / RENEWALS_PER_LEASE, PATIENCE_MAX_SECONDS)
 
-    async def _read(self) -> None:
-        records = await self._store.read()
-        self._read_at = _now() + self._lease_seconds * READING_LEASES * random.uniform(0.75, 1.25)
-        for key, data in records.items():
+    async def _read(self, changes: Changes) -> None:
+        reading = await self._store.read(None if self._whole else EDGES_FOLLOWED)
+        self._edges = reading.edges
+        await changes.follow_edges(not reading.sampled)
+        seconds = max(self._lease_seconds * READING_LEASES, len(reading.records) / READ_PER_SECOND)
+        self._read_at = _now() + seconds * random.uniform(0.75, 1.25)
+        for key, data in reading.records.items():
             self._check_fence(key, data)
-        self._changed(self._view.replace(records, _now() + self._lease_seconds * GRACE_LEASES))
+        grace_until = _now() + self._lease_seconds * GRACE_LEASES
+        self._changed(self._view.replace(reading.records, grace_until, reading.sampled))
+        await self._orders.read(_now())
+
+    async def _restore(self) -> None:
+        """Write back desired records that the store lost, when it is our turn."""
+        if self._orders.restore_at is not None and _now() >= self._orders.restore_at:
+            restored = await self._orders.restore()
+            if restored:
+                log.warning("desired records restored", store=self._store.where, records=restored)
 
     def _apply(self, changes: Iterable[Change]) -> None:
         grace_until = self._grace_until if _now() < self._grace_until else None
         changed = False
         for change in changes:
+            if change.key.kind is Kind.DESIRED:
+                self._orders.apply(change)
+                continue
             if change.how is How.PUT:
                 self._check_fence(change.key, change.record)
             changed |= self._view.apply(change, grace_until)
@@ -263,8 +343,9 @@ class LeasedRegistry:
 
     async def _work(self) -> None:
         """Wait until there is something to write: an update, a renewal, or everything because the store is back."""
+        due = min(self._renew_at, self._kept.due_at or self._renew_at)
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(self._renew_at - _now(), 0.0) if self._connected else None):
+            async with asyncio.timeout(max(due - _now(), 0.0) if self._connected else None):
                 await self._wake.wait()
         self._wake.clear()
 
@@ -273,12 +354,14 @@ class LeasedRegistry:
             await self._store.remove(withdrawn)
             self._kept.removed(withdrawn)
         await self._put_unsent()
+        await self._claims.write()
         if _now() >= self._renew_at:
             await self._renew()
             await self._put_unsent()
+            await self._claims.write()
 
     async def _put_unsent(self) -> None:
-        leases = self._kept.take_unsent()
+        leases = self._kept.take_unsent(_now(), self._wait)
         if not leases:
             return
         try:
@@ -292,13 +375,21 @@ class LeasedRegistry:
             elif self._taken.pop(lease.key, None) is not None:
                 log.info("node id is ours", node=lease.key.name)
 
+    def _wait(self, record: OwnRecord, data_bytes: int) -> float:
+        """Return how long a change of `record` may have to wait, since so many would hear of it."""
+        others = len(self._view.nodes)
+        if isinstance(record, NodeRecord) and record.layer == LAYER_MAX:
+            return wait_seconds(data_bytes, min(self._edges, EDGES_FOLLOWED), max(self._edges, 1))
+        return wait_seconds(data_bytes, max(self._edges, others), max(others - self._edges, 1))
+
     async def _renew(self) -> None:
         began = _now()
         self._renew_at = began + self._lease_seconds / RENEWALS_PER_LEASE * random.uniform(0.8, 1.0)
-        leases = self._kept.leases()
-        kept = await self._store.renew(leases, self._lease_seconds)
+        own, claimed = self._kept.leases(), self._claims.leases()
+        kept = await self._store.renew([*own, *claimed], self._lease_seconds)
         self._metrics.round_trip.observe(_now() - began)
-        self._kept.send_again(lease.key for lease, held in zip(leases, kept, strict=True) if not held)
+        self._kept.send_again(lease.key for lease, held in zip(own, kept[: len(own)], strict=True) if not held)
+        self._claims.renewed(claimed, kept[len(own) :], began)
 
     # What the store says of what is kept here
 
@@ -311,7 +402,7 @@ class LeasedRegistry:
             return
         if isinstance(other, StreamRecord):
             self._check_fence(lease.key, data)
-        elif lease.key in self._kept:
+        elif isinstance(other, NodeRecord) and lease.key in self._kept:
             self._node_taken(lease.key, other)
 
     def _check_fence(self, key: LeaseKey, data: bytes) -> None:
@@ -326,8 +417,11 @@ class LeasedRegistry:
     def _fence(self, key: LeaseKey, other: StreamRecord) -> None:
         ours = self._kept.lease(key)
         self._kept.forget(key)
-        self._view.release(key)
-        self._changed(self._view.apply(Change(key, How.PUT, encode_record(other)), None))
+        if other.state == "ended" and not other.generation:  # made up: its owner is gone
+            self._changed(self._view.drop(key))
+        else:
+            self._view.release(key)
+            self._changed(self._view.apply(Change(key, How.PUT, encode_record(other)), None))
         self._metrics.fenced.inc()
         log.warning("stream fenced", stream=key.name, epoch=ours.rank, owner=other.node, owner_epoch=other.epoch)
         self._call(self.on_fenced, StreamName(key.name), other)
@@ -351,6 +445,7 @@ class LeasedRegistry:
         self._away_since = None
         self._grace_until = _now() + self._lease_seconds * GRACE_LEASES
         self._renew_at = _now()
+        self._kept.send_again(self._kept.streams)  # a store that was failed over may have forgotten their last numbers
         self._metrics.connected.set(1)
         self._tried.set()
         self._wake.set()
@@ -376,8 +471,15 @@ class LeasedRegistry:
         if self._task is not None and self._notice is None:
             self._notice = asyncio.get_running_loop().call_soon(self._notify)
 
+    def _desired_changed(self, keys: frozenset[DesiredKey]) -> None:
+        self._told_keys |= keys
+        self._changed(True)
+
     def _notify(self) -> None:
         self._notice = None
+        keys, self._told_keys = frozenset(self._told_keys), set()
+        for told in tuple(self.desired_watchers) if keys else ():
+            self._call(told, keys)
         for watcher in tuple(self.watchers):
             self._call(watcher)
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from headrace.registry.leases import Kind, Lease, LeaseKey
-from headrace.registry.records import NodeRecord, Record, StreamRecord, encode_record
+from headrace.registry.records import LAYER_MAX, NodeRecord, StreamRecord, encode_record
+from headrace.registry.telling import Urgency, urgency
+
+OwnRecord = NodeRecord | StreamRecord
+
+Wait = Callable[[OwnRecord, int], float]
+"""Returns how long changes of a record, of so many bytes, may have to wait; in seconds."""
 
 
 class Kept:
@@ -17,14 +23,17 @@ class Kept:
 
     def __init__(self, holder: str) -> None:
         self._holder = holder
-        self._records: dict[LeaseKey, Record] = {}
+        self._records: dict[LeaseKey, OwnRecord] = {}
         self._unsent: set[LeaseKey] = set()
+        self._told: dict[LeaseKey, tuple[OwnRecord, float]] = {}
         self._withdrawn: dict[LeaseKey, Lease] = {}
+        self.due_at: float | None = None
+        """When the first of what waits is to be taken, in seconds of the caller's clock."""
 
     def __contains__(self, key: LeaseKey) -> bool:
         return key in self._records
 
-    def keep(self, record: Record) -> LeaseKey | None:
+    def keep(self, record: OwnRecord) -> LeaseKey | None:
         """Keep `record` from now on; return its key when that is news for the store, else `None`.
 
         Raises:
@@ -50,28 +59,52 @@ class Kept:
     def forget(self, key: LeaseKey) -> None:
         """Keep `key` no more; the lease in the store is not ours."""
         self._records.pop(key, None)
+        self._told.pop(key, None)
         self._unsent.discard(key)
 
-    def lease(self, key: LeaseKey) -> Lease:
+    def lease(self, key: LeaseKey, told: bool = True) -> Lease:
         """Return the lease to put for the record kept under `key`."""
         record = self._records[key]
         if isinstance(record, NodeRecord):
-            return Lease(key, -record.generation, self._holder, encode_record(record))
-        return Lease(key, record.epoch, record.node, encode_record(record), record.numbers())
+            crowd = record.layer == LAYER_MAX
+            return Lease(key, -record.generation, self._holder, encode_record(record), None, told, crowd)
+        return Lease(key, record.epoch, record.node, encode_record(record), record.numbers(), told)
 
     def leases(self) -> list[Lease]:
         """Return the leases of everything kept."""
         return [self.lease(key) for key in self._records]
 
-    def take_unsent(self) -> list[Lease]:
-        """Return what the store has yet to hear, and count it as heard."""
-        leases = [self.lease(key) for key in self._unsent]
-        self._unsent.clear()
-        return leases
+    def take_unsent(self, now: float, wait: Wait) -> list[Lease]:
+        """Return what the store is to hear now, and count it as heard; `due_at` says when there is more."""
+        taken, self.due_at = [], None
+        for key in tuple(self._unsent):
+            record = self._records[key]
+            before, told_at = self._told.get(key, (None, 0.0))
+            urgent = urgency(before, record)
+            lease = self.lease(key)
+            due = now if urgent is Urgency.NOW else told_at + wait(record, len(lease.record))
+            if due <= now:
+                self._told[key] = record, now
+                taken.append(lease)
+            elif urgent is Urgency.QUIET:
+                taken.append(self.lease(key, told=False))
+            else:
+                self.due_at = min(due, self.due_at or due)
+                continue
+            self._unsent.discard(key)
+        return taken
 
     def send_again(self, keys: Iterable[LeaseKey]) -> None:
-        """Count `keys`, as far as they are still kept, as not heard."""
-        self._unsent.update(key for key in keys if key in self._records)
+        """Count `keys`, as far as they are still kept, as not heard; they wait no more."""
+        for key in keys:
+            if key in self._records:
+                self._unsent.add(key)
+                self._told.pop(key, None)
+
+    @property
+    def streams(self) -> Sequence[LeaseKey]:
+        """The keys of the streams kept."""
+        return [key for key in self._records if key.kind is Kind.STREAM]
 
     @property
     def withdrawn(self) -> Sequence[Lease]:
@@ -85,7 +118,7 @@ class Kept:
                 del self._withdrawn[lease.key]
 
 
-def record_key(record: Record) -> LeaseKey:
+def record_key(record: OwnRecord) -> LeaseKey:
     """Return the key that `record` stands under."""
     if isinstance(record, StreamRecord):
         return LeaseKey(Kind.STREAM, record.stream)

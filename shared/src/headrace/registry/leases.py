@@ -9,13 +9,27 @@ lets the other one overwrite, renew or remove it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
 
 from headrace.identifiers import StreamName
+from headrace.registry.desired import DesiredKey
 from headrace.registry.records import StreamNumbers
+
+EDGES_FOLLOWED: Final = 256
+"""Most edges that every process follows one by one. With more of them, whoever need not know all reads a sample now
+and then: telling each change of ten thousand edges to ten thousand processes is more than any store can."""
+
+EDGES_SAMPLED: Final = 64
+"""How many edges a sample has: enough to choose players' next edge and an edge's parent among edges."""
+
+DROPPED_SECONDS: Final = 3600.0
+"""How long the store remembers that a desired record was dropped, so that nobody restores it."""
+
+DROPPED_MAX: Final = 10_000
+"""Most dropped records remembered; the oldest are forgotten first."""
 
 
 class Kind(enum.Enum):
@@ -23,10 +37,14 @@ class Kind(enum.Enum):
 
     NODE = "node"
     STREAM = "stream"
+    CLAIM = "claim"
+    """Who carries a desired record out. Not outranked: held until it ends or is released (`LeaseStore.claim`)."""
+    DESIRED = "desired"
+    """No lease but a desired record; told on the same channel."""
 
 
 class LeaseKey(NamedTuple):
-    """The identity of a lease: the node id or stream name that it is about."""
+    """The identity of a lease: the node id, stream name or desired record that it is about."""
 
     kind: Kind
     name: str
@@ -41,14 +59,19 @@ class Lease:
         rank: the greater one is right: a stream's epoch, or a node's generation negated, for the older start wins.
         holder: who keeps it; the smaller one is right among equals.
         record: the JSON that others read.
-        numbers: durable numbers to let grow when the lease is put.
+        numbers: durable numbers to let grow when the lease is put. They outlive it, and who has an older epoch than
+            they say is not right any more, though nobody else is there.
+        told: whether others hear of it at once; else they see it when they read everything.
+        crowd: it is one of those of which there may be very many: an edge.
     """
 
     key: LeaseKey
     rank: int
     holder: str
     record: bytes
-    numbers: StreamNumbers | None = None
+    numbers: StreamNumbers | None = field(default=None)
+    told: bool = True
+    crowd: bool = False
 
     def yields_to(self, rank: int, holder: str) -> bool:
         """Return whether a lease of that rank and holder is the right one."""
@@ -74,12 +97,43 @@ class Change:
     record: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Everything that is there, or with very many edges a sample of them.
+
+    Attributes:
+        records: by lease.
+        edges: how many edges there are.
+        sampled: whether some of them were left out.
+    """
+
+    records: Mapping[LeaseKey, bytes]
+    edges: int = 0
+    sampled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredReading:
+    """All desired records as they are stored, and by revision those that were dropped not long ago."""
+
+    stored: Mapping[DesiredKey, bytes]
+    dropped: Mapping[DesiredKey, int]
+
+
 class StoreAway(Exception):
     """The store cannot be reached or did not answer in time; the text says which and why, without credentials."""
 
 
 class Changes(Protocol):
     """A subscription to all changes."""
+
+    async def follow_edges(self, wanted: bool) -> None:
+        """Hear of edges too, or no more.
+
+        Raises:
+            StoreAway: as `next`.
+        """
+        ...
 
     async def next(self, timeout: float) -> list[Change]:
         """Return what changed since the last call, oldest first, or nothing after `timeout` seconds.
@@ -117,8 +171,56 @@ class LeaseStore(Protocol):
         """Remove leases, as far as they are still the same rank and holder's."""
         ...
 
-    async def read(self) -> dict[LeaseKey, bytes]:
-        """Return the record of every live lease."""
+    async def read(self, edges_max: int | None = None) -> Reading:
+        """Return the record of every live lease; of edges, when there are more than `edges_max`, a random sample."""
+        ...
+
+    async def claim(self, lease: Lease, floor: int, seconds: float) -> Lease | bytes:
+        """Take a lease that nobody holds; its rank becomes greater than `floor` and than any it had before.
+
+        Who holds it already is given it again. The record must have `"generation":0`, which becomes the rank.
+
+        Returns:
+            The lease as it was granted, or the record of the one that holds.
+        """
+        ...
+
+    async def update(self, leases: Sequence[Lease], seconds: float) -> list[bool]:
+        """Write claimed leases again and let them live; return False for those that are gone or somebody else's."""
+        ...
+
+    async def read_desired(self) -> DesiredReading:
+        """Return all desired records, and which were dropped."""
+        ...
+
+    async def put_desired(self, key: DesiredKey, data: bytes, expect: int | None, floor: int) -> bytes:
+        """Write a desired record; its revision is greater than `floor` and than any it had before.
+
+        Args:
+            key: which one.
+            data: its JSON.
+            expect: the revision that must be there, 0 for none; `None` writes over whatever is there.
+            floor: the greatest revision of it that is known here.
+
+        Returns:
+            As it is stored, revision included.
+
+        Raises:
+            DesiredConflict: when another revision is there.
+            DesiredLimit: when there are as many of its kind as there may be.
+        """
+        ...
+
+    async def drop_desired(self, key: DesiredKey, expect: int | None, floor: int) -> int | None:
+        """Remove a desired record and return the revision of that; `None` when it is not there.
+
+        Raises:
+            DesiredConflict: when another revision is there.
+        """
+        ...
+
+    async def restore_desired(self, entries: Mapping[DesiredKey, bytes]) -> None:
+        """Write what the store lost: records that are missing or older there, and that nobody dropped since."""
         ...
 
     async def numbers(self, name: StreamName) -> StreamNumbers | None:

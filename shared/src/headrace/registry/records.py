@@ -30,6 +30,15 @@ WHOLE_MAX: Final = 2**53 - 1
 """Largest whole number in a record: Lua and JavaScript read JSON numbers as doubles, which are exact up to here. As
 milliseconds since 1970 that is the year 287396."""
 
+CLAIM_MAX_BYTES: Final = 208
+"""Longest name of a claim, in bytes: the kind, and a move's stream and child."""
+
+DEPTH_MAX: Final = 64
+"""Greatest depth in a record; routes are far shorter."""
+
+FACTS_MAX: Final = 16
+"""Most facts on a claim."""
+
 _URL = r"^((https?|wss?)://[^\s@]+)?$"
 _Name = Annotated[str, Meta(max_length=NODE_ID_MAX_BYTES)]
 _StreamText = Annotated[str, Meta(max_length=STREAM_NAME_MAX_BYTES)]
@@ -57,6 +66,11 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
         layer: its place in chains: ingress 0, intermediates from 1, edges `LAYER_MAX`.
         capacity: how much it may carry, in the unit of its own choice (children, viewers); weighs it against others.
         load: the share of its capacity in use: 0 idle, 1 full, more than 1 overloaded.
+        host: the machine that it runs on, in the operator's words; nodes of one host die together.
+        children: how many nodes fetch from it now.
+        children_max: how many nodes it feeds beside its own work; 0 when its capacity alone says. An edge with 0 feeds
+            no others.
+        depth: how many nodes its streams have passed before it, at most; 0 for who has the source, or when unknown.
         streams: names of the streams that it carries now, at most `NODE_STREAMS_MAX`.
         software: name and version of the program.
         started_us: when it started, UTC in microseconds since 1970.
@@ -73,6 +87,10 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     layer: Annotated[int, Meta(ge=0, le=LAYER_MAX)] = 0
     capacity: Annotated[int, Meta(ge=0, le=CAPACITY_MAX)] = 1000
     load: _Amount = 0.0
+    host: _Word = ""
+    children: _Small = 0
+    children_max: _Small = 0
+    depth: Annotated[int, Meta(ge=0, le=DEPTH_MAX)] = 0
     streams: Annotated[tuple[_StreamText, ...], Meta(max_length=NODE_STREAMS_MAX)] = ()
     software: Annotated[str, Meta(max_length=128)] = ""
     started_us: _Whole = 0
@@ -148,11 +166,34 @@ class StreamNumbers(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-Record = NodeRecord | StreamRecord
+class ClaimRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Who carries a desired record out, and how that goes.
+
+    Attributes:
+        generation: grows with every grant of this claim; filled in by the store. It must stand first, see `CLAIM`.
+        claim: which desired record, `kind:name`.
+        node: who carries it out.
+        since_ms: since when, UTC in milliseconds since 1970.
+        status: how it goes, in one word of the kind's own.
+        detail: more of that for people; never credentials.
+        facts: whatever else others need to know of it, for example the ids of sessions.
+    """
+
+    generation: _Whole = 0
+    claim: Annotated[str, Meta(max_length=CLAIM_MAX_BYTES)]
+    node: _Name
+    since_ms: _Whole = 0
+    status: _Word = ""
+    detail: Annotated[str, Meta(max_length=512)] = ""
+    facts: Annotated[dict[_Word, Annotated[str, Meta(max_length=512)]], Meta(max_length=FACTS_MAX)] = {}
+
+
+Record = NodeRecord | StreamRecord | ClaimRecord
 
 _encoder = msgspec.json.Encoder()
 _node_decoder = msgspec.json.Decoder(NodeRecord)
 _stream_decoder = msgspec.json.Decoder(StreamRecord)
+_claim_decoder = msgspec.json.Decoder(ClaimRecord)
 
 
 def encode_record(record: Record) -> bytes:
@@ -164,9 +205,16 @@ def encode_record(record: Record) -> bytes:
     data = _encoder.encode(record)
     if isinstance(record, NodeRecord):
         decode_node(data, record.node)
-    else:
+    elif isinstance(record, StreamRecord):
         decode_stream(data, record.stream)
+    else:
+        decode_claim(data, record.claim)
     return data
+
+
+def past_record(stream: str, owner: str, epoch: int) -> bytes:
+    """Return the JSON that stands for a stream whose last owner, of a newer epoch than somebody's, is gone."""
+    return encode_record(StreamRecord(stream=stream, node=owner, epoch=epoch, state="ended"))
 
 
 def decode_node(data: bytes, name: str) -> NodeRecord:
@@ -206,7 +254,24 @@ def decode_stream(data: bytes, name: str) -> StreamRecord:
     return record
 
 
-_R = TypeVar("_R", NodeRecord, StreamRecord)
+def decode_claim(data: bytes, name: str) -> ClaimRecord:
+    """Return the claim that `data` holds and that stands under `name`.
+
+    Raises:
+        InvalidRecord: as `decode_node`.
+    """
+    what = f"claim on {name[:CLAIM_MAX_BYTES]!r}"
+    record = _decode(data, _claim_decoder, what)
+    try:
+        node_id(record.node)
+    except InvalidName as error:
+        raise InvalidRecord(f"{what}: {error}") from None
+    if record.claim != name:
+        raise InvalidRecord(f"{what} is about {record.claim!r}")
+    return record
+
+
+_R = TypeVar("_R", NodeRecord, StreamRecord, ClaimRecord)
 
 
 def _decode(data: bytes, decoder: msgspec.json.Decoder[_R], what: str) -> _R:
