@@ -57,6 +57,30 @@ def test_joining_an_empty_broadcast_tells_its_state_only() -> None:
     assert broadcast.read(cursor) == []
 
 
+@pytest.mark.parametrize(("back", "first"), [(0.0, "v8"), (0.3, "v4"), (0.6, "v4"), (0.7, "v0"), (60.0, "v0")])
+def test_joining_with_some_of_the_past(back: float, first: str) -> None:
+    """At the newest random access point that is old enough, or the oldest there is."""
+    broadcast = broadcast_of(*pairs(range(11)))
+    assert words(broadcast.read(broadcast.join(back)))[2] == first
+
+
+def test_the_past_does_not_reach_into_another_epoch() -> None:
+    """Its tracks may be others."""
+    broadcast = broadcast_of(*pairs(range(5)))
+    broadcast.open(Epoch(2), (VIDEO, AUDIO))
+    broadcast.append(video(0, epoch=2))
+    assert words(broadcast.read(broadcast.join(60.0)))[1:] == ["open 2", "v0@2"]
+
+
+def test_who_waits_for_the_past_gets_it_when_it_comes() -> None:
+    """A cold node hands a child as much as it gets itself."""
+    broadcast = broadcast_of()
+    cursor = broadcast.join(0.5)
+    for item in pairs(range(10)):
+        broadcast.append(item)
+    assert words(broadcast.read(cursor))[2] == "v4"
+
+
 def test_audio_only_is_joined_at_its_newest_chunk() -> None:
     """Every chunk of audio is a random access point."""
     broadcast = Broadcast(StreamName("demo"))

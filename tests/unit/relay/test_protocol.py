@@ -205,11 +205,11 @@ def test_a_subscription_from_its_beginning_to_its_end() -> None:
 
 
 def test_live_is_a_subscription_without_a_place() -> None:
-    """`after` is nil."""
+    """`after` is nil, and some of the past may be asked for."""
     pair = opened_pair()
-    pair.a.subscribe(CAM)
+    handle = pair.a.subscribe(CAM, None, 2.5)
     pair.pump()
-    assert pair.got("b", events.SubscribeReceived)[0].after is None
+    assert pair.got("b", events.SubscribeReceived) == [events.SubscribeReceived(handle, CAM, None, 2.5)]
 
 
 def test_what_is_under_way_after_unsubscribe_is_ignored() -> None:

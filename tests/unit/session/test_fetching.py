@@ -37,7 +37,9 @@ class FakeLink:
         self.asked: list[Mapping[int, ChunkId] | None] = []
         self.let_go = 0
 
-    def subscribe(self, stream: StreamName, after: Mapping[int, ChunkId] | None, feed: ParentFeed) -> int:
+    def subscribe(
+        self, stream: StreamName, after: Mapping[int, ChunkId] | None, history_seconds: float, feed: ParentFeed
+    ) -> int:
         self.asked.append(after)
         self.feeds[len(self.asked)] = feed
         return len(self.asked)
@@ -99,10 +101,11 @@ class World:
             self.rank,
             lambda stream: self.owner,
             SWITCH_SECONDS,
+            4.0,
             self.clock,
             RelayMetrics.make(self.registry),
         )
-        self.fetch = Fetch(self.broadcast, None, context)
+        self.fetch = Fetch(self.broadcast, lambda: None, context)
 
     # -- as the fetch sees it ----------------------------------------------------------------------
 
@@ -385,7 +388,7 @@ async def test_a_cold_node_begins_where_its_child_asked() -> None:
     """Nothing had here yet: the child's place goes up the chain."""
     after = {1: video(7).id}
     world = World(["a"])
-    fetch = Fetch(world.broadcast, after, world.fetch._context)
+    fetch = Fetch(world.broadcast, lambda: after, world.fetch._context)
     task = asyncio.create_task(fetch.run())
     await wait_until(lambda: "a" in world.links and world.links["a"].asked == [after])
     task.cancel()

@@ -139,6 +139,8 @@ class Cursor:
     """How far each track got; its next chunk must follow, or a gap is told."""
     _floor: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     """For each track that has not passed it yet: chunks up to here are of before the point it was placed at."""
+    _back_seconds: float = 0.0
+    """How far behind the newest chunk it wants to be placed, the first time."""
 
     def fork(self) -> Cursor:
         """Return another cursor at the same place, which was told the same."""
@@ -254,9 +256,13 @@ class Broadcast:
 
     # -- the consumer's side -----------------------------------------------------------------------
 
-    def join(self) -> Cursor:
-        """Return a cursor at the newest random access point, or one that waits for the first."""
-        cursor = Cursor(None)
+    def join(self, back_seconds: float = 0.0) -> Cursor:
+        """Return a cursor at the newest random access point, or one that waits for the first.
+
+        With `back_seconds` it is the newest one that lies so far behind the newest chunk, or the oldest there is: for a
+        reader that wants some of the past as well.
+        """
+        cursor = Cursor(None, _back_seconds=back_seconds)
         self._place(cursor)
         return cursor
 
@@ -399,13 +405,13 @@ class Broadcast:
         """
         if self._join is None:
             return None
-        point = self._log[self._join - self._base]
+        start = at = self._join if cursor._back_seconds <= 0 else self._earlier_point(cursor._back_seconds)
+        point = self._log[at - self._base]
         assert isinstance(point, Chunk)
         begin = self._seconds(point)
         floor: dict[int, tuple[int, int, int]] = {}
-        start = self._join
-        oldest = max(self._base, self._join - JOIN_LOOKBACK_ENTRIES, cursor.position or 0)
-        for position in range(self._join - 1, oldest - 1, -1):
+        oldest = max(self._base, at - JOIN_LOOKBACK_ENTRIES, cursor.position or 0)
+        for position in range(at - 1, oldest - 1, -1):
             entry = self._log[position - self._base]
             if not isinstance(entry, Chunk) or entry.id.track in floor:
                 continue
@@ -414,9 +420,25 @@ class Broadcast:
             else:
                 start = position
         cursor.position = start
+        cursor._back_seconds = 0.0
         cursor._floor = floor
         cursor._had = {track: place._replace(passed=True) for track, place in cursor._had.items()}
         return start
+
+    def _earlier_point(self, back_seconds: float) -> int:
+        """Return the newest random access point that is `back_seconds` old, or the oldest of this epoch."""
+        assert self._join is not None
+        found = self._join
+        for position in range(self._join, self._base - 1, -1):
+            entry = self._log[position - self._base]
+            if not isinstance(entry, Chunk) or entry.id.track != self._lead_track or not entry.random_access:
+                continue
+            if entry.id.epoch != self.epoch:
+                break
+            found = position
+            if self._seconds(entry) <= self._newest_seconds - back_seconds:
+                break
+        return found
 
     def _is_ahead(self, track: int, position: tuple[int, int, int]) -> bool:
         """Return whether chunks of `track` up to `position` are still to come."""

@@ -51,6 +51,7 @@ class SubscribeReceived:
     handle: int
     stream: StreamName
     after: Mapping[int, ChunkId] | None
+    history_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

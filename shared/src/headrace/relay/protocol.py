@@ -187,15 +187,24 @@ class RelayConnection:
 
     # -- what the user may ask for -----------------------------------------------------------------
 
-    def subscribe(self, stream: StreamName, after: Mapping[int, ChunkId] | None = None) -> int:
-        """Ask the peer for a stream, to go on after `after`, or from the newest random access point; return the handle.
+    def subscribe(
+        self, stream: StreamName, after: Mapping[int, ChunkId] | None = None, history_seconds: float = 0.0
+    ) -> int:
+        """Ask the peer for a stream; return the handle.
+
+        Args:
+            stream: its name.
+            after: the last chunk had of each track, to go on after it.
+            history_seconds: without `after`, how much of the past to begin with.
 
         Raises:
             TooManySubscriptions: when no handle is free.
         """
         handle = self._free_handle()
         self._fetching[handle] = stream
-        self._send(wire.Subscribe(handle=handle, stream=stream, after=wire.places(dict(after) if after else None)))
+        place = wire.places(dict(after)) if after else None
+        history_ms = round(history_seconds * 1000)
+        self._send(wire.Subscribe(handle=handle, stream=stream, after=place, history_ms=history_ms))
         return handle
 
     def unsubscribe(self, handle: int) -> None:
@@ -326,7 +335,9 @@ class RelayConnection:
         stream = StreamName(message.stream)
         self._serving[message.handle] = stream
         if self.peer_credential.may_subscribe(stream):
-            self._events.append(happened.SubscribeReceived(message.handle, stream, message.places))
+            history_seconds = message.history_ms / 1000
+            event = happened.SubscribeReceived(message.handle, stream, message.places, history_seconds)
+            self._events.append(event)
         else:
             self.refuse(message.handle, "forbidden", "the link's credential does not cover this stream")
 

@@ -62,8 +62,8 @@ class ParentFeed:
         self._fetch = fetch
         self._handle: int | None = None
 
-    def begin(self, stream: StreamName, after: Mapping[int, ChunkId] | None) -> None:
-        """Subscribe.
+    def begin(self, stream: StreamName, after: Mapping[int, ChunkId] | None, history_seconds: float) -> None:
+        """Subscribe, see `RelayConnection.subscribe`.
 
         Raises:
             TooManySubscriptions: when the link has no free handle.
@@ -71,7 +71,7 @@ class ParentFeed:
         """
         if not self.link.is_open:
             raise LinkError("connection_lost", f"the link to {self.node} ended")
-        self._handle = self.link.subscribe(stream, after, self)
+        self._handle = self.link.subscribe(stream, after, history_seconds, self)
 
     def stop(self) -> None:
         """Unsubscribe, if that did not happen yet."""

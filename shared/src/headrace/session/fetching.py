@@ -76,6 +76,7 @@ class FetchContext:
         rank: chooses parents.
         owner: returns the node that has a stream's source, as far as is known.
         switch_seconds: how long a stream may be without a parent before its viewers are told.
+        history_seconds: how much of the past a stream begins with.
     """
 
     hop: RouteHop
@@ -83,6 +84,7 @@ class FetchContext:
     rank: Rank
     owner: Callable[[StreamName], NodeId | None]
     switch_seconds: float
+    history_seconds: float
     clock: Clock
     metrics: RelayMetrics
 
@@ -95,7 +97,13 @@ class Fetch:
         parent: the node it comes from, `None` while it comes from nowhere.
     """
 
-    def __init__(self, broadcast: Broadcast, begin_after: Mapping[int, ChunkId] | None, context: FetchContext) -> None:
+    def __init__(
+        self,
+        broadcast: Broadcast,
+        begin_after: Callable[[], Mapping[int, ChunkId] | None],
+        context: FetchContext,
+    ) -> None:
+        """Write to `broadcast`; as long as nothing was had, ask `begin_after` where a child wants it to begin."""
         self.broadcast = broadcast
         self.parent: NodeId | None = None
         self._begin_after = begin_after
@@ -244,9 +252,9 @@ class Fetch:
             pass
 
     def _subscribe(self, link: Link, candidate: Candidate) -> ParentFeed:
-        after = {track: chunk.id for track, chunk in self.broadcast.last.items()} or self._begin_after
+        after = {track: chunk.id for track, chunk in self.broadcast.last.items()} or self._begin_after()
         feed = ParentFeed(self, link)
-        feed.begin(self.broadcast.name, after)
+        feed.begin(self.broadcast.name, after, self._context.history_seconds)
         self._feeds.append(feed)
         self.parent = candidate.node
         if self._last_end is not None:

@@ -70,7 +70,9 @@ class Feed(Protocol):
 class Sender(Protocol):
     """Who serves the peer's subscriptions."""
 
-    def subscribe(self, handle: int, stream: StreamName, after: Mapping[int, ChunkId] | None) -> None: ...
+    def subscribe(
+        self, handle: int, stream: StreamName, after: Mapping[int, ChunkId] | None, history_seconds: float
+    ) -> None: ...
 
     def unsubscribe(self, handle: int) -> None: ...
 
@@ -182,9 +184,11 @@ class Link:
         """Whether more media should be handed over now."""
         return self.channel.writable and self.end is None
 
-    def subscribe(self, stream: StreamName, after: Mapping[int, ChunkId] | None, feed: Feed) -> int:
-        """Have `feed` receive a stream, after the last chunks had; return the handle."""
-        handle = self._connection.subscribe(stream, after)
+    def subscribe(
+        self, stream: StreamName, after: Mapping[int, ChunkId] | None, history_seconds: float, feed: Feed
+    ) -> int:
+        """Have `feed` receive a stream, see `RelayConnection.subscribe`; return the handle."""
+        handle = self._connection.subscribe(stream, after, history_seconds)
         self.feeds[handle] = feed
         self._react()
         return handle
@@ -314,7 +318,7 @@ class Link:
         if self._sender is None:
             return
         if isinstance(event, happened.SubscribeReceived):
-            self._sender.subscribe(event.handle, event.stream, event.after)
+            self._sender.subscribe(event.handle, event.stream, event.after, event.history_seconds)
         else:
             self._sender.unsubscribe(event.handle)
 

@@ -101,7 +101,14 @@ class Node:
         self._hop = RouteHop(record.node, record.role)
         self._links = Links(self._identity(), self._options, self, clock, self._metrics)
         self._context = FetchContext(
-            self._hop, self._links, self._rank, self._owner, self._options.switch_seconds, clock, self._metrics
+            self._hop,
+            self._links,
+            self._rank,
+            self._owner,
+            self._options.switch_seconds,
+            self._options.history_seconds,
+            clock,
+            self._metrics,
         )
         self._fetches: dict[StreamName, _Running] = {}
         self._lingering: dict[StreamName, asyncio.TimerHandle] = {}
@@ -230,7 +237,7 @@ class Node:
             self._lingering[name] = loop.call_later(self._options.linger_seconds, self._let_go, name)
 
     def _begin_fetch(self, name: StreamName) -> None:
-        fetch = Fetch(self._hub.streams[name], self._hub.begin_after(name), self._context)
+        fetch = Fetch(self._hub.streams[name], partial(self._hub.begin_after, name), self._context)
         task = asyncio.create_task(fetch.run(), name=f"fetch {name}")
         task.add_done_callback(partial(self._fetch_done, name))
         self._fetches[name] = _Running(fetch, task)

@@ -46,6 +46,8 @@ class RelayOptions:
         send_limit_bytes: unsent bytes on a link beyond which its streams wait in their rings.
         linger_seconds: how long a stream nobody wants is still carried, and a link nobody uses kept.
         switch_seconds: how long a stream may be without a parent before its viewers are told.
+        history_seconds: how much of the past a stream that begins here is fetched with: children that lose another
+            parent a moment later find what they lack.
         drain_seconds: how long a stopping node waits for its children to go elsewhere.
     """
 
@@ -57,6 +59,7 @@ class RelayOptions:
     send_limit_bytes: int = SEND_LIMIT_BYTES
     linger_seconds: float = 10.0
     switch_seconds: float = 1.0
+    history_seconds: float = 4.0
     drain_seconds: float = 1.0
 
     @classmethod

@@ -80,15 +80,18 @@ class HubSender:
         """Whether nothing is served now."""
         return not self._servings
 
-    def subscribe(self, handle: int, stream: StreamName, after: Mapping[int, ChunkId] | None) -> None:
-        """Begin to serve `stream` under `handle`."""
+    def subscribe(
+        self, handle: int, stream: StreamName, after: Mapping[int, ChunkId] | None, history_seconds: float
+    ) -> None:
+        """Begin to serve `stream` under `handle`, after those chunks or with that much of the past."""
         try:
             demand = self._hub.demand(stream, after)
         except TooManyStreams as error:
             self._link.refuse(handle, "too_many_streams", str(error))
             return
         broadcast = demand.broadcast
-        serving = _Serving(handle, demand, broadcast.join() if after is None else broadcast.resume(after))
+        cursor = broadcast.join(history_seconds) if after is None else broadcast.resume(after)
+        serving = _Serving(handle, demand, cursor)
         serving.listener = partial(self._mark, serving)
         self._servings[handle] = serving
         self._metrics.serving.inc()

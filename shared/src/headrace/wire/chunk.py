@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import enum
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from headrace.identifiers import ChunkId, Epoch
 from headrace.wire.errors import WireError
@@ -49,8 +50,7 @@ class Flag(enum.IntFlag):
     """The last chunk of its segment; the next one is chunk 0 of the next segment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True, gc=False):
     """One chunk record, read once and shared by everything that carries it on.
 
     Attributes:

@@ -153,13 +153,15 @@ class Subscribe(Message, frozen=True, kw_only=True):
     Attributes:
         handle: chosen by the sender, not in use by it on this link.
         stream: its name.
-        after: the last chunk had of each track, to go on after it; `None` to begin at the newest random access point.
+        after: the last chunk had of each track, to go on after it; `None` to begin at a random access point.
+        history_ms: without `after`, how far behind the newest chunk that point should lie, in milliseconds.
     """
 
     type: ClassVar[int] = 5
     handle: _Handle
     stream: _Stream
     after: Annotated[dict[_TrackNumber, Place], msgspec.Meta(max_length=TRACKS_MAX)] | None = None
+    history_ms: _Number = 0
 
     def check(self) -> None:
         _check_stream(self.stream)
