@@ -97,7 +97,7 @@ def test_sizes_of_all_kinds_are_read() -> None:
 
 def test_only_a_leading_prft_is_stripped() -> None:
     """Media without prft stays as it is."""
-    media = write_fragment(1, 1, 0, [10], [1], None, None, 0, 0) + b"x"
+    media = write_fragment(1, 1, 0, [10], [1], [True], [0], 0, 0) + b"x"
     assert bytes(strip_prft(media)) == media[32:]
     assert bytes(strip_prft(media[32:])) == media[32:]
     assert bytes(strip_prft(b"")) == b""

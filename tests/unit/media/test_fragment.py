@@ -34,7 +34,7 @@ def test_what_is_written_is_read(
         durations,
         [len(piece) for piece in data],
         sync,
-        offsets if any(offsets) else None,
+        offsets,
         capture_us,
         5,
     )
@@ -50,16 +50,16 @@ def test_what_is_written_is_read(
 
 def test_what_samples_share_is_written_once() -> None:
     """Equal durations and equal flags cost nothing per sample, a leading keyframe four bytes in all."""
-    plain = len(write_fragment(1, 1, 0, [10], [5], None, None, 0, 0))
+    plain = len(write_fragment(1, 1, 0, [10], [5], [True], [0], 0, 0))
     assert plain == 140
-    assert len(write_fragment(1, 1, 0, [10] * 3, [5] * 3, None, None, 0, 0)) == plain + 8
-    assert len(write_fragment(1, 1, 0, [10] * 3, [5] * 3, [True, False, False], None, 0, 0)) == plain + 12
-    assert len(write_fragment(1, 1, 0, [10] * 3, [5] * 3, [False, True, False], None, 0, 0)) == plain + 20
+    assert len(write_fragment(1, 1, 0, [10] * 3, [5] * 3, [True] * 3, [0] * 3, 0, 0)) == plain + 8
+    assert len(write_fragment(1, 1, 0, [10] * 3, [5] * 3, [True, False, False], [0] * 3, 0, 0)) == plain + 12
+    assert len(write_fragment(1, 1, 0, [10] * 3, [5] * 3, [False, True, False], [0] * 3, 0, 0)) == plain + 20
 
 
 def test_boxes_of_a_chunk() -> None:
     """A chunk is prft, moof and mdat, in this order."""
-    media = write_fragment(1, 1, 0, [10], [3], None, None, 0, 0) + b"abc"
+    media = write_fragment(1, 1, 0, [10], [3], [True], [0], 0, 0) + b"abc"
     assert [(box.type, len(box.bytes)) for box in read_boxes(media)] == [
         ("prft", PRFT_BYTES),
         ("moof", 100),

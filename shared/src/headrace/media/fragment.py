@@ -55,7 +55,7 @@ _TRAF_BYTES = 8 + _TFHD_BYTES + 20 + _TRUN_BYTES
 _MOOF_BYTES = 8 + 16 + _TRAF_BYTES
 
 
-class _Sync(enum.IntEnum):
+class Sync(enum.IntEnum):
     """Which samples of a fragment are random access points."""
 
     ALL = enum.auto()
@@ -65,25 +65,40 @@ class _Sync(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
+class FragmentShape:
     """What fragments of one kind have in common: the bytes between the numbers that change.
 
     Attributes:
-        layout: `constants` in turn with NTP time and media time, sequence, decode time, words of the samples, and the
-            size of the mdat.
-        constants: the bytes before the first of them, between them and after the last.
+        layout: of everything before the media: the numbers of `prefix`, then `prft`, NTP time, media time, `moof`,
+            sequence, `traf`, decode time, `trun`, the words of the samples, size of the mdat, `mdat`.
+        prft, moof, traf, trun, mdat: the bytes that never change.
     """
 
     layout: struct.Struct
-    constants: tuple[bytes, bytes, bytes, bytes, bytes]
+    prft: bytes
+    moof: bytes
+    traf: bytes
+    trun: bytes
+    mdat: bytes
 
 
 @lru_cache(maxsize=1024)
-def _shape(track: int, count: int, duration: int, sync: _Sync, has_offsets: bool) -> _Shape:
-    """Return the shape of fragments of `count` samples, of `duration` each or, if that is 0, of their own."""
+def fragment_shape(
+    track: int, count: int, duration: int, sync: Sync, has_offsets: bool, prefix: str = ">"
+) -> FragmentShape:
+    """Return the shape of fragments with so many samples.
+
+    Args:
+        track: track_ID.
+        count: of samples.
+        duration: of every sample in ticks, 0 when each has its own.
+        sync: which samples are random access points.
+        has_offsets: whether samples have composition offsets.
+        prefix: layout, as `struct` has it, of what the caller puts before the fragment; big-endian.
+    """
     tfhd_flags = _TFHD_BASE_IS_MOOF | _TFHD_DEFAULT_FLAGS
     trun_flags = _TRUN_VERSION | _TRUN_DATA_OFFSET | _TRUN_SIZE
-    default: tuple[int, ...] = (SYNC_SAMPLE if sync is _Sync.ALL else NON_SYNC_SAMPLE,)
+    default: tuple[int, ...] = (SYNC_SAMPLE if sync is Sync.ALL else NON_SYNC_SAMPLE,)
     if duration:
         tfhd_flags |= _TFHD_DEFAULT_DURATION
         default = (duration, *default)
@@ -91,12 +106,12 @@ def _shape(track: int, count: int, duration: int, sync: _Sync, has_offsets: bool
         trun_flags |= _TRUN_DURATION
     trun_flags |= _TRUN_OFFSET if has_offsets else 0
     first: tuple[int, ...] = ()
-    if sync is _Sync.FIRST:
+    if sync is Sync.FIRST:
         trun_flags |= _TRUN_FIRST_FLAGS
         first = (SYNC_SAMPLE,)
-    elif sync is _Sync.MIXED:
+    elif sync is Sync.MIXED:
         trun_flags |= _TRUN_FLAGS
-    columns = 2 - bool(duration) + (sync is _Sync.MIXED) + has_offsets
+    columns = 2 - bool(duration) + (sync is Sync.MIXED) + has_offsets
     tfhd_bytes = _TFHD_BYTES + 4 * (len(default) - 1)
     trun_bytes = _TRUN_BYTES + 4 * (len(first) + count * columns)
     moof_bytes = _MOOF_BYTES - _TFHD_BYTES - _TRUN_BYTES + tfhd_bytes + trun_bytes
@@ -108,11 +123,46 @@ def _shape(track: int, count: int, duration: int, sync: _Sync, has_offsets: bool
         b"mdat",
     )
     prft, moof, traf, trun, mdat = (f"{len(part)}s" for part in constants)
-    return _Shape(struct.Struct(f">{prft}2Q{moof}I{traf}Q{trun}{count * columns}II{mdat}"), constants)
+    layout = struct.Struct(f"{prefix}{prft}2Q{moof}I{traf}Q{trun}{count * columns}II{mdat}")
+    return FragmentShape(layout, *constants)
 
 
 def _words(*numbers: int) -> bytes:
     return struct.pack(f">{len(numbers)}I", *numbers)
+
+
+def shape_samples(
+    track: int,
+    durations: Sequence[int],
+    sizes: Sequence[int],
+    sync: Sequence[bool],
+    offsets: Sequence[int],
+    prefix: str = ">",
+) -> tuple[FragmentShape, Sequence[int]]:
+    """Return the shape that holds these samples, and their words in it.
+
+    What all samples share is written once, as a default of the fragment.
+
+    Args:
+        track: track_ID.
+        durations: of each sample, in ticks, at least one sample.
+        sizes: of each sample, in bytes.
+        sync: whether each sample is a random access point.
+        offsets: presentation minus decode time of each sample, in ticks, signed.
+        prefix: as in `fragment_shape`.
+    """
+    count, duration = len(sizes), durations[0]
+    columns = [sizes]
+    if durations.count(duration) != count:
+        duration = 0
+        columns.insert(0, durations)
+    kind = _sync(sync)
+    if kind is Sync.MIXED:
+        columns.append([SYNC_SAMPLE if point else NON_SYNC_SAMPLE for point in sync])
+    if any(offsets):
+        columns.append([offset & 0xFFFF_FFFF for offset in offsets])
+    shape = fragment_shape(track, count, duration, kind, any(offsets), prefix)
+    return shape, [word for row in zip(*columns, strict=True) for word in row]
 
 
 def write_fragment(
@@ -121,59 +171,30 @@ def write_fragment(
     decode_time: int,
     durations: Sequence[int],
     sizes: Sequence[int],
-    sync: Sequence[bool] | None,
-    offsets: Sequence[int] | None,
+    sync: Sequence[bool],
+    offsets: Sequence[int],
     capture_us: int,
     media_time: int,
 ) -> bytes:
-    """Return prft, moof and the header of mdat for samples of these `sizes`, whose bytes are to follow.
-
-    What all samples share is written once, as a default of the fragment.
+    """Return prft, moof and the header of mdat; the samples' bytes are to follow.
 
     Args:
-        track: track_ID.
+        track, durations, sizes, sync, offsets: as in `shape_samples`.
         sequence: mfhd's sequence number, at most 2**32 - 1.
         decode_time: of the first sample, in ticks of the track.
-        durations: of each sample, in ticks, at least one sample.
-        sizes: of each sample, in bytes.
-        sync: whether each sample is a random access point; `None` when all are, without any True when none is.
-        offsets: presentation minus decode time of each sample, in ticks, signed; `None` when all are 0.
         capture_us: UTC in microseconds since 1970 when the first sample was captured.
         media_time: presentation time of the first sample, in ticks: what `capture_us` belongs to.
     """
-    duration = durations[0]
-    same = durations.count(duration) == len(durations)
-    kind = _Sync.ALL if sync is None else _sync(sync)
-    shape = _shape(track, len(sizes), duration if same else 0, kind, offsets is not None)
-    words = sizes if same and offsets is None and kind is not _Sync.MIXED else None
-    if words is None:
-        words = _rows(None if same else durations, sizes, sync if kind is _Sync.MIXED else None, offsets)
-    prft, moof, traf, trun, mdat = shape.constants
-    ntp = ntp_time(capture_us)
-    return shape.layout.pack(
-        prft, ntp, media_time, moof, sequence, traf, decode_time, trun, *words, 8 + sum(sizes), mdat
-    )
+    shape, words = shape_samples(track, durations, sizes, sync, offsets)
+    times = (shape.prft, ntp_time(capture_us), media_time, shape.moof, sequence, shape.traf, decode_time, shape.trun)
+    return shape.layout.pack(*times, *words, 8 + sum(sizes), shape.mdat)
 
 
-def _sync(sync: Sequence[bool]) -> _Sync:
-    if True not in sync:
-        return _Sync.NONE
+def _sync(sync: Sequence[bool]) -> Sync:
     points = sync.count(True)
-    if points == len(sync):
-        return _Sync.ALL
-    return _Sync.FIRST if sync[0] and points == 1 else _Sync.MIXED
-
-
-def _rows(
-    durations: Sequence[int] | None, sizes: Sequence[int], sync: Sequence[bool] | None, offsets: Sequence[int] | None
-) -> list[int]:
-    """Return the words of trun, sample by sample, of those columns that it has (8.8.8.2)."""
-    columns = [sizes] if durations is None else [durations, sizes]
-    if sync is not None:
-        columns.append([SYNC_SAMPLE if point else NON_SYNC_SAMPLE for point in sync])
-    if offsets is not None:
-        columns.append([offset & 0xFFFF_FFFF for offset in offsets])
-    return [word for row in zip(*columns, strict=True) for word in row]
+    if points in {0, len(sync)}:
+        return Sync.ALL if points else Sync.NONE
+    return Sync.FIRST if sync[0] and points == 1 else Sync.MIXED
 
 
 def ntp_time(capture_us: int) -> int:

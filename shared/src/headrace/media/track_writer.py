@@ -23,13 +23,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from operator import sub
 
 from headrace.identifiers import ChunkId
 from headrace.media.cadence import frame_seconds, track_cadence
-from headrace.media.fragment import write_fragment
+from headrace.media.fragment import FragmentShape, Sync, fragment_shape, ntp_time, shape_samples
 from headrace.media.samples import EpochStart, PackagerOptions, Sample
-from headrace.wire.chunk import KIND_CHUNK, RECORD_HEADER, Chunk, Flag
+from headrace.wire.chunk import KIND_CHUNK, RECORD_HEADER, Chunk, Flag, make_chunk
 from headrace.wire.stream import Track
 
 AUDIO_JITTER_SECONDS = 0.02
@@ -45,7 +44,7 @@ NEVER = 2**63
 FLAGS = tuple(Flag(bits) for bits in range(8))
 """Looked up, since making an enum member costs as much as packing a header."""
 
-_NO_SYNC = (False,)
+_ALL, _NONE, _FIRST = Sync.ALL, Sync.NONE, Sync.FIRST
 
 _RANDOM_ACCESS, _PART, _SEGMENT = (int(flag) for flag in (Flag.RANDOM_ACCESS, Flag.END_OF_PART, Flag.END_OF_SEGMENT))
 
@@ -98,11 +97,12 @@ class TrackWriter:
         self._segment_limit = NEVER
         self._last_dts: int | None = None
         self._end: int | None = None
-        # The open chunk: where it begins, its samples, where each begins (only of what is counted), and when it is
-        # written: when its end reaches the first limit, or when a sample comes that would end after the second.
+        # The open chunk: where it begins, its samples, of audio where each begins and whether all last a frame; it is
+        # written when its end reaches the first limit, or when a sample comes that would end after the second.
         self._begin = 0
         self._samples: list[Sample] = []
         self._times: list[int] = []
+        self._even = True
         self._full_at = self._overfull_at = NEVER
         self.queue = self.held if self.counted else self._samples
 
@@ -134,15 +134,19 @@ class TrackWriter:
     def take(self, sample: Sample, out: list[Chunk]) -> None:
         """Add `sample`; append the chunks that are complete now to `out`."""
         time = sample.dts + self.shift
-        if self.counted:
-            self.frame = frame = sample.duration or self.frame or self._guessed_frame
+        counted = self.counted
+        if counted:
+            frame = sample.duration or self.frame or self._guessed_frame
             if self._end is not None and time != self._end:
-                counted = self._count(time)
-                if counted is None:
+                begin = self._count(time, frame)
+                if begin is None:
                     return
-                time = counted
+                time = begin
         else:
-            self.frame = frame = self._video_frame(sample)
+            frame = self._video_frame(sample)
+        if frame != self.frame or (counted and time != self._end):
+            self._even = not counted
+        self.frame = frame
         end = time + frame
         if self._end is None:
             self._end = self._begin = time
@@ -151,7 +155,7 @@ class TrackWriter:
         if samples and (end > self._overfull_at or (sample.keyframe and not samples[0].keyframe)):
             self._write(out, self._end_before(time), 0)
             samples = self._samples
-        if self.counted:
+        if counted:
             self._times.append(time if samples else self._begin)
             self._end = end
         samples.append(sample)
@@ -196,29 +200,31 @@ class TrackWriter:
             return self._begin
         end = at if end is None else end
         part = self._part if self._part_filled else max(0, self._part - 1)
-        self._emit(out, (), _SEGMENT | _PART, end, 0, part, self.capture_us or capture_us)
+        identity = ChunkId(self._epoch, self.number, self.segment, self._chunk)
+        out.append(make_chunk(identity, FLAGS[_SEGMENT | _PART], end, 0, part, 0, self.capture_us or capture_us))
+        self._count_on(_SEGMENT | _PART)
         return end
 
     # -- times ----------------------------------------------------------------------------------------------------
 
-    def _count(self, time: int) -> int | None:
+    def _count(self, time: int, frame: int) -> int | None:
         """Return when an audio frame stamped `time` begins, `None` when it overlaps and is to be dropped."""
         assert self._end is not None
         error = time - self._end
-        if error < 0 and -error >= self.frame and -error > self._jitter:
+        if error < 0 and -error >= frame and -error > self._jitter:
             self.dropped += 1
             return None
-        return self._end if error <= max(self._jitter, self.frame // 2) else time
+        return self._end if error <= max(self._jitter, frame // 2) else time
 
     def _video_frame(self, sample: Sample) -> int:
         """Guess how long a frame lasts: never longer than the last one or what is declared."""
         known = sample.duration or self._known_frame
-        last = self.last_dts
+        last = self._samples[-1].dts if self._samples else self._last_dts
         if last is None or sample.dts <= last:
             return known or self.frame or self._guessed_frame
         delta = sample.dts - last
         if known:
-            return min(known, delta)
+            return known if known < delta else delta
         return min(delta, 2 * self.frame) if self.frame else delta
 
     def _end_before(self, following: int) -> int:
@@ -227,112 +233,114 @@ class TrackWriter:
         assert end is not None
         return following if abs(following - end) <= self.frame // 2 else end
 
-    def _part_end(self, end: int) -> tuple[int, int]:
-        """Return where a chunk that ends at about `end` really ends, and whether its part ends with it."""
-        assert self._part_start is not None
-        left = self._part_start + self._part_ticks - end
-        if self.counted:
-            return end, _PART if left < self.frame else 0
-        half = self.frame // 2
-        if -half <= left <= half and end + left > self._begin + len(self._samples):
-            return end + left, _PART
-        return end, _PART if left < 0 else 0
-
-    def _starts(self) -> list[int]:
-        """Return the decode time of each picture in the open chunk, growing by a tick at least."""
-        shift, time = self.shift, self._begin
-        times = [time]
-        for sample in self._samples[1:]:
-            time = max(sample.dts + shift, time + 1)
-            times.append(time)
-        return times
-
     def _set_limits(self) -> None:
         """Say when the open chunk is full, and for which samples that is no question.
 
         A part of video ends where it is nearest to the target, one of audio before the frame that does not fit.
         """
+        begin, frame = self._begin, self.frame
+        half = frame // 2
         if self._part_start is None:
-            self._part_start = self._begin
-        part_end, half = self._part_start + self._part_ticks, self.frame // 2
+            self._part_start = begin
+        part_end = self._part_start + self._part_ticks
         self._overfull_at = part_end if self.counted else part_end + half
-        part_full = part_end - (self.frame - 1 if self.counted else half)
-        self._full_at = min(part_full, self._begin + self._chunk_ticks - half, self._segment_limit)
+        full_at = begin + self._chunk_ticks - half
+        part_full = part_end - (frame - 1 if self.counted else half)
+        full_at = min(full_at, part_full)
+        full_at = min(full_at, self._segment_limit)
+        self._full_at = full_at
         if self._may_be_calm and self._known_frame and self._last_dts is not None:
             self.calm_from = self._last_dts + 1
-            self.calm_until = self._full_at - self.frame - self.shift - (half // 2 if self.counted else 0)
+            self.calm_until = full_at - frame - self.shift - (half // 2 if self.counted else 0)
 
     # -- chunks ---------------------------------------------------------------------------------------------------
 
     def _write(self, out: list[Chunk], end: int, flags: int) -> None:
-        """Write the open chunk up to about `end`: see above for where a part's end is put."""
-        samples = self._samples
-        times = self._times if self.counted else self._starts()
-        if end <= times[-1]:
-            end = times[-1] + 1
-        if not flags:
-            end, flags = self._part_end(end)
-        first, begin = samples[0], times[0]
+        """Write the open chunk up to about `end`: see above for where a part's end is put.
+
+        One function and few calls on purpose: it runs some times a second for each stream, on caches that others used
+        in between, where each new piece of code costs more than what it does.
+        """
+        samples, begin, frame, counted = self._samples, self._begin, self.frame, self.counted
+        first, epoch, segment, number, part = samples[0], self._epoch, self.segment, self._chunk, self._part
+        if not flags and self._part_start is not None:
+            left = self._part_start + self._part_ticks - end
+            if counted:
+                flags = _PART if left < frame else 0
+            elif left <= frame // 2:
+                flags = _PART
+                end += left if -left <= frame // 2 else 0
         if first.keyframe:
             flags |= _RANDOM_ACCESS
-        durations = list(map(sub, times[1:], times))
-        durations.append(end - times[-1])
-        data = [sample.data for sample in samples]
-        offsets = sync = None
-        if not self.counted:
-            offsets = self._offsets(times, end)
-            # Where the first sample is no keyframe none is: a keyframe would have begun a chunk of its own.
-            sync = [sample.keyframe for sample in samples] if first.keyframe else _NO_SYNC
-        self._sequence += 1
-        head = write_fragment(
-            self.number,
-            self._sequence,
-            begin,
-            durations,
-            list(map(len, data)),
-            sync,
-            offsets,
-            first.capture_us,
-            begin + offsets[0] if offsets else begin,
+        pieces, sizes, points, even, time = [b""], [], 0, self._even, begin - self.shift
+        for sample in samples:
+            data = sample.data
+            pieces.append(data)
+            sizes.append(len(data))
+            if sample.keyframe:
+                points += 1
+            if not counted:
+                even = even and sample.dts == time == sample.pts
+                time += frame
+        count, shown = len(sizes), begin
+        words: Sequence[int] = sizes
+        if even and end - begin == frame * count and (points in {0, count} or (points == 1 and first.keyframe)):
+            sync = _ALL if points == count else _FIRST if points else _NONE
+            shape = fragment_shape(self.number, count, frame, sync, False, RECORD_HEADER.format)
+        else:
+            end, shown, shape, words = self._shape_uneven(end, sizes)
+        self._sequence = sequence = self._sequence + 1
+        # fmt: off
+        pieces[0] = shape.layout.pack(
+            KIND_CHUNK, self.number, flags, number, epoch, segment, begin, end - begin, part, count, first.capture_us,
+            shape.prft, ntp_time(first.capture_us), shown, shape.moof, sequence, shape.traf, begin, shape.trun,
+            *words, 8 + sum(sizes), shape.mdat,
         )
-        self._samples = []
-        if self.counted:
+        # fmt: on
+        identity = ChunkId(epoch, self.number, segment, number)
+        record = b"".join(pieces)
+        out.append(Chunk(record, identity, FLAGS[flags], begin, end - begin, part, count, first.capture_us))
+        self.capture_us = first.capture_us
+        self._last_dts = samples[-1].dts
+        self._samples, self._even = [], True
+        if counted:
             self._times = []
         else:
             self.queue = self._samples
-            self._last_dts = samples[-1].dts
         self._end = self._begin = end
         self.shown_until = max(self.shown_until, end)
-        self.capture_us = first.capture_us
-        self._emit(out, (head, *data), flags, begin, end - begin, self._part, first.capture_us)
+        self._count_on(flags)
 
-    def _offsets(self, times: list[int], end: int) -> list[int] | None:
-        """Return each sample's presentation minus decode time, `None` when all are 0."""
-        shift = self.shift
-        offsets = [sample.pts + shift - time for sample, time in zip(self._samples, times, strict=True)]
-        if not any(offsets):
-            return None
+    def _shape_uneven(self, end: int, sizes: list[int]) -> tuple[int, int, FragmentShape, Sequence[int]]:
+        """Shape a chunk whose samples are not all alike.
+
+        Returns:
+            Where it ends, when its first sample is shown, its shape, and the words of its samples.
+        """
+        shift, samples = self.shift, self._samples
+        times = self._times if self.counted else [self._begin]
+        if not self.counted:
+            for sample in samples[1:]:
+                times.append(max(sample.dts + shift, times[-1] + 1))
+        end = max(end, times[-1] + 1)
+        durations = [after - time for time, after in zip(times, [*times[1:], end], strict=True)]
+        offsets = [0] * len(times)
+        if not self.counted:
+            offsets = [sample.pts + shift - time for sample, time in zip(samples, times, strict=True)]
         self.shown_until = max(self.shown_until, end + max(offsets))
-        return offsets
+        sync = [sample.keyframe for sample in samples]
+        shape, words = shape_samples(self.number, durations, sizes, sync, offsets, RECORD_HEADER.format)
+        return end, times[0] + offsets[0], shape, words
 
-    def _emit(
-        self, out: list[Chunk], media: Sequence[bytes], flags: int, time: int, duration: int, part: int, capture_us: int
-    ) -> None:
-        """Append a chunk of `media` (boxes, then samples; empty for none) and count on."""
-        number, segment, epoch, samples = self._chunk, self.segment, self._epoch, len(media) - 1 if media else 0
-        header = RECORD_HEADER.pack(
-            KIND_CHUNK, self.number, flags, number, epoch, segment, time, duration, part, samples, capture_us
-        )
-        identity = ChunkId(epoch, self.number, segment, number)
-        record = b"".join((header, *media))
-        out.append(Chunk(record, identity, FLAGS[flags], time, duration, part, samples, capture_us))
-        self._chunk = number + 1
+    def _count_on(self, flags: int) -> None:
+        """Go on to the next chunk, part and segment after a chunk with `flags`."""
+        self._chunk += 1
         self._part_filled = not flags & _PART
         if flags & _PART:
             self._part_start = None
-            self._part = part + 1
+            self._part += 1
         if flags & _SEGMENT:
-            self.segment = segment + 1
+            self.segment += 1
             self._segment_limit = NEVER
             self._chunk = self._part = 0
         if self._end is not None:
