@@ -24,39 +24,26 @@ from prometheus_client import CollectorRegistry
 
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import NodeId, StreamName
+from headrace.registry import pacing
 from headrace.registry.claims import Claim, Claims
 from headrace.registry.desired import Desired, DesiredEntry, DesiredKey
-from headrace.registry.kept import Kept, OwnRecord, Taken
-from headrace.registry.leases import EDGES_FOLLOWED, Change, Changes, How, Kind, Lease, LeaseKey, LeaseStore, StoreAway
+from headrace.registry.kept import Kept, OwnRecord
+from headrace.registry.leases import EDGES_FOLLOWED, Change, Changes, How, Kind, LeaseKey, LeaseStore, StoreAway
 from headrace.registry.metrics import RegistryMetrics
+from headrace.registry.notices import Notices, call
 from headrace.registry.orders import Orders
-from headrace.registry.pacing import (
-    CLOSE_WAIT_SECONDS,
-    GRACE_LEASES,
-    HERD_PER_SECOND,
-    PATIENCE_MAX_SECONDS,
-    READ_PER_SECOND,
-    READING_LEASES,
-    RENEWALS_PER_LEASE,
-    RETRIES_PER_LEASE,
-    RETRY_MAX_SECONDS,
-    START_WAIT_SECONDS,
-    TAKEN_LEASES,
-    UPDATE_GAP_SECONDS,
-)
 from headrace.registry.records import (
-    LAYER_MAX,
     NODE_STREAMS_MAX,
     ClaimRecord,
-    InvalidRecord,
     NodeRecord,
     StreamNumbers,
     StreamRecord,
     encode_record,
 )
+from headrace.registry.rivals import Rivals
 from headrace.registry.sealing import Vault
 from headrace.registry.telling import wait_seconds
-from headrace.registry.view import View, parse_record
+from headrace.registry.view import View
 
 T = TypeVar("T")
 
@@ -76,8 +63,9 @@ class LeasedRegistry:
         *,
         whole: bool = False,
     ) -> None:
-        self.watchers: set[Callable[[], None]] = set()
-        self.desired_watchers: set[Callable[[frozenset[DesiredKey]], None]] = set()
+        self._notices = Notices()
+        self.watchers = self._notices.watchers
+        self.desired_watchers = self._notices.desired_watchers
         self.on_fenced: Callable[[StreamName, StreamRecord], None] = lambda name, record: None
         self.on_node_taken: Callable[[NodeRecord], None] = lambda record: None
         self._store = store
@@ -90,10 +78,18 @@ class LeasedRegistry:
         self._view = View(self._complain)
         holder = secrets.token_hex(8)
         self._kept = Kept(holder)
-        self._orders = Orders(store, vault or Vault(), lease_seconds, self._complain, self._desired_changed)
-        self._claims = Claims(store, holder, lease_seconds, self._orders.entries.__contains__, self._call)
-        self._told_keys: set[DesiredKey] = set()
-        self._taken: dict[LeaseKey, Taken] = {}
+        self._orders = Orders(store, vault or Vault(), lease_seconds, self._complain, self._notices.changed)
+        self._claims = Claims(store, holder, lease_seconds, self._orders.entries.__contains__, call)
+        self._rivals = Rivals(
+            self._view,
+            self._kept,
+            self._metrics,
+            lease_seconds * pacing.TAKEN_LEASES,
+            self._complain,
+            self._changed,
+            lambda other: call(self.on_fenced, StreamName(other.stream), other),
+            lambda other: call(self.on_node_taken, other),
+        )
         self._connected = False
         self._away = "not started"
         self._away_since: float | None = None
@@ -103,10 +99,8 @@ class LeasedRegistry:
         self._wake = asyncio.Event()
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._closing = (
-            False  # beside cancelling: before Python 3.12 asyncio.wait_for, in whatever library, may eat that
-        )
-        self._notice: asyncio.Handle | None = None
+        # Beside cancelling: before Python 3.12 asyncio.wait_for, in whatever library, may eat that.
+        self._closing = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._store.where}: {self.status}>"
@@ -139,12 +133,13 @@ class LeasedRegistry:
     def problem(self) -> str | None:
         if not self._connected:
             return f"registry {self._store.where} is away, last known records are used: {self._away}"
-        return next((taken.sentence for taken in self._taken.values() if taken.told), None)
+        return self._rivals.problem
 
     async def start(self) -> None:
+        self._notices.open()
         self._task = asyncio.create_task(self._run(), name="registry")
         with suppress(TimeoutError):
-            async with asyncio.timeout(START_WAIT_SECONDS):
+            async with asyncio.timeout(pacing.START_WAIT_SECONDS):
                 await self._tried.wait()
 
     async def close(self) -> None:
@@ -153,14 +148,12 @@ class LeasedRegistry:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        if self._notice is not None:
-            self._notice.cancel()
-            self._notice = None
+        self._notices.close()
         leases = [*self._kept.withdrawn, *self._kept.leases(), *self._claims.leases()]
         self._claims.close()
         if self._connected and leases:
             with suppress(StoreAway, TimeoutError):
-                async with asyncio.timeout(CLOSE_WAIT_SECONDS):
+                async with asyncio.timeout(pacing.CLOSE_WAIT_SECONDS):
                     await self._store.remove(leases)
         self._connected = False
         self._away = "closed"
@@ -243,7 +236,7 @@ class LeasedRegistry:
 
     def _drop(self, key: LeaseKey) -> None:
         if self._kept.drop(key):
-            self._taken.pop(key, None)
+            self._rivals.dropped(key)
             self._wake.set()
             self._changed(self._view.drop(key))
 
@@ -272,14 +265,7 @@ class LeasedRegistry:
             await asyncio.sleep(self._retry_seconds())
 
     def _retry_seconds(self) -> float:
-        """Return how long to wait before the store is tried again: longer where many would come at once."""
-        retry = min(self._lease_seconds / RETRIES_PER_LEASE, RETRY_MAX_SECONDS)
-        return random.uniform(retry / 2, retry) + random.uniform(0.0, self._crowd / HERD_PER_SECOND)
-
-    @property
-    def _crowd(self) -> int:
-        """How many nodes there are beyond what every process follows one by one."""
-        return max(0, self._edges - EDGES_FOLLOWED)
+        return pacing.retry_seconds(self._lease_seconds, self._edges - EDGES_FOLLOWED, random.random())
 
     async def _follow_once(self) -> None:
         """Subscribe, read and follow until the store goes away, or the keeper finds that it did."""
@@ -297,17 +283,17 @@ class LeasedRegistry:
         """Return how long to wait for changes before something else is due."""
         dues = (self._read_at, self._view.next_settling, self._orders.restore_at)
         due = min(one for one in dues if one is not None)
-        return min(max(due - _now(), 0.0), self._lease_seconds / RENEWALS_PER_LEASE, PATIENCE_MAX_SECONDS)
+        return min(max(due - _now(), 0.0), self._lease_seconds / pacing.RENEWALS_PER_LEASE, pacing.PATIENCE_MAX_SECONDS)
 
     async def _read(self, changes: Changes) -> None:
         reading = await self._store.read(None if self._whole else EDGES_FOLLOWED)
         self._edges = reading.edges
         await changes.follow_edges(not reading.sampled)
-        seconds = max(self._lease_seconds * READING_LEASES, len(reading.records) / READ_PER_SECOND)
+        seconds = max(self._lease_seconds * pacing.READING_LEASES, len(reading.records) / pacing.READ_PER_SECOND)
         self._read_at = _now() + seconds * random.uniform(0.75, 1.25)
         for key, data in reading.records.items():
-            self._check_fence(key, data)
-        grace_until = _now() + self._lease_seconds * GRACE_LEASES
+            self._rivals.check(key, data)
+        grace_until = _now() + self._lease_seconds * pacing.GRACE_LEASES
         self._changed(self._view.replace(reading.records, grace_until, reading.sampled))
         await self._orders.read(_now())
 
@@ -326,7 +312,7 @@ class LeasedRegistry:
                 self._orders.apply(change)
                 continue
             if change.how is How.PUT:
-                self._check_fence(change.key, change.record)
+                self._rivals.check(change.key, change.record)
             changed |= self._view.apply(change, grace_until)
         self._changed(changed)
 
@@ -339,7 +325,7 @@ class LeasedRegistry:
                 await self._write()
             except StoreAway as error:
                 self._went_away(str(error))
-            await asyncio.sleep(UPDATE_GAP_SECONDS)
+            await asyncio.sleep(pacing.UPDATE_GAP_SECONDS)
 
     async def _work(self) -> None:
         """Wait until there is something to write: an update, a renewal, or everything because the store is back."""
@@ -371,70 +357,22 @@ class LeasedRegistry:
             raise
         for lease, other in zip(leases, answers, strict=True):
             if other is not None:
-                self._outranked(lease, other)
-            elif self._taken.pop(lease.key, None) is not None:
-                log.info("node id is ours", node=lease.key.name)
+                self._rivals.outranked(lease, other)
+            else:
+                self._rivals.granted(lease)
 
     def _wait(self, record: OwnRecord, data_bytes: int) -> float:
         """Return how long a change of `record` may have to wait, since so many would hear of it."""
-        others = len(self._view.nodes)
-        if isinstance(record, NodeRecord) and record.layer == LAYER_MAX:
-            return wait_seconds(data_bytes, min(self._edges, EDGES_FOLLOWED), max(self._edges, 1))
-        return wait_seconds(data_bytes, max(self._edges, others), max(others - self._edges, 1))
+        return wait_seconds(record, data_bytes, len(self._view.nodes), self._edges)
 
     async def _renew(self) -> None:
         began = _now()
-        self._renew_at = began + self._lease_seconds / RENEWALS_PER_LEASE * random.uniform(0.8, 1.0)
+        self._renew_at = began + self._lease_seconds / pacing.RENEWALS_PER_LEASE * random.uniform(0.8, 1.0)
         own, claimed = self._kept.leases(), self._claims.leases()
         kept = await self._store.renew([*own, *claimed], self._lease_seconds)
         self._metrics.round_trip.observe(_now() - began)
         self._kept.send_again(lease.key for lease, held in zip(own, kept[: len(own)], strict=True) if not held)
         self._claims.renewed(claimed, kept[len(own) :], began)
-
-    # What the store says of what is kept here
-
-    def _outranked(self, lease: Lease, data: bytes) -> None:
-        """Somebody else holds what we keep, and is right."""
-        try:
-            other = parse_record(lease.key, data)
-        except InvalidRecord as error:
-            self._complain(lease.key, str(error))
-            return
-        if isinstance(other, StreamRecord):
-            self._check_fence(lease.key, data)
-        elif isinstance(other, NodeRecord) and lease.key in self._kept:
-            self._node_taken(lease.key, other)
-
-    def _check_fence(self, key: LeaseKey, data: bytes) -> None:
-        """Give up the stream `key` if the record `data` is of an owner that is right."""
-        if key.kind is not Kind.STREAM or key not in self._kept:
-            return
-        with suppress(InvalidRecord):
-            other = parse_record(key, data)
-            if isinstance(other, StreamRecord) and self._kept.lease(key).yields_to(other.epoch, other.node):
-                self._fence(key, other)
-
-    def _fence(self, key: LeaseKey, other: StreamRecord) -> None:
-        ours = self._kept.lease(key)
-        self._kept.forget(key)
-        if other.state == "ended" and not other.generation:  # made up: its owner is gone
-            self._changed(self._view.drop(key))
-        else:
-            self._view.release(key)
-            self._changed(self._view.apply(Change(key, How.PUT, encode_record(other)), None))
-        self._metrics.fenced.inc()
-        log.warning("stream fenced", stream=key.name, epoch=ours.rank, owner=other.node, owner_epoch=other.epoch)
-        self._call(self.on_fenced, StreamName(key.name), other)
-
-    def _node_taken(self, key: LeaseKey, other: NodeRecord) -> None:
-        """Wait out a predecessor that crashed; tell when it is alive."""
-        taken = self._taken.setdefault(key, Taken(key.name, other, _now()))
-        if taken.told or _now() - taken.since < self._lease_seconds * TAKEN_LEASES:
-            return
-        taken.told = True
-        self._metrics.taken.inc()
-        log.error("node id taken", node=key.name, other_started_us=other.started_us, other_url=other.relay_url)
-        self._call(self.on_node_taken, other)
 
     # How it is
 
@@ -443,7 +381,7 @@ class LeasedRegistry:
         log.info("registry answers", store=self._store.where, away_seconds=round(away, 1), nodes=len(self.nodes))
         self._connected = True
         self._away_since = None
-        self._grace_until = _now() + self._lease_seconds * GRACE_LEASES
+        self._grace_until = _now() + self._lease_seconds * pacing.GRACE_LEASES
         self._renew_at = _now()
         self._kept.send_again(self._kept.streams)  # a store that was failed over may have forgotten their last numbers
         self._metrics.connected.set(1)
@@ -464,31 +402,10 @@ class LeasedRegistry:
         log.warning("registry record ignored", kind=key.kind.value, name=key.name[:128], reason=reason)
 
     def _changed(self, changed: bool) -> None:
-        if not changed:
-            return
-        self._metrics.nodes.set(len(self.nodes))
-        self._metrics.streams.set(len(self.streams))
-        if self._task is not None and self._notice is None:
-            self._notice = asyncio.get_running_loop().call_soon(self._notify)
-
-    def _desired_changed(self, keys: frozenset[DesiredKey]) -> None:
-        self._told_keys |= keys
-        self._changed(True)
-
-    def _notify(self) -> None:
-        self._notice = None
-        keys, self._told_keys = frozenset(self._told_keys), set()
-        for told in tuple(self.desired_watchers) if keys else ():
-            self._call(told, keys)
-        for watcher in tuple(self.watchers):
-            self._call(watcher)
-
-    def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
-        """Call what somebody else gave us; its failure is logged and is not ours."""
-        try:
-            callback(*arguments)
-        except Exception:
-            log.exception("registry callback failed", callback=getattr(callback, "__qualname__", repr(callback)))
+        if changed:
+            self._metrics.nodes.set(len(self.nodes))
+            self._metrics.streams.set(len(self.streams))
+            self._notices.changed()
 
 
 def _now() -> float:

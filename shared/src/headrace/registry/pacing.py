@@ -39,3 +39,15 @@ READ_PER_SECOND: Final = 2.0
 
 HERD_PER_SECOND: Final = 1000.0
 """How many processes may come back in a second: larger clusters spread their return over more than one try."""
+
+
+def retry_seconds(lease_seconds: float, crowd: int, random_unit: float) -> float:
+    """Return how long to wait before a store that is away is tried again: longer where many would come at once.
+
+    Args:
+        lease_seconds: the registry's.
+        crowd: how many nodes there are beyond what every process follows.
+        random_unit: from 0 to 1.
+    """
+    retry = min(lease_seconds / RETRIES_PER_LEASE, RETRY_MAX_SECONDS)
+    return retry / 2 + random_unit * (retry / 2 + max(0, crowd) / HERD_PER_SECOND)

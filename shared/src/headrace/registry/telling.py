@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from headrace.registry.records import NodeRecord, Record, StreamRecord
+from headrace.registry.leases import EDGES_FOLLOWED
+from headrace.registry.records import LAYER_MAX, NodeRecord, Record, StreamRecord
 
 TOLD_BYTES_PER_SECOND: Final = 20_000_000
 """What the store may send to all processes together for changes that can wait, in bytes a second: a fifth of what a
@@ -57,13 +58,18 @@ def is_full(node: NodeRecord) -> bool:
     return node.load >= 1.0 or node.capacity == 0
 
 
-def wait_seconds(data_bytes: int, readers: int, tellers: int) -> float:
+def wait_seconds(record: Record, data_bytes: int, known: int, edges: int) -> float:
     """Return the least time between two tellings of changes of one record that can wait.
 
     Args:
-        data_bytes: the size of the record.
-        readers: how many processes hear it.
-        tellers: how many there are that tell as much.
+        record: what is told.
+        data_bytes: its size.
+        known: how many nodes are known here.
+        edges: how many edges there are.
     """
+    if isinstance(record, NodeRecord) and record.layer == LAYER_MAX:
+        readers, tellers = min(edges, EDGES_FOLLOWED), max(edges, 1)
+    else:
+        readers, tellers = max(edges, known), max(known - edges, 1)
     fair_bytes = data_bytes * readers * tellers / TOLD_BYTES_PER_SECOND
     return min(max(fair_bytes, tellers / TOLD_PER_SECOND, WAIT_MIN_SECONDS), WAIT_MAX_SECONDS)
