@@ -23,19 +23,29 @@ The broadcast knows neither network nor media nor time: ages are read from decod
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from headrace.identifiers import ChunkId, Epoch, StreamName
+from headrace.relay.cursor import Cursor, Place, place_of
+from headrace.relay.entries import ENTRY_BYTES, Entry, Gap, Opened, StateChange, cost
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import RouteHop, StreamState, Track
+
+__all__ = [
+    "ENTRY_BYTES",
+    "JOIN_LOOKBACK_ENTRIES",
+    "Broadcast",
+    "Cursor",
+    "Entry",
+    "Gap",
+    "Opened",
+    "RingLimits",
+    "StateChange",
+]
 
 JOIN_LOOKBACK_ENTRIES = 64
 """How far before a random access point a joining cursor looks for other tracks' chunks of the same time, in entries:
 several times what arrives between a video chunk and the audio that goes with it."""
-
-ENTRY_BYTES = 512
-"""What an entry costs beside its record, in bytes, roughly: so that states and gaps are bounded as chunks are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,100 +61,6 @@ class RingLimits:
 
     seconds: float = 30.0
     bytes: int = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """An epoch begins (or is told to a cursor that joined inside it): these are its tracks."""
-
-    epoch: Epoch
-    tracks: tuple[Track, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Chunks of `next.track` before `next` that were not had will not come: they are lost."""
-
-    next: ChunkId
-
-
-@dataclass(frozen=True, slots=True)
-class StateChange:
-    """The stream's state, why it is so, and the nodes it came through, ingress first."""
-
-    state: StreamState
-    reason: str = ""
-    route: tuple[RouteHop, ...] = ()
-
-
-Entry = Opened | Chunk | Gap | StateChange
-
-
-class _Place(NamedTuple):
-    """How far a track got: the last chunk, or the first that may follow what was lost.
-
-    Attributes:
-        position: of that chunk.
-        ends: whether it ends its segment; `None` when that is not known.
-        lost: it is the first that may come: what lies before it was told as lost.
-        passed: the reader was moved on since, so that the rest of the epoch may be missing.
-    """
-
-    position: tuple[int, int, int]
-    ends: bool | None
-    lost: bool = False
-    passed: bool = False
-
-    def is_followed_by(self, id: ChunkId) -> bool:
-        """Return whether nothing is missing between this place and `id`, as far as is known."""
-        epoch, segment, chunk = self.position
-        if self.lost:
-            return id.position == self.position
-        if id.epoch > epoch:
-            return id.chunk == 0 and not self.passed  # an epoch ends wherever its source did
-        return (self.ends is not True and id.position == (epoch, segment, chunk + 1)) or (
-            self.ends is True and id.position == (epoch, segment + 1, 0)
-        )
-
-    def knows(self, gap: Gap) -> bool:
-        """Return whether `gap` says nothing new: what it says is lost was had, told before, or never existed."""
-        within = gap.next.epoch == self.position[0]
-        return self.has(gap.next) or (within and self.is_followed_by(gap.next))
-
-    def has(self, id: ChunkId) -> bool:
-        """Return whether `id` lies behind: it was had, or told as lost."""
-        return id.position < self.position if self.lost else id.position <= self.position
-
-
-def _place_of(chunk: Chunk) -> _Place:
-    return _Place(chunk.id.position, chunk.ends_segment)
-
-
-@dataclass(slots=True)
-class Cursor:
-    """One consumer's place in a broadcast; made by `join` or `resume`, moved by `read` and `skip` only.
-
-    Attributes:
-        position: the next entry to read, `None` while it waits for the first random access point.
-        epoch: the epoch whose tracks were told to it, 0 for none yet.
-        state: the state that was told to it, `None` for none yet.
-        skipped: entries it never saw because it was too slow.
-    """
-
-    position: int | None
-    epoch: Epoch = Epoch(0)
-    state: StateChange | None = None
-    skipped: int = 0
-    _had: dict[int, _Place] = field(default_factory=dict)
-    """How far each track got; its next chunk must follow, or a gap is told."""
-    _floor: dict[int, tuple[int, int, int]] = field(default_factory=dict)
-    """For each track that has not passed it yet: chunks up to here are of before the point it was placed at."""
-    _back_seconds: float = 0.0
-    """How far behind the newest chunk it wants to be placed, the first time."""
-
-    def fork(self) -> Cursor:
-        """Return another cursor at the same place, which was told the same."""
-        return replace(self, _had=dict(self._had), _floor=dict(self._floor))
 
 
 class Broadcast:
@@ -174,7 +90,7 @@ class Broadcast:
         self._log: list[Entry] = []
         self._base = 0
         self._last: dict[int, Chunk] = {}
-        self._heads: dict[int, _Place] = {}
+        self._heads: dict[int, Place] = {}
         self._opened: dict[Epoch, Opened] = {}
         self._timescales: dict[Epoch, dict[int, int]] = {}
         self._lead_track = 0
@@ -226,7 +142,7 @@ class Broadcast:
             return False
         if head is not None and not head.is_followed_by(chunk.id):
             self._log_gap(chunk.id)
-        self._heads[track] = _place_of(chunk)
+        self._heads[track] = place_of(chunk)
         self._last[track] = chunk
         if track == self._lead_track and chunk.random_access:
             self._join = self.end
@@ -242,7 +158,7 @@ class Broadcast:
         if head is not None and head.knows(gap):
             return
         self._log_gap(gap.next)
-        self._heads[gap.next.track] = _Place(gap.next.position, None, lost=True)
+        self._heads[gap.next.track] = Place(gap.next.position, None, lost=True)
         self._trim()
         self._notify()
 
@@ -285,13 +201,13 @@ class Broadcast:
                 continue
             had = after[entry.id.track]
             if entry.id == had:
-                cursor._had[had.track] = _place_of(entry)
+                cursor._had[had.track] = place_of(entry)
             elif cursor.position is None and entry.id.position > had.position:
                 cursor.position = position
         if cursor.position is None:
             cursor.position = self.end
         for track, id in after.items():
-            cursor._had.setdefault(track, _Place(id.position, None))
+            cursor._had.setdefault(track, Place(id.position, None))
         return cursor
 
     def read(self, cursor: Cursor, max_bytes: int = 2**63) -> list[Entry]:
@@ -355,7 +271,7 @@ class Broadcast:
         elif isinstance(entry, Gap):
             had = cursor._had.get(entry.next.track)
             if had is None or not had.knows(entry):
-                cursor._had[entry.next.track] = _Place(entry.next.position, None, lost=True)
+                cursor._had[entry.next.track] = Place(entry.next.position, None, lost=True)
                 entries.append(entry)
         elif entry is self.state and entry is not cursor.state:
             cursor.state = entry
@@ -379,7 +295,7 @@ class Broadcast:
         self._tell_epoch(cursor, chunk.id.epoch, entries)
         if had is not None and not had.is_followed_by(chunk.id):
             entries.append(Gap(chunk.id))
-        cursor._had[track] = _place_of(chunk)
+        cursor._had[track] = place_of(chunk)
         entries.append(chunk)
         return len(chunk.record)
 
@@ -451,7 +367,7 @@ class Broadcast:
 
     def _append(self, entry: Entry) -> None:
         self._log.append(entry)
-        self.bytes += _cost(entry)
+        self.bytes += cost(entry)
         self._trim()
         self._notify()
 
@@ -459,7 +375,7 @@ class Broadcast:
         self.gaps += 1
         gap = Gap(following)
         self._log.append(gap)
-        self.bytes += _cost(gap)
+        self.bytes += cost(gap)
 
     def _notify(self) -> None:
         for listener in tuple(self.listeners):
@@ -479,7 +395,7 @@ class Broadcast:
         expiry = self._newest_seconds - self.limits.seconds
         for index in range(len(self._log) - 1):
             entry = self._log[index]
-            passed += _cost(entry)
+            passed += cost(entry)
             if self.bytes - freed <= self.limits.bytes:
                 if not isinstance(entry, Chunk):
                     continue  # leaves with the next chunk that does
@@ -503,8 +419,3 @@ class Broadcast:
             held |= {entry.epoch for entry in self._log if isinstance(entry, Opened)}
             self._opened = {epoch: opened for epoch, opened in self._opened.items() if epoch in held}
             self._timescales = {epoch: self._timescales[epoch] for epoch in self._opened}
-
-
-def _cost(entry: Entry) -> int:
-    """Return what `entry` weighs in the ring, in bytes."""
-    return ENTRY_BYTES + (len(entry.record) if isinstance(entry, Chunk) else 0)

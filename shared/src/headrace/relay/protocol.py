@@ -23,9 +23,7 @@ Times: `now` is monotonic seconds, `utc_us` is UTC in microseconds since 1970.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
@@ -33,57 +31,31 @@ from headrace.relay import events as happened
 from headrace.relay.credentials import Credential, Identity, proof_is_good, proof_mac
 from headrace.relay.events import Event, LinkFailed
 from headrace.relay.heartbeat import ClockSample, Heartbeat
+from headrace.relay.link import (
+    GOING_AWAY,
+    NORMAL,
+    OFFERS_MAX,
+    POLICY_VIOLATION,
+    PROTOCOL_ERROR,
+    LinkState,
+    Timing,
+    TooManySubscriptions,
+)
 from headrace.wire import relay as wire
 from headrace.wire.errors import WireError
 from headrace.wire.stream import RouteHop, StreamState, Track
 
+__all__ = [
+    "GOING_AWAY",
+    "NORMAL",
+    "OFFERS_MAX",
+    "LinkState",
+    "RelayConnection",
+    "Timing",
+    "TooManySubscriptions",
+]
+
 T = TypeVar("T")
-
-OPENING_SECONDS = 5.0
-"""How long an opening may take: several round trips around the world."""
-
-OFFERS_MAX = 10_000
-"""Most streams that one peer may offer: as many as a process carries."""
-
-PROTOCOL_ERROR = 1002
-POLICY_VIOLATION = 1008
-GOING_AWAY = 1001
-NORMAL = 1000
-
-
-class LinkState(enum.Enum):
-    """Where a link is in its life."""
-
-    HELLO = "hello"
-    """Waiting for the peer's hello."""
-    PROOF = "proof"
-    """Waiting for the peer's proof."""
-    OPEN = "open"
-    """Both sides know each other."""
-    CLOSED = "closed"
-    """Over; nothing is taken and nothing leaves."""
-
-
-class TooManySubscriptions(Exception):
-    """All handles of a link are in use."""
-
-    def __str__(self) -> str:
-        return f"{wire.HANDLE_MAX} streams on one link, its limit"
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How patient a link is, in seconds.
-
-    Attributes:
-        heartbeat: between pings.
-        timeout: of silence, after which the peer counts as gone; several heartbeats.
-        opening: for hello and proof.
-    """
-
-    heartbeat: float = 0.1
-    timeout: float = 0.4
-    opening: float = OPENING_SECONDS
 
 
 class RelayConnection:
