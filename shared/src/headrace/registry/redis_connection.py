@@ -179,10 +179,10 @@ class RedisConnection:
         finally:
             await client.aclose()
         slot = key_slot(self._tag[1:-1].encode())
-        for (first, last), servers in slots.items():
-            if int(first) <= slot <= int(last):
-                name, number = servers["primary"][0], servers["primary"][1]
-                return (str(name) or host), int(number)
+        for first, last, master, *_ in slots:
+            if first <= slot <= last:
+                name = master[0].decode() if master[0] else host  # it tells no name when it was given none
+                return name, int(master[1])
         raise RedisError(f"no server of the cluster has slot {slot}")
 
     def _pool(self, place: tuple[str, int] | None) -> BlockingConnectionPool:
