@@ -213,7 +213,7 @@ class Feed:
         durable = await self._durable_numbers()
         # A stream whose last number nobody knows begins at the UTC second (docs/protocol.md, section 2.1).
         now = int(self._clock.utc())
-        return Numbers(durable.epoch, durable.next_segment or now, durable.end_seconds, durable.epochs or now)
+        return Numbers(durable.epoch, durable.next_segment or now, durable.end_seconds, durable.epochs)
 
     async def _durable_numbers(self) -> Numbers:
         try:
