@@ -100,14 +100,18 @@ async def test_bytes_that_are_no_message_end_that_link_only() -> None:
 
 
 async def test_a_message_larger_than_any_chunk_is_not_read() -> None:
-    """The WebSocket itself refuses it: 1009."""
+    """The WebSocket itself refuses it: 1009; and before the opening is done, any that is larger than control."""
     async with mesh() as m:
         node = await m.add("mid", layer=1)
+        stranger = await Child.dial(url_of(node), "stranger")
+        stranger.channel.send([bytes(wire.CONTROL_MAX_BYTES + 1)])
         child = await Child.dial(url_of(node))
-        child.channel.send([bytes(wire.MESSAGE_MAX_BYTES + 1)])
-        await wait_until(lambda: child.closed is not None)
+        await wait_until(lambda: child.is_open)
+        child.channel.send_shared([(b"\x3f", bytes(wire.MESSAGE_MAX_BYTES))])
+        await wait_until(lambda: child.closed is not None and stranger.closed is not None)
         assert child.closed is not None
-        assert child.closed[0] == 1009
+        assert stranger.closed is not None
+        assert (child.closed[0], stranger.closed[0]) == (1009, 1009)
 
 
 async def test_web_pages_are_sent_away() -> None:
@@ -268,6 +272,25 @@ async def test_a_child_that_does_not_read_is_moved_forward_and_disturbs_nobody()
         assert numbers == sorted(set(numbers))
         await wait_until(lambda: viewer.chunks[-1].id.position >= first.id.position)
         assert_complete(source, viewer)
+
+
+async def test_a_child_that_asks_without_reading_is_cut_off() -> None:
+    """Answers that nobody reads do not pile up without bound."""
+    async with mesh(replace(FAST, timeout_seconds=60.0, send_limit_bytes=65_536)) as m:
+        node = await m.add("mid", layer=1)
+        child = await Child.dial(url_of(node))
+        await wait_until(lambda: child.is_open)
+        child.pause()
+        pings = [wire.encode(wire.Ping(id=number, sent_us=0)) for number in range(1000)]
+
+        def ask() -> bool:
+            if child.channel.buffered_bytes < 2**20:
+                child.channel.send(pings)
+            return node.metric("headrace_relay_links_ended_total", reason="too_slow") == 1
+
+        await wait_until(ask, timeout=40)
+        child.channel.abort()
+        await child.channel.wait_closed()
 
 
 async def test_heartbeats_do_not_wait_behind_media() -> None:

@@ -23,7 +23,7 @@ from headrace.relay.protocol import NORMAL, RelayConnection, Timing
 from headrace.session.metrics import RelayMetrics
 from headrace.transport.channel import ABNORMAL, Channel
 from headrace.wire.chunk import Chunk
-from headrace.wire.relay import NONCE_BYTES, Alternative
+from headrace.wire.relay import MESSAGE_MAX_BYTES, NONCE_BYTES, Alternative
 from headrace.wire.stream import RouteHop, StreamState, Track
 
 log = structlog.get_logger(__name__)
@@ -329,6 +329,7 @@ class Link:
             self.channel.close(NORMAL, "wrong_node")
             return
         self.peer = event.node
+        self.channel.allow(MESSAGE_MAX_BYTES)
         self.opened_at = self._clock.monotonic()
         self._sender = self._owner.link_opened(self)
         if not self._opened.done():

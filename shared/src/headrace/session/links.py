@@ -20,7 +20,7 @@ from headrace.session.options import RelayOptions
 from headrace.transport.backoff import Backoff
 from headrace.transport.channel import Channel
 from headrace.transport.dialling import DialError, dial
-from headrace.wire.relay import MESSAGE_MAX_BYTES, SUBPROTOCOL
+from headrace.wire.relay import CONTROL_MAX_BYTES, SUBPROTOCOL
 
 RETRY_MAX_SECONDS = 2.0
 """Longest wait before a parent that failed is tried again: a dial is cheap, and viewers wait for it."""
@@ -98,7 +98,7 @@ class Links:
             channel = await dial(
                 candidate.relay_url,
                 SUBPROTOCOL,
-                max_size=MESSAGE_MAX_BYTES,
+                max_size=CONTROL_MAX_BYTES,
                 send_limit_bytes=self._options.send_limit_bytes,
             )
         except DialError as error:

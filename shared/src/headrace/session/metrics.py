@@ -11,7 +11,7 @@ HOP_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0
 
 KNOWN_ENDS = frozenset(
     {"idle", "stopped", "going_away", "peer_closed", "connection_lost", "heartbeat_timeout", "opening_timeout"}
-    | {"bad_proof", "same_node", "bad_version", "no_secret", "bad_message", "wrong_node", "unexpected"}
+    | {"bad_proof", "too_slow", "same_node", "bad_version", "no_secret", "bad_message", "wrong_node", "unexpected"}
 )
 """Ends of links that have a name of their own in metrics; a peer chooses the words of all others."""
 

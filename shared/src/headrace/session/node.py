@@ -33,7 +33,7 @@ from headrace.session.options import RelayGroup, RelayOptions
 from headrace.session.serving import HubSender
 from headrace.transport.accepting import accept
 from headrace.transport.channel import Channel
-from headrace.wire.relay import MESSAGE_MAX_BYTES, SUBPROTOCOL, Alternative
+from headrace.wire.relay import CONTROL_MAX_BYTES, SUBPROTOCOL, Alternative
 from headrace.wire.stream import RouteHop
 
 TICK_SECONDS = 1.0
@@ -180,7 +180,7 @@ class Node:
                 request,
                 SUBPROTOCOL,
                 self._serve,
-                max_size=MESSAGE_MAX_BYTES,
+                max_size=CONTROL_MAX_BYTES,  # more once the peer has proved who it is
                 send_limit_bytes=self._options.send_limit_bytes,
             )
 

@@ -37,6 +37,7 @@ class _Serving:
     demand: Demand
     cursor: Cursor
     listener: Callable[[], None] = field(default=lambda: None)
+    skipped: int = 0
 
     @property
     def broadcast(self) -> Broadcast:
@@ -104,7 +105,6 @@ class HubSender:
         serving = self._servings.pop(handle, None)
         if serving is not None:
             serving.broadcast.listeners.discard(serving.listener)
-            self._metrics.skipped.inc(serving.cursor.skipped)
             self._metrics.serving.dec()
             serving.demand.release()
             if not self._servings:
@@ -138,8 +138,15 @@ class HubSender:
             serving = self._ready.pop(handle)
             entries = serving.broadcast.read(serving.cursor, TURN_BYTES)
             self._write(serving, entries)
+            self._count_skips(serving)
             if serving.broadcast.lag(serving.cursor) and handle in self._servings:
                 self._ready[handle] = serving  # behind the others
+
+    def _count_skips(self, serving: _Serving) -> None:
+        skipped = serving.cursor.skipped - serving.skipped
+        if skipped:
+            serving.skipped += skipped
+            self._metrics.skipped.inc(skipped)
 
     def _write(self, serving: _Serving, entries: list[Entry]) -> None:
         """Write entries in order; chunks that follow each other leave together."""

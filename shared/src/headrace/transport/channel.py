@@ -34,8 +34,15 @@ each 100 µs, and at 10 Mbit/s a tenth of a second in front of a heartbeat."""
 JOIN_MAX_BYTES = 64 * 1024
 """Largest message that is copied to leave in one write with its header: below it, a second system call costs more."""
 
+BACKLOG_MAX_BYTES = 4 * 1024 * 1024
+"""Most bytes beyond the send limit that may be unsent: control messages are small, and a peer that makes us answer more
+than that without reading is cut off."""
+
 ABNORMAL = 1006
 """Close code for a connection that ended without one."""
+
+TOO_SLOW = 1008
+"""Close code for a peer that does not read; it never gets it, but our log does."""
 
 
 class Receiver(Protocol):
@@ -98,6 +105,9 @@ class Channel(asyncio.Protocol):
         for message in messages:
             self._protocol.send_binary(message)
         self._flush()
+        if self.buffered_bytes > self._send_limit_bytes + BACKLOG_MAX_BYTES:
+            self._own_close = (TOO_SLOW, "too_slow")
+            self.abort()
 
     def send_shared(self, parts: Iterable[tuple[bytes, bytes]]) -> int:
         """Send messages that are each a prefix and a body; return their bytes.
@@ -143,6 +153,10 @@ class Channel(asyncio.Protocol):
         self.closing = True
         if self._transport is not None:
             self._transport.abort()
+
+    def allow(self, max_size: int) -> None:
+        """Take messages of up to `max_size` bytes from now on."""
+        self._protocol.max_message_size = max_size
 
     async def wait_closed(self) -> None:
         """Wait until the connection is over."""
