@@ -265,6 +265,7 @@ def summary(rows: list[dict[str, Any]], streams: int) -> dict[str, Any]:
     ]
     cpu = [row["relay_cpu_seconds"] / row["seconds"] for row in relayed]
     return {
+        "name": "one relay hop",
         "streams": streams,
         "rounds": len(relayed),
         "megabits_per_second_each": round((VIDEO_BYTES + AUDIO_BYTES) * 8 / CHUNK_SECONDS / 1e6, 2),
