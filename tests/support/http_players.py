@@ -1,0 +1,132 @@
+"""hls.js, dash.js and Shaka Player as a test's players of HLS and DASH, on a page of another origin than the edge's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from playwright.async_api import Page
+from support.browser import WatchedPage, open_browser
+
+PLAYERS = Path(__file__).parents[1] / "e2e" / "players" / "node_modules"
+
+SCRIPTS = {
+    "hls.js": "hls.js/dist/hls.js",
+    "dash.js": "dashjs/dist/modern/umd/dash.all.debug.js",
+    "shaka": "shaka-player/dist/shaka-player.compiled.js",
+}
+
+requires_players = pytest.mark.skipif(
+    not PLAYERS.is_dir(), reason="no players: run `npm ci` in tests/e2e/players to install them"
+)
+"""Marks a test that needs the players."""
+
+_PAGE = """<!doctype html><meta charset="utf-8"><title>players</title>
+<video muted playsinline width="640"></video><script src="/player.js"></script>"""
+
+_BEGIN = """async ({ name, url }) => {
+  const video = document.querySelector('video');
+  const seen = (window.seen = { errors: [], stalls: 0, playing: 0, at: [] });
+  video.addEventListener('waiting', () => { if (seen.playing) seen.stalls += 1; });
+  video.addEventListener('playing', () => { seen.playing ||= performance.now(); });
+  const note = (error) => seen.errors.push(error);
+  if (name === 'hls.js') {
+    const hls = (window.player = new Hls({ lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.2 }));
+    hls.on(Hls.Events.ERROR, (_, data) => note(`${data.fatal ? 'fatal ' : ''}${data.details} ${data.reason ?? ''}`));
+    hls.loadSource(url);
+    hls.attachMedia(video);
+    video.play().catch(() => {});
+  } else if (name === 'dash.js') {
+    const player = (window.player = dashjs.MediaPlayer().create());
+    player.on('error', ({ error }) => note(`${error.code} ${error.message}`));
+    player.initialize(video, url, true);
+  } else {
+    shaka.polyfill.installAll();
+    const player = (window.player = new shaka.Player());
+    player.addEventListener('error', ({ detail }) => note(`${detail.code} ${detail.data}`));
+    await player.attach(video);
+    player.configure({ streaming: { lowLatencyMode: true, liveSync: { enabled: true } } });
+    await player.load(url).catch((error) => note(`fatal ${error.code} ${error.data}`));
+    video.play().catch(() => {});
+  }
+}"""
+
+_LATENCY = """async ({ milliseconds, cells }) => {
+  const video = document.querySelector('video');
+  const canvas = new OffscreenCanvas(1, 1);
+  const read = () => {
+    const width = video.videoWidth, side = Math.min(16, Math.floor(width / 48 / 2) * 2);
+    canvas.width = width;
+    canvas.height = side;
+    const context = canvas.getContext('2d', { willReadFrequently: true });
+    context.drawImage(video, 0, 0);
+    const { data } = context.getImageData(0, side / 2, width, 1);
+    const levels = Array.from({ length: 48 }, (_, cell) => data[4 * Math.floor((cell + 0.5) * side)]);
+    const bits = levels.slice(2).map((level) => (level > (levels[0] + levels[1]) / 2 ? 1n : 0n));
+    const value = bits.reduce((all, bit) => (all << 1n) | bit, 0n);
+    let sum = 0n;
+    for (let rest = value >> 4n; rest > 0n; rest >>= 4n) sum += rest & 15n;
+    return (sum & 15n) === (value & 15n) ? Number(value >> 4n) : null;
+  };
+  const found = [], began = performance.now(), position = video.currentTime, stalls = window.seen.stalls;
+  while (performance.now() - began < milliseconds) {
+    await new Promise((done) => setTimeout(done, 100));
+    if (!video.videoWidth) continue;
+    const drawn = cells ? read() : null;
+    if (drawn !== null) found.push(performance.timeOrigin + performance.now() - drawn);
+  }
+  const seconds = (performance.now() - began) / 1000;
+  return { latency_ms: found, rate: (video.currentTime - position) / seconds, stalls: window.seen.stalls - stalls,
+           errors: window.seen.errors, currentTime: video.currentTime };
+}"""
+
+
+class HttpPlayer:
+    """A player that was begun on a page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    async def wait_playing(self, seconds: float = 20.0) -> None:
+        """Wait until the position advances."""
+        await self.page.wait_for_function(
+            "() => window.seen?.playing && document.querySelector('video').currentTime > 0", timeout=seconds * 1000
+        )
+
+    async def watch(self, seconds: float, *, cells: bool = True) -> dict[str, Any]:
+        """Watch for a while; return latencies by the pattern's burnt-in clock, rate, stalls and errors."""
+        return dict(await self.page.evaluate(_LATENCY, {"milliseconds": seconds * 1000, "cells": cells}))
+
+
+@asynccontextmanager
+async def play(name: str, url: str) -> AsyncIterator[HttpPlayer]:
+    """Play `url` in Chromium with the player of that name."""
+    script = (PLAYERS / SCRIPTS[name]).read_text()
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text=_PAGE, content_type="text/html")
+
+    async def player(request: web.Request) -> web.Response:
+        return web.Response(text=script, content_type="text/javascript")
+
+    app = web.Application()
+    app.router.add_get("/", page)
+    app.router.add_get("/player.js", player)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    try:
+        async with open_browser() as browser:
+            tab = WatchedPage(await browser.new_page())
+            await tab.restrict()
+            await tab.page.goto(f"http://127.0.0.1:{port}/", wait_until="load")
+            await tab.page.evaluate(_BEGIN, {"name": name, "url": url})
+            yield HttpPlayer(tab.page)
+    finally:
+        await runner.cleanup()
