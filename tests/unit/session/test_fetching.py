@@ -267,9 +267,11 @@ async def test_a_parent_that_leaves_delivers_until_the_next_one_does() -> None:
         a.deliver(2)
         assert w.state is StreamState.LIVE
         b.live("in")
+        a.deliver(3)
+        assert a.let_go == 0
+        b.deliver(1, 2, 3, 4)
         assert a.let_go == 1
-        b.deliver(1, 2, 3)
-        assert w.broadcast.last[1].id == video(3).id
+        assert w.broadcast.last[1].id == video(4).id
         assert w.broadcast.gaps == 0
 
 

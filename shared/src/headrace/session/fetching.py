@@ -160,6 +160,9 @@ class Fetch:
         elif self.broadcast.gaps != gaps:
             metrics.gaps.inc()
         self._delivers(feed)
+        if len(self._feeds) > 1 and feed is self._feeds[-1]:
+            for older in self._feeds[:-1]:
+                self._drop(older)  # leaving, and needed no more
 
     def state_came(self, feed: ParentFeed, state: StreamState, reason: str, route: tuple[RouteHop, ...]) -> None:
         """`feed` tells how the stream is doing there; it comes from `route`, the parent last."""
@@ -271,14 +274,12 @@ class Fetch:
             self._avoid_for(feed.node, AVOID_SECONDS)
 
     def _delivers(self, feed: ParentFeed) -> None:
-        """The stream flows by `feed`: what came before it is not needed any more."""
+        """The stream flows by `feed`, or is about to: nobody needs to be told that it does not."""
         if (feed.delivers and self._silence is None) or feed is not self._feeds[-1]:
             return
         feed.delivers = True
         self._cancel_silence()
         self._held = None
-        for older in self._feeds[:-1]:
-            self._drop(older)  # leaving, and needed no more
 
     def _drop(self, feed: ParentFeed) -> None:
         if feed in self._feeds:
