@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.identifiers import NodeId, StreamName
-from headrace.registry.placement import Candidate, rank_parents
+from headrace.registry.placement import Candidate, explain_parents, has_room, pick_standby, rank_parents
 from headrace.registry.records import LAYER_MAX, NodeRecord, StreamRecord
 
 CAM = StreamName("cam1")
@@ -82,7 +82,7 @@ def test_region_then_carrying_then_load() -> None:
     me = msgspec.structs.replace(EDGE, region="eu")
     nodes = [
         make("far", 1, region="us", streams=(CAM,)),
-        make("busy", 1, region="eu", load=0.9),
+        make("busy", 1, region="eu", load=0.85),
         make("idle", 1, region="eu", load=0.1),
         make("carries", 1, region="eu", load=0.8, streams=(CAM,)),
         make("other", 1, region="eu", load=0.3, streams=(OTHER,)),
@@ -120,6 +120,8 @@ def test_why_is_for_people() -> None:
         NodeId("m1"),
         "ws://m1/relay",
         "intermediate in layer 1, same region eu, carries the stream, load 120%, full, draining",
+        region="eu",
+        poor=2,
     )
     assert ranked[NodeId("in")].why == "the stream's owner, other region, carries the stream, load 0%"
 
@@ -148,6 +150,85 @@ def test_one_that_goes_moves_its_own_children_only(gone: int) -> None:
     assert 20 < moved < 125
 
 
+def peer(name: str, started: int, **more: object) -> NodeRecord:
+    return make(name, LAYER_MAX, started_us=started, **{"children_max": 8, "streams": (CAM,), **more})
+
+
+def test_peers_when_the_layers_below_are_full() -> None:
+    """An edge that finds the intermediates full asks its seniors, the shallow ones first, before the owner."""
+    me = make("e9", LAYER_MAX, started_us=9)
+    full = make("m1", 1, load=1.0, streams=(CAM,))
+    peers = [peer("deep", 1, depth=4), peer("flat", 2, depth=2), peer("junior", 10), peer("full", 3, children=8)]
+    assert rank(full, *peers, me=me) == ["flat", "deep", "in", "m1", "full"]
+    assert rank(make("m1", 1), *peers, me=me)[0] == "m1"
+
+
+def test_owner_before_peers_without_layers_between() -> None:
+    """Where there is nothing but an ingress and edges, it feeds as many as it can; then they feed each other."""
+    me, senior = make("e9", LAYER_MAX, started_us=9), peer("senior", 1)
+    assert rank(senior, me=me) == ["in", "senior"]
+    busy = msgspec.structs.replace(INGRESS, load=0.9)
+    assert names(rank_parents(me, CAM, [busy, senior], owned("in"))) == ["senior", "in"]
+
+
+def test_edges_that_feed_nobody_or_carry_nothing_are_no_peers() -> None:
+    """A peer says how many it feeds, and has the stream already."""
+    me = make("e9", LAYER_MAX, started_us=9)
+    assert rank(peer("silent", 1, children_max=0), peer("cold", 1, streams=()), me=me) == ["in"]
+
+
+def test_reserve_is_for_those_that_lost_their_parent() -> None:
+    """The last eighth of a node's room is not for who comes new, unless there is nothing else."""
+    nodes = [INGRESS, make("scarce", 2, load=0.9, streams=(CAM,)), make("idle", 1)]
+    assert names(rank_parents(EDGE, CAM, nodes, owned("in"))) == ["idle", "in", "scarce"]
+    assert names(rank_parents(EDGE, CAM, nodes, owned("in"), lost=True)) == ["scarce", "idle", "in"]
+
+
+def test_moved_streams_come_from_where_they_were_moved() -> None:
+    """`prefer` comes first while it can, also an owner that would be last."""
+    nodes = [INGRESS, make("m1", 1), make("m2", 2), make("goes", 1, draining=True)]
+    for prefer, first in (("m1", "m1"), ("in", "in"), ("goes", "m2"), ("unknown", "m2")):
+        assert names(rank_parents(EDGE, CAM, nodes, owned("in"), prefer=NodeId(prefer)))[0] == first
+
+
+def test_standby_does_not_share_the_fate_of_the_parent() -> None:
+    """The standby is on another host if it can be; being well counts more than that."""
+
+    def candidate(name: str, host: str, poor: int = 0, region: str = "eu") -> Candidate:
+        return Candidate(NodeId(name), "", "", host, region, poor)
+
+    a, b, c = candidate("a", "h1"), candidate("b", "h1"), candidate("c", "h2")
+    assert pick_standby([a, b, c]) is c
+    assert pick_standby([a, b, candidate("c", "h2", poor=1)]) is b
+    assert pick_standby([c, a, b], NodeId("a")) is c
+    assert pick_standby([a]) is None
+    assert pick_standby([]) is None
+    far = candidate("far", "h9", region="us")
+    assert pick_standby([a, candidate("near", "h3"), far, candidate("us2", "h8", region="us")], NodeId("far")) is a
+
+
+def test_everything_is_explained() -> None:
+    """Each node has its place, or the reason why it has none."""
+    me = make("e5", LAYER_MAX, started_us=5)
+    nodes = [
+        *(me, INGRESS, make("in2", 0), make("m1", 1), make("tried", 1), peer("junior", 6), peer("senior", 1)),
+        msgspec.structs.replace(make("hidden", 1), relay_url=""),
+    ]
+    verdicts = {
+        one.node: (one.place, one.why) for one in explain_parents(me, CAM, nodes, owned("in"), {NodeId("tried")})
+    }
+    places = {name: place for name, (place, _) in verdicts.items() if place is not None}
+    assert places == {"m1": 0, "senior": 1, "in": 2}
+    reasons = {name: why for name, (place, why) in verdicts.items() if place is None}
+    assert reasons == {
+        "e5": "it is this node",
+        "in2": "it could not get the stream: it is no higher than the owner",
+        "tried": "it failed a moment ago, or refused",
+        "junior": "it is in this node's own layer and started later",
+        "hidden": "it tells no relay URL",
+    }
+
+
 regions = st.sampled_from(["", "eu", "us"])
 node_records = st.builds(
     NodeRecord,
@@ -160,6 +241,11 @@ node_records = st.builds(
     load=st.floats(0, 2),
     streams=st.sampled_from([(), (CAM,), (OTHER,)]),
     draining=st.booleans(),
+    children=st.sampled_from([0, 7, 8]),
+    children_max=st.sampled_from([0, 8]),
+    started_us=st.integers(0, 3),
+    host=st.sampled_from(["", "h1", "h2"]),
+    depth=st.integers(0, 4),
 )
 clusters = st.lists(node_records, min_size=1, max_size=12, unique_by=lambda record: record.node)
 
@@ -198,7 +284,7 @@ def test_draining_or_full_only_when_nothing_else(cluster: list[NodeRecord], data
     by_name = {record.node: record for record in cluster}
     for me in cluster:
         states = [
-            by_name[name].draining or by_name[name].load >= 1 or by_name[name].capacity == 0
+            by_name[name].draining or not has_room(by_name[name], lost=False)
             for name in names(rank_parents(me, CAM, cluster, owned(owner)))
         ]
         assert states == sorted(states)

@@ -176,6 +176,9 @@ class LeasedRegistry:
     def drop_stream(self, name: StreamName) -> None:
         self._drop(LeaseKey(Kind.STREAM, name))
 
+    def refresh(self) -> None:
+        self._read_at = min(self._read_at, _now() + random.uniform(0.0, pacing.PATIENCE_MAX_SECONDS))
+
     async def numbers(self, name: StreamName) -> StreamNumbers | None:
         known = await self._ask(self._store.numbers(name)) if self._connected else None
         # A store that was failed over may know less than was told. One that knows nothing may know much less: then

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from headrace.identifiers import NodeId
+from headrace.identifiers import NodeId, StreamName
 from headrace.registry.desired import (
     DesiredDrain,
     DesiredEntry,
@@ -61,6 +61,15 @@ def preferred_node(key: DesiredKey, desired: Mapping[DesiredKey, DesiredEntry]) 
         return None
     move = desired.get(DesiredKey(DesiredKind.MOVE, f"{key.name}@"))
     return NodeId(move.record.parent) if move is not None and isinstance(move.record, DesiredMove) else None
+
+
+def preferred_parent(stream: StreamName, child: NodeId, desired: Mapping[DesiredKey, DesiredEntry]) -> NodeId | None:
+    """Return where somebody moved a stream to for `child`, or for all; `rank_parents` takes it as `prefer`."""
+    for name in (f"{stream}@{child}", f"{stream}@"):
+        move = desired.get(DesiredKey(DesiredKind.MOVE, name))
+        if move is not None and isinstance(move.record, DesiredMove):
+            return NodeId(move.record.parent)
+    return None
 
 
 def is_leaving(node: NodeRecord, desired: Mapping[DesiredKey, DesiredEntry]) -> bool:

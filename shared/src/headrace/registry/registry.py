@@ -108,6 +108,10 @@ class Registry(Protocol):
         """Withdraw a stream, leaving its durable numbers; an unknown one is ignored."""
         ...
 
+    def refresh(self) -> None:
+        """Read everything again soon, with another sample of edges: for who finds no parent with room."""
+        ...
+
     async def numbers(self, name: StreamName) -> StreamNumbers | None:
         """Return the durable numbers of a stream; `None` when it never had any or the store does not answer.
 

@@ -1,0 +1,226 @@
+"""Nodes that join, carry one hot stream, and die, as far as choosing parents goes.
+
+What a node knows of others is what they told last: all ingresses and intermediates, and of edges a random sample, as
+the registry gives it. What a node refuses by is the truth. So choices are made on old records, as in life.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import msgspec
+
+from headrace.identifiers import NodeId, StreamName
+from headrace.registry.leases import EDGES_FOLLOWED, EDGES_SAMPLED
+from headrace.registry.placement import EDGE_CHILDREN, Candidate, has_room, rank_parents
+from headrace.registry.records import LAYER_MAX, NodeRecord, StreamRecord
+from sim.traffic import Traffic
+
+CAM = StreamName("cam1")
+OWNER = NodeId("ingress-0")
+TRIES = 8
+"""How often a node looks at a fresh sample before it counts as homeless."""
+
+
+@dataclass
+class Sim:
+    """One cluster.
+
+    Attributes:
+        seed: everything random comes from it.
+        truth: every living node as it is.
+        told: as others know it.
+        parents: who feeds whom; the owner has none.
+        refusals: how often a parent had no room though its record said so.
+        homeless: those that found no parent.
+    """
+
+    seed: int
+    intermediates: int = 8
+    intermediate_capacity: int = 100
+    ingress_capacity: int = 100
+    edge_capacity: int = 1000
+    regions: tuple[str, ...] = ("eu", "us")
+    truth: dict[NodeId, NodeRecord] = field(default_factory=dict)
+    told: dict[NodeId, NodeRecord] = field(default_factory=dict)
+    parents: dict[NodeId, NodeId] = field(default_factory=dict)
+    children: dict[NodeId, set[NodeId]] = field(default_factory=dict)
+    refusals: int = 0
+    homeless: set[NodeId] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.traffic = Traffic()
+        self.now = 0.0
+        self._born = 0
+        self._core: list[NodeId] = []
+        self._edges: list[NodeId] = []
+        self._places: dict[NodeId, int] = {}
+        self.streams = {CAM: StreamRecord(stream=CAM, node=OWNER, epoch=1, state="live")}
+        self.join("ingress", OWNER)
+        for number in range(self.intermediates):
+            self.join("intermediate", NodeId(f"mid-{number}"))
+
+    # -- what happens ------------------------------------------------------------------------------
+
+    def join(self, role: str, name: NodeId) -> None:
+        """One more node comes, and fetches the stream if it is an edge."""
+        self._born += 1
+        layer = {"ingress": 0, "intermediate": 1, "edge": LAYER_MAX}[role]
+        capacity = {0: self.ingress_capacity, 1: self.intermediate_capacity, LAYER_MAX: self.edge_capacity}[layer]
+        record = NodeRecord(
+            node=name,
+            role=role,
+            relay_url=f"ws://{name}/relay",
+            region=self.random.choice(self.regions),
+            layer=layer,
+            capacity=capacity,
+            children_max=EDGE_CHILDREN if role == "edge" else 0,
+            streams=(CAM,) if role == "ingress" else (),
+            started_us=self._born,
+        )
+        self.truth[name] = self.told[name] = record
+        self.children[name] = set()
+        if role == "edge":
+            self._places[name] = len(self._edges)
+            self._edges.append(name)
+        else:
+            self._core.append(name)
+        self.traffic.joined(record, self)
+        if role == "edge":
+            self.fetch(name)
+
+    def kill(self, name: NodeId) -> int:
+        """A node dies; return how many had to move."""
+        self._remove(name)
+        orphans = self.children.pop(name)
+        self.leave_parent(name)
+        for orphan in orphans:
+            del self.parents[orphan]
+        for orphan in self.random.sample(sorted(orphans), len(orphans)):
+            if orphan not in self.parents:  # another orphan may have made it fetch already
+                self.fetch(orphan, lost=True)
+        return len(orphans)
+
+    def set_viewers(self, name: NodeId, share: float) -> None:
+        """So much of an edge's capacity is taken by viewers."""
+        self._become(name, load=round(share, 3))
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass: what waited is told, leases are renewed."""
+        self.now += seconds
+        self.traffic.tick(seconds, self)
+
+    # -- choosing ----------------------------------------------------------------------------------
+
+    def fetch(self, name: NodeId, lost: bool = False) -> bool:
+        """Find a parent; return whether there is one."""
+        self.homeless.discard(name)
+        avoid: set[NodeId] = set()
+        for _ in range(TRIES):
+            for candidate in self.rank(name, avoid, lost):
+                if candidate.node in self.truth and self._subscribe(name, candidate.node):
+                    return True
+                avoid.add(candidate.node)
+                self.refusals += 1
+            self.traffic.refreshed(self)
+        self.homeless.add(name)
+        return False
+
+    def rank(self, name: NodeId, avoid: set[NodeId], lost: bool) -> list[Candidate]:
+        """Return what the node makes of what it knows; it knows itself as it is."""
+        me = self.truth[name]
+        known = [self.told[one] for one in self._core if one in self.told]
+        if me.layer == LAYER_MAX:
+            known += [self.told[one] for one in self.sample() if one != name]
+        return rank_parents(me, CAM, known, self.streams, avoid, lost=lost)
+
+    def sample(self) -> list[NodeId]:
+        """Return the edges that a node knows of."""
+        if len(self._edges) <= EDGES_FOLLOWED:
+            return self._edges
+        return self.random.sample(self._edges, EDGES_SAMPLED)
+
+    def _subscribe(self, name: NodeId, parent: NodeId) -> bool:
+        """Take `parent` if it has room, and has the stream or can fetch it itself."""
+        if not has_room(self.truth[parent]):
+            return False
+        if parent != OWNER and parent not in self.parents and not self.fetch(parent, lost=bool(self.children[parent])):
+            return False
+        self.parents[name] = parent
+        self.children[parent].add(name)
+        self._counted(parent)
+        self._carries(name)
+        return True
+
+    def leave_parent(self, name: NodeId) -> None:
+        """The node fetches from nobody."""
+        parent = self.parents.pop(name, None)
+        if parent in self.children:
+            self.children[parent].discard(name)
+            self._counted(parent)
+
+    def _carries(self, name: NodeId) -> None:
+        self._become(name, streams=(CAM,), depth=min(self.depth(name), 64))
+
+    def _counted(self, name: NodeId) -> None:
+        children = len(self.children[name])
+        record = self.truth[name]
+        if record.layer == LAYER_MAX:
+            self._become(name, children=children)
+        else:
+            self._become(name, children=children, load=round(children / record.capacity, 3))
+
+    def _become(self, name: NodeId, **changes: object) -> None:
+        self.truth[name] = msgspec.structs.replace(self.truth[name], **changes)
+        self.traffic.changed(name, self)
+
+    def _remove(self, name: NodeId) -> None:
+        del self.truth[name]
+        del self.told[name]
+        if name in self._places:
+            place, last = self._places.pop(name), self._edges.pop()
+            if last != name:
+                self._edges[place], self._places[last] = last, place
+        else:
+            self._core.remove(name)
+
+    # -- what came of it ---------------------------------------------------------------------------
+
+    @property
+    def edges(self) -> list[NodeId]:
+        """The living edges."""
+        return self._edges
+
+    @property
+    def core(self) -> list[NodeId]:
+        """The living ingresses and intermediates."""
+        return self._core
+
+    def route(self, name: NodeId) -> list[NodeId]:
+        """Return the nodes from `name` up to the owner.
+
+        Raises:
+            AssertionError: when they form a loop.
+        """
+        route = [name]
+        while route[-1] in self.parents:
+            route.append(self.parents[route[-1]])
+            assert len(route) <= len(self.truth), f"a loop: {route[:10]}"
+        return route
+
+    def depth(self, name: NodeId) -> int:
+        """Return how many nodes the stream passes before `name`."""
+        return len(self.route(name)) - 1
+
+    def check(self) -> None:
+        """Hold everything that must always hold against what is."""
+        for name in self.truth:
+            route = self.route(name)
+            if name in self.parents and not self.homeless & set(route):
+                assert route[-1] == OWNER
+        for name, children in self.children.items():
+            record = self.truth[name]
+            limit = record.children_max or record.capacity
+            assert len(children) <= limit, f"{name} has {len(children)} children, its limit is {limit}"
