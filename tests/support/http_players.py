@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from playwright.async_api import Page
+
 from support.browser import WatchedPage, open_browser
 
 PLAYERS = Path(__file__).parents[1] / "e2e" / "players" / "node_modules"

@@ -65,7 +65,8 @@ def media_playlist(view: MediaView, *, skip: bool = False) -> str:
         lines.append(f"#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")
     for index in range(skipped, len(segments)):
         before = segments[index - 1] if index else None
-        lines += _segment(segments[index], before, end - PARTS_TARGETS * target)
+        alike = part_target(segments[index].track) == part_target(track)
+        lines += _segment(segments[index], before, end - PARTS_TARGETS * target if alike else end)
     if view.ended:
         lines.append("#EXT-X-ENDLIST")
     else:
@@ -128,7 +129,10 @@ def _skippable(segments: Sequence[Segment], until: float) -> int:
 
 
 def _segment(segment: Segment, before: Segment | None, parts_from: float) -> list[str]:
-    """Return the lines of a segment: what changes with it, its parts if they are recent, itself if it is whole."""
+    """Return the lines of a segment: what changes with it, its parts if they are recent, itself if it is whole.
+
+    Parts of an epoch with another PART-TARGET than the newest one's are left out: there is one for all.
+    """
     lines = []
     if before is None or before.epoch != segment.epoch:
         if before is not None:
@@ -136,7 +140,7 @@ def _segment(segment: Segment, before: Segment | None, parts_from: float) -> lis
         lines.append(f'#EXT-X-MAP:URI="{segment.epoch}/{segment.track.track}/header.mp4"')
     if segment.capture_us:
         lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{date_time(segment.capture_us)}")
-    if segment.end_seconds > parts_from or not segment.closed:
+    if segment.end_seconds > parts_from:
         lines += [_part(segment, part) for part in segment.parts[: segment.parts_complete]]
     if segment.closed:
         if segment.lost:

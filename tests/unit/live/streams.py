@@ -1,0 +1,108 @@
+"""Streams cut by the real packager out of made-up frames, for tests of windows, playlists and manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from headrace.identifiers import Epoch
+from headrace.media.cadence import cadence
+from headrace.media.declaration import declare
+from headrace.media.packager import Packager
+from headrace.media.samples import EpochStart, PackagerOptions, Sample
+from headrace.relay.broadcast import Opened
+from headrace.relay.window import Window
+from headrace.wire.chunk import Chunk
+from headrace.wire.stream import Track
+
+BEGIN_SECONDS = 1_790_000_000
+OPTIONS = PackagerOptions()
+AAC_FRAME = 1024
+
+
+def video(frame_rate: float = 25.0) -> Track:
+    rhythm = cadence(1 / frame_rate if frame_rate else 0.0, OPTIONS)
+    return Track(
+        track=1,
+        kind="video",
+        codec="avc1.64001f",
+        timescale=90_000,
+        header=b"video header",
+        width=1280,
+        height=720,
+        frame_rate=frame_rate,
+        chunk_seconds=rhythm.chunk_seconds,
+        part_seconds=rhythm.part_seconds,
+    )
+
+
+def audio(number: int = 2, language: str = "und") -> Track:
+    rhythm = cadence(AAC_FRAME / 48_000, OPTIONS)
+    return Track(
+        track=number,
+        kind="audio",
+        codec="mp4a.40.2",
+        timescale=48_000,
+        header=b"audio header",
+        sample_rate=48_000,
+        channels=2,
+        chunk_seconds=rhythm.chunk_seconds,
+        part_seconds=rhythm.part_seconds,
+        language=language,
+    )
+
+
+@dataclass
+class Programme:
+    """Makes epochs one after the other, numbers going on.
+
+    Attributes:
+        segment: the next segment number.
+        now: where the timeline stands, in seconds.
+        epochs: how many there were.
+    """
+
+    segment: int = 100
+    now: float = float(BEGIN_SECONDS)
+    epochs: int = 0
+    entries: list[Opened | Chunk] = field(default_factory=list)
+
+    def epoch(
+        self, seconds: float, *, gop: int = 50, frame_rate: float = 25.0, tracks: tuple[Track, ...] = ()
+    ) -> list[Opened | Chunk]:
+        """Return the entries of another epoch of so many seconds, its keyframes `gop` frames apart."""
+        tracks = tracks or (video(frame_rate), audio())
+        start = EpochStart(Epoch(int(self.now * 1000)), self.segment, self.now)
+        packager = Packager(tracks, start, OPTIONS)
+        declared = tuple(declare(track, OPTIONS, self.epochs) for track in tracks)
+        made: list[Opened | Chunk] = [Opened(start.epoch, declared)]
+        for sample in sorted(_samples(tracks, seconds, gop, frame_rate or 25.0, self.now), key=_time_in(tracks)):
+            made += packager.push(sample)
+        made += packager.finish()
+        self.segment, self.epochs = packager.next_segment, self.epochs + 1
+        self.now = packager.end_seconds + 1.5
+        self.entries += made
+        return made
+
+
+def _samples(tracks: tuple[Track, ...], seconds: float, gop: int, rate: float, now: float) -> Iterator[Sample]:
+    for track in tracks:
+        step = round(90_000 / rate) if track.kind == "video" else AAC_FRAME
+        for index in range(int(seconds * track.timescale / step)):
+            time = index * step
+            key = track.kind != "video" or index % gop == 0
+            capture = round((now + time / track.timescale) * 1_000_000)
+            yield Sample(track.track, time, time, step, key, b"%d:%d" % (track.track, index), capture)
+
+
+def _time_in(tracks: tuple[Track, ...]):  # type: ignore[no-untyped-def]
+    scales = {track.track: track.timescale for track in tracks}
+    return lambda sample: sample.dts / scales[sample.track]
+
+
+def window_of(entries: list[Opened | Chunk], window: Window | None = None) -> Window:
+    """Return a window that took `entries`."""
+    window = window or Window()
+    for entry in entries:
+        window.take(entry)
+    return window
