@@ -14,14 +14,11 @@ import av.error
 from headrace.clock import Clock
 from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.stream import Track
-from headrace_ingress.libav import OPEN_SECONDS, explain, file_options
+from headrace_ingress.libav import explain, open_file
 from headrace_ingress.pacing import Interleaver, Pacer, at
 from headrace_ingress.source import Note, SourceBroken, SourceEnded
 from headrace_ingress.tracks import TrackFeed, choose_streams
 from headrace_ingress.uri import FeedUri
-
-READ_SECONDS = 5.0
-"""Longest wait for a disk, or the network behind it."""
 
 
 def resolve_file(uri: FeedUri, roots: Sequence[Path]) -> Path:
@@ -94,7 +91,7 @@ class FileSource:
     def open(self, note: Note) -> None:
         path = resolve_file(self._uri, self._roots)
         try:
-            self._container = av.open(str(path), timeout=(OPEN_SECONDS, READ_SECONDS), options=file_options())
+            self._container = open_file(path)
         except (av.error.FFmpegError, OSError) as error:
             raise SourceBroken(explain(error, self._uri)) from None
         streams = choose_streams(self._container, note)

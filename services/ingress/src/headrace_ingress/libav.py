@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import av
 import av.error
 
 from headrace_ingress.uri import FeedUri, Transport
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 OPEN_SECONDS = 5.0
 """Longest time for connecting, and again for learning the tracks: cameras that wake up need two or three."""
@@ -20,7 +27,17 @@ would only cost time. What it looked at is read afterwards, nothing is lost by i
 
 RTSP_PROTOCOLS = "rtsp,rtp,udp,tcp"
 RTSPS_PROTOCOLS = "rtsp,rtp,tcp,tls"
-"""What libav may use for a feed, whatever a server or playlist redirects it to."""
+"""What libav may use for a feed, wherever a server redirects it to."""
+
+RTSP_FORMATS = "rtsp"
+"""A server describes elementary streams; it may not have its answer read as anything else."""
+
+FILE_FORMATS = "mov,matroska,mpegts,mpeg,flv,avi,nut,ogg,ivf,yuv4mpegpipe,wav,w64,mp3,aac,h264,hevc"
+"""What files are read as, by libav's names: containers that hold their media themselves. Whatever names other files or
+addresses (HLS and DASH playlists, concat lists, SDP, image sequences, subtitle indices) is missing here on purpose."""
+
+READ_SECONDS = 5.0
+"""Longest wait for a disk, or the network behind it."""
 
 REORDER_PACKETS = "64"
 """How many RTP packets libav waits for one that overtook others, over UDP."""
@@ -31,6 +48,7 @@ def rtsp_options(uri: FeedUri, transport: Transport) -> dict[str, str]:
     secure = urlsplit(uri.address).scheme == "rtsps"
     options = {
         "protocol_whitelist": RTSPS_PROTOCOLS if secure else RTSP_PROTOCOLS,
+        "format_whitelist": RTSP_FORMATS,
         "rtsp_transport": "tcp" if secure else transport,
         "analyzeduration": str(PROBE_MICROSECONDS),
         "probesize": str(PROBE_BYTES),
@@ -42,9 +60,38 @@ def rtsp_options(uri: FeedUri, transport: Transport) -> dict[str, str]:
     return options
 
 
-def file_options() -> dict[str, str]:
-    """Return libav's options for a file: what a playlist in it names is not opened."""
-    return {"protocol_whitelist": "file"}
+def open_file(path: Path) -> InputContainer:
+    """Open a media file, and nothing else, whatever stands in it.
+
+    libav gets the open file and no name. It may use no protocol by which it could open another, and no format that
+    would want to; references in MP4 to media elsewhere are not followed either, which is libav's own default.
+
+    Args:
+        path: of the file, links resolved.
+
+    Raises:
+        OSError: when it cannot be opened, is no regular file any more, or libav (whose errors these are as well) finds
+            no media of an allowed format in it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileNotFoundError(f"{path} is no regular file")
+        return av.open("fd:", options=file_options(descriptor), timeout=(OPEN_SECONDS, READ_SECONDS))
+    finally:
+        # libav has a duplicate of its own.
+        os.close(descriptor)
+
+
+def file_options(descriptor: int) -> dict[str, str]:
+    """Return libav's options for reading the file that is open as `descriptor` and for opening nothing else."""
+    return {
+        "fd": str(descriptor),
+        "protocol_whitelist": "fd",
+        "format_whitelist": FILE_FORMATS,
+        "enable_drefs": "0",
+        "use_absolute_path": "0",
+    }
 
 
 def explain(error: Exception, uri: FeedUri) -> str:
@@ -52,6 +99,8 @@ def explain(error: Exception, uri: FeedUri) -> str:
 
     So it neither holds credentials nor says where the source is: libav's own texts have the whole URI.
     """
+    if isinstance(error, av.error.ArgumentError) and not uri.scheme.is_network:
+        return "it is no media file of a kind that is read (MP4, Matroska, MPEG-TS, AVI and others; no playlists)"
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
             return sentence
