@@ -8,6 +8,7 @@ import structlog
 from aiohttp import web
 
 from headrace.errors import StartupError, reason
+from headrace.http.silence import FIRST_REQUEST_SECONDS, SilentConnections
 
 SHUTDOWN_SECONDS = 1.0
 """How long requests in flight may take to end once the listener stops; sockets that live on are closed by then."""
@@ -28,6 +29,7 @@ class HttpListener:
         app: an application of this listener alone.
         tls: makes it an https and wss listener.
         setting: the setting that holds the port, for example `edge.port`, told when it cannot be had.
+        first_request_seconds: how long a connection may take to send its first request.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class HttpListener:
         *,
         tls: ssl.SSLContext | None = None,
         setting: str = "",
+        first_request_seconds: float = FIRST_REQUEST_SECONDS,
     ) -> None:
         self.name = name
         self.host = host
@@ -46,6 +49,7 @@ class HttpListener:
         self._port = port
         self._tls = tls
         self._setting = setting
+        self._silent = SilentConnections(app, first_request_seconds)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
 
     async def start(self) -> None:
@@ -63,12 +67,15 @@ class HttpListener:
             if isinstance(error, OSError):
                 raise StartupError(self._sentence(error)) from error
             raise
+        assert self._runner.server is not None
+        self._silent.watch(self._runner.server)
         self.bound_port = self._runner.addresses[0][1]
         for host, port, *_ in self._runner.addresses:
             log.info("listening", name=self.name, address=format_address(host, port))
 
     async def stop(self) -> None:
         """Close the socket and every connection; a second call does nothing."""
+        await self._silent.stop()
         await self._runner.cleanup()
 
     def _sentence(self, error: OSError) -> str:

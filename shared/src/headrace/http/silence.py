@@ -1,0 +1,67 @@
+"""Connections that never ask for anything are closed: each costs a socket, and aiohttp waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+FIRST_REQUEST_SECONDS = 10.0
+"""How long a connection may take to send its first whole request: browsers open some in advance, and use or close
+them within seconds."""
+
+SWEEPS = 5
+"""How often in that time connections are looked at."""
+
+log = structlog.get_logger(__name__)
+
+
+class SilentConnections:
+    """Closes connections of one server that sent no whole request in time.
+
+    Args:
+        app: of the server; gets a middleware that notes who asked. Not started yet.
+        seconds: how long a connection may be silent.
+    """
+
+    def __init__(self, app: web.Application, seconds: float = FIRST_REQUEST_SECONDS) -> None:
+        self._seconds = seconds
+        self._asked: set[web.RequestHandler] = set()
+        self._task: asyncio.Task[None] | None = None
+        app.middlewares.append(self._note)
+
+    def watch(self, server: web.Server) -> None:
+        """Begin to look at `server`'s connections."""
+        self._task = asyncio.create_task(self._sweep(server), name="silent connections")
+
+    async def stop(self) -> None:
+        """Look no more; a second call does nothing."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    @web.middleware
+    async def _note(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        self._asked.add(request.protocol)
+        return await handler(request)
+
+    async def _sweep(self, server: web.Server) -> None:
+        silent: dict[web.RequestHandler, int] = {}
+        while True:
+            await asyncio.sleep(self._seconds / SWEEPS)
+            connections = set(server.connections)
+            self._asked &= connections
+            silent = {connection: silent.get(connection, 0) + 1 for connection in connections - self._asked}
+            late = [connection for connection, sweeps in silent.items() if sweeps > SWEEPS]
+            for connection in late:
+                connection.force_close()
+                del silent[connection]
+            if late:
+                log.info("silent_connections_closed", count=len(late))
