@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBERS := $(wildcard shared/pyproject.toml services/*/pyproject.toml)
 SERVICES := ingress intermediate edge control-api standalone
 
-.PHONY: help demo up install test check format lint types isolated web docs bench bench-quick images lock clean
+.PHONY: help demo up install test check format lint types isolated web docs bench bench-quick chaos chaos-quick soak images lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +84,19 @@ bench-quick: .venv/.dev ## the same, shorter and rougher
 	python -m bench --quick
 
 bench bench-quick: export PYTHONPATH := tests
+
+SOAK_SECONDS ?= 3600
+
+chaos: .venv/.dev ## do every fault to a running topology, and update docs/chaos.md
+	python -m chaos $(or $(ARGS),--random 20 --write-page)
+
+chaos-quick: .venv/.dev ## one fault of each kind, in under five minutes
+	python -m chaos --quick $(ARGS)
+
+soak: .venv/.dev ## random faults for SOAK_SECONDS (an hour), with the memory of every process
+	python -m chaos --soak $(SOAK_SECONDS) $(ARGS)
+
+chaos chaos-quick soak: export PYTHONPATH := tests
 
 # --- locks ---------------------------------------------------------------------------------
 

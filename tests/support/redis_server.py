@@ -48,14 +48,27 @@ class RedisServer:
     """One server process; `start` it, or use it as a context manager.
 
     Attributes:
-        port: where it listens on 127.0.0.1, the same through `restart`.
+        port: where it listens on `host`, the same through `restart`.
         url: what clients connect to, password included.
+
+    Args:
+        prefix: what the command begins with, for example a program that enters a namespace.
     """
 
-    def __init__(self, program: str | None = None, password: str = "", arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        program: str | None = None,
+        password: str = "",
+        arguments: tuple[str, ...] = (),
+        *,
+        host: str = "127.0.0.1",
+        prefix: tuple[str, ...] = (),
+    ) -> None:
         self._program = program or next(iter(redis_programs().values()))
         self._password = password
         self._arguments = arguments
+        self._host = host
+        self._prefix = prefix
         self._folder = tempfile.TemporaryDirectory(prefix="redis-")
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -63,7 +76,7 @@ class RedisServer:
     @property
     def url(self) -> str:
         user = f":{self._password}@" if self._password else ""
-        return f"redis://{user}127.0.0.1:{self.port}"
+        return f"redis://{user}{self._host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -113,7 +126,7 @@ class RedisServer:
         """Send one command and return the first bytes of its raw answer, for errors and small answers."""
         parts = [word.encode() if isinstance(word, str) else word for word in words]
         request = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
-        with socket.create_connection(("127.0.0.1", self.port), STOP_SECONDS) as connection:
+        with socket.create_connection((self._host, self.port), STOP_SECONDS) as connection:
             if self._password:
                 connection.sendall(b"AUTH " + self._password.encode() + b"\r\n")
                 connection.recv(100)
@@ -131,13 +144,13 @@ class RedisServer:
         self._folder.cleanup()
 
     def _start(self) -> bool:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name]
+        options = ["--port", str(self.port), "--bind", self._host, "--dir", self._folder.name]
         options += ["--save", "", "--appendonly", "no", "--daemonize", "no", *self._arguments]
         if self._password:
             options += ["--requirepass", self._password]
         with self._log().open("ab") as log:
             self._process = subprocess.Popen(
-                [self._program, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                [*self._prefix, self._program, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -152,7 +165,7 @@ class RedisServer:
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), ANSWER_SECONDS) as connection:
+            with socket.create_connection((self._host, self.port), ANSWER_SECONDS) as connection:
                 connection.settimeout(ANSWER_SECONDS)
                 connection.sendall(b"PING\r\n")
                 return connection.recv(100).startswith((b"+PONG", b"-NOAUTH"))

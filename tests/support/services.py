@@ -39,11 +39,15 @@ class Service:
         role: which program.
         node: its node id.
         settings: environment by setting, for example `{"registry.url": "redis://…"}`.
+        host: where it is asked, which is where its settings make it listen.
+        prefix: what the command begins with, for example a program that enters a namespace.
     """
 
     role: str
     node: str
     settings: dict[str, str]
+    host: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _log: Path | None = field(default=None, repr=False)
 
@@ -54,7 +58,7 @@ class Service:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("HEADRACE_")}
         for setting, value in {"node.id": self.node, "log.format": "json", **self.settings}.items():
             environment["HEADRACE_" + setting.upper().replace(".", "__")] = value
-        command = [sys.executable, "-c", f"from {MODULES[self.role]} import main; main()"]
+        command = [*self.prefix, sys.executable, "-c", f"from {MODULES[self.role]} import main; main()"]
         self._process = subprocess.Popen(command, env=environment, stderr=descriptor, stdout=descriptor)
         os.close(descriptor)
         return self
@@ -64,6 +68,11 @@ class Service:
         """The process id."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def log(self) -> str:
@@ -91,7 +100,7 @@ class Service:
 
     def get(self, path: str, number: int = 0) -> Any:
         """GET `path` from one of its listeners; JSON is parsed, anything else is text."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port(number)}{path}")
+        request = urllib.request.Request(f"http://{self.host}:{self.port(number)}{path}")
         with urllib.request.urlopen(request, timeout=10) as answer:
             body = answer.read().decode()
             return json.loads(body) if "json" in answer.headers.get("Content-Type", "") else body

@@ -1,0 +1,1 @@
+"""Faults on real processes, and what viewers notice of them: `python -m chaos`, described in docs/chaos.md."""

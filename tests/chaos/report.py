@@ -1,0 +1,77 @@
+"""The table, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from chaos.measuring import Row
+
+RESULT = Path("build/chaos.json")
+PAGE = Path("docs/chaos.md")
+BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
+
+COLUMNS = (
+    ("fault", lambda row: row.name),
+    ("what", lambda row: row.text),
+    ("lost", lambda row: str(row.lost)),
+    ("twice", lambda row: str(row.duplicated)),
+    ("pause p50", lambda row: f"{row.pause_ms_p50:.0f}"),
+    ("p99", lambda row: f"{row.pause_ms_p99:.0f}"),
+    ("max", lambda row: f"{row.pause_ms_max:.0f}"),
+    ("noticed", lambda row: "–" if row.detection_ms is None else f"{row.detection_ms:.0f}"),
+    ("nodes moved", lambda row: str(row.moves)),
+    ("of them others", lambda row: str(row.moves_elsewhere)),
+    ("viewers moved", lambda row: str(row.viewer_moves)),
+    ("extra KiB", lambda row: f"{row.extra_bytes / 1024:.0f}"),
+)
+
+
+def line(row: Row) -> str:
+    """Return one row for the terminal."""
+    noticed = "" if row.detection_ms is None else f", noticed after {row.detection_ms:.0f} ms"
+    words = (
+        f"{row.name:16} {row.victim:10} lost {row.lost}, twice {row.duplicated}, pause p50 {row.pause_ms_p50:.0f} "
+        f"p99 {row.pause_ms_p99:.0f} max {row.pause_ms_max:.0f} ms{noticed}, moved: nodes {row.moves} "
+        f"(others {row.moves_elsewhere}), viewers {row.viewer_moves}; extra {row.extra_bytes / 1024:.0f} KiB, "
+        f"interruptions {row.interruptions}"
+    )
+    more = [f"left behind: {row.left_behind}"] if row.left_behind else []
+    more += [row.problem] if row.problem else []
+    return "\n    ".join([words, *more, *row.details])
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return all rows in Markdown."""
+    lines = ["| " + " | ".join(name for name, _ in COLUMNS) + " |"]
+    lines.append("|" + "|".join("---" if number < 2 else "---:" for number in range(len(COLUMNS))) + "|")
+    lines += ["| " + " | ".join(cell(row) for _, cell in COLUMNS) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def write_json(rows: Sequence[Row], quiet: Row, **facts: Any) -> None:
+    """Write build/chaos.json."""
+    RESULT.parent.mkdir(exist_ok=True)
+    answer = {**facts, "machine": machine(), "quiet": quiet.as_json(), "rows": [row.as_json() for row in rows]}
+    RESULT.write_text(json.dumps(answer, indent=2) + "\n")
+
+
+def write_page(rows: Sequence[Row], quiet: Row, text: str) -> None:
+    """Put the table between the marks of docs/chaos.md."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n\n{table([quiet, *rows])}\n{END}{after}")
+
+
+def machine() -> dict[str, Any]:
+    """Return what it ran on."""
+    return {
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
