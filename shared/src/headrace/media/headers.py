@@ -80,6 +80,9 @@ class TrackReader:
 
     Attributes:
         track: its description, with the CMAF header.
+        sample: makes a sample of a packet and its capture time, UTC in microseconds. Raises `HeaderChanged` when the
+            packet brings parameter sets that the header lacks, and ValueError when it has no decode time, which the
+            source has to repair.
 
     Args:
         stream: PyAV stream of an input, or of an output whose encoding was started.
@@ -114,26 +117,22 @@ class TrackReader:
         self._frame = 0.0 if self._video else _audio_frame_seconds(codec, context, extradata)
         self._frame_ticks = 0 if codec == "opus" else round(self._frame * timescale)
         self._convert = self._converter(extradata)
+        self.sample: Callable[[Any, int], Sample] = self._picture if self._video else self._sound
         self.track = self._describe(stream, number, options, header, timescale)
 
-    def sample(self, packet: Any, capture_us: int) -> Sample:
-        """Return `packet` as a sample; its times must be set.
-
-        Raises:
-            HeaderChanged: when it brings parameter sets that the track's header lacks.
-            ValueError: when it has no decode time; the source repairs that.
-        """
+    def _sound(self, packet: Any, capture_us: int) -> Sample:
         dts = packet.dts
         if dts is None:
             raise ValueError("packet without decode time")
-        if self._video:
-            return self._picture(packet, dts, capture_us)
         data = bytes(packet) if self._convert is None else self._convert(bytes(packet))
         duration = self._frame_ticks or (opus_samples(data) if self._codec == "opus" else self._scale(packet.duration))
         time = dts if self._exact else self._scale(dts)
         return Sample(self._number, time, time, duration, True, data, capture_us)
 
-    def _picture(self, packet: Any, dts: int, capture_us: int) -> Sample:
+    def _picture(self, packet: Any, capture_us: int) -> Sample:
+        dts = packet.dts
+        if dts is None:
+            raise ValueError("packet without decode time")
         pts, duration, keyframe = packet.pts, packet.duration or 0, packet.is_keyframe
         if self._convert is not None:
             data = self._convert(bytes(packet))

@@ -41,10 +41,14 @@ FRAME_GUESS_SECONDS = 0.04
 NEVER = 2**63
 """A decode time that is never reached."""
 
+SHAPES_MAX = 64
+"""Most shapes of chunks kept for a track: a steady feed has five, one whose frame duration varies has any number."""
+
 FLAGS = tuple(Flag(bits) for bits in range(8))
 """Looked up, since making an enum member costs as much as packing a header."""
 
 _ALL, _NONE, _FIRST = Sync.ALL, Sync.NONE, Sync.FIRST
+_new_tuple = tuple.__new__
 
 _RANDOM_ACCESS, _PART, _SEGMENT = (int(flag) for flag in (Flag.RANDOM_ACCESS, Flag.END_OF_PART, Flag.END_OF_SEGMENT))
 
@@ -68,6 +72,47 @@ class TrackWriter:
         queue: where calm samples go: `held` for what is counted, else the open chunk.
         calm_from, calm_until: source times between which any sample but a keyframe of video is calm.
     """
+
+    # More attributes than instances can share the keys of (30 in CPython 3.11), and looked up on cold caches.
+    __slots__ = (
+        "_begin",
+        "_chunk",
+        "_chunk_ticks",
+        "_end",
+        "_epoch",
+        "_even",
+        "_full_at",
+        "_guessed_frame",
+        "_jitter",
+        "_known_frame",
+        "_last_dts",
+        "_may_be_calm",
+        "_overfull_at",
+        "_part",
+        "_part_filled",
+        "_part_start",
+        "_part_ticks",
+        "_samples",
+        "_segment_limit",
+        "_sequence",
+        "_shapes",
+        "_times",
+        "blocked",
+        "calm_from",
+        "calm_until",
+        "capture_us",
+        "counted",
+        "cuts",
+        "dropped",
+        "frame",
+        "held",
+        "number",
+        "queue",
+        "segment",
+        "shift",
+        "shown_until",
+        "timescale",
+    )
 
     def __init__(self, track: Track, start: EpochStart, options: PackagerOptions, leads: bool) -> None:
         rhythm = track_cadence(track, options)
@@ -103,6 +148,7 @@ class TrackWriter:
         self._samples: list[Sample] = []
         self._times: list[int] = []
         self._even = True
+        self._shapes: dict[tuple[int, int, int], FragmentShape] = {}
         self._full_at = self._overfull_at = NEVER
         self.queue = self.held if self.counted else self._samples
 
@@ -286,7 +332,7 @@ class TrackWriter:
         words: Sequence[int] = sizes
         if even and end - begin == frame * count and (points in {0, count} or (points == 1 and first.keyframe)):
             sync = _ALL if points == count else _FIRST if points else _NONE
-            shape = fragment_shape(self.number, count, frame, sync, False, RECORD_HEADER.format)
+            shape = self._shapes.get((count, frame, sync)) or self._shape(count, frame, sync)
         else:
             end, shown, shape, words = self._shape_uneven(end, sizes)
         self._sequence = sequence = self._sequence + 1
@@ -297,7 +343,8 @@ class TrackWriter:
             *words, 8 + sum(sizes), shape.mdat,
         )
         # fmt: on
-        identity = ChunkId(epoch, self.number, segment, number)
+        # What ChunkId(...) does, without a call of Python code.
+        identity = _new_tuple(ChunkId, (epoch, self.number, segment, number))
         record = b"".join(pieces)
         out.append(Chunk(record, identity, FLAGS[flags], begin, end - begin, part, count, first.capture_us))
         self.capture_us = first.capture_us
@@ -310,6 +357,13 @@ class TrackWriter:
         self._end = self._begin = end
         self.shown_until = max(self.shown_until, end)
         self._count_on(flags)
+
+    def _shape(self, count: int, frame: int, sync: Sync) -> FragmentShape:
+        shape = fragment_shape(self.number, count, frame, sync, False, RECORD_HEADER.format)
+        if len(self._shapes) >= SHAPES_MAX:
+            self._shapes.clear()
+        self._shapes[count, frame, sync] = shape
+        return shape
 
     def _shape_uneven(self, end: int, sizes: list[int]) -> tuple[int, int, FragmentShape, Sequence[int]]:
         """Shape a chunk whose samples are not all alike.
