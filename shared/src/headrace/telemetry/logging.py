@@ -92,6 +92,8 @@ def _shorten(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 
 
 _SHARED: list[Processor] = [
+    # What was bound for the task that writes the line, such as the request it works on.
+    structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.PositionalArgumentsFormatter(),

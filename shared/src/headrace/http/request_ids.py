@@ -1,0 +1,33 @@
+"""A name for every request, in its answer and in every log line that is written for it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+REQUEST_ID = "X-Request-Id"
+
+_NAME = web.RequestKey("headrace-request-id", str)
+
+_GIVEN = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def name_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Bind `request_id` to the log: the one that a proxy gave, if it is well formed, or a new one."""
+    given = request.headers.get(REQUEST_ID, "")
+    request[_NAME] = name = given if _GIVEN.fullmatch(given) else secrets.token_hex(8)
+    with structlog.contextvars.bound_contextvars(request_id=name):
+        return await handler(request)
+
+
+async def tell_request_id(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the name into the answer; for `on_response_prepare`."""
+    if _NAME in request:
+        response.headers[REQUEST_ID] = request[_NAME]
