@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from headrace_control_api.access import Access
+from headrace_control_api.access import Access, Refusal, Scope
 
 OPEN = Access()
-GUARDED = Access(("first-token", "second-token"))
+GUARDED = Access({"first-token": Scope.ADMIN, "second-token": Scope.READ})
 
 
 def status(access: Access, peer: str | None = "127.0.0.1", **headers: str) -> int | None:
     """Return the status of the refusal, `None` when it is answered; `_` in names stands for `-`."""
     named = {name.replace("_", "-"): value for name, value in {"Host": "localhost:8081", **headers}.items()}
-    refusal = access.refusal(CIMultiDict(named), peer)
-    return refusal.status if refusal else None
+    granted = access.grant(CIMultiDict(named), peer)
+    return granted.status if isinstance(granted, Refusal) else None
 
 
 @pytest.mark.parametrize("host", ["localhost:8081", "127.0.0.1:8081", "127.8.8.8", "[::1]:8081", "LOCALHOST"])
@@ -64,3 +64,19 @@ def test_any_configured_token_is_taken_from_anywhere() -> None:
 def test_anything_else_is_refused_with_tokens(authorization: str) -> None:
     """With tokens configured, loopback is no excuse."""
     assert status(GUARDED, Authorization=authorization) == 401
+
+
+def test_tokens_allow_what_they_are_configured_for() -> None:
+    """A token's scope is what was configured; without tokens this machine may do everything."""
+    shown = CIMultiDict({"Authorization": "Bearer second-token"})
+    assert GUARDED.grant(shown, "10.0.0.7") is Scope.READ
+    assert OPEN.grant(CIMultiDict({"Host": "localhost"}), "127.0.0.1") is Scope.ADMIN
+
+
+def test_configured_origins_are_taken_from_this_machine() -> None:
+    """A page of a configured origin may ask without a token, but not by way of another machine."""
+    access = Access(origins=frozenset({"https://ops.example"}))
+    assert status(access, Origin="https://ops.example") is None
+    assert status(access, Origin="https://evil.example") == 403
+    assert status(access, "10.0.0.7", Origin="https://ops.example") == 403
+    assert status(Access(origins=frozenset({"*"})), Origin="https://any.example") is None

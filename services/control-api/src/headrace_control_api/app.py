@@ -17,7 +17,8 @@ from headrace.relay.hub import Hub
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import ControlApiSettings, Settings
 from headrace.version import SOFTWARE
-from headrace_control_api.access import Access, is_loopback
+from headrace_control_api.access import Access, Scope, is_loopback
+from headrace_control_api.events import EventLog
 from headrace_control_api.routes import add_routes, api_metrics
 
 ROLE = "control-api"
@@ -54,11 +55,23 @@ def build(
         components.append(Announced(registry, _record(settings, runtime)))
         runtime.health.add("registry", lambda: registry.problem)
     app = make_application(runtime)
-    access = Access(tuple(token.get_secret_value() for token in settings.control_api.tokens))
-    add_routes(app, registry, access, api_metrics(runtime.metrics))
-    _warn_if_deaf(settings.control_api)
     listening = settings.control_api
-    return [*components, HttpListener(ROLE, listening.host, listening.port, app, setting="control_api.port")]
+    events = EventLog(registry, runtime.clock)
+    access = access_of(listening)
+    add_routes(app, registry, access, api_metrics(runtime.metrics), events)
+    _warn_if_deaf(listening.host, access)
+    return [*components, events, HttpListener(ROLE, listening.host, listening.port, app, setting="control_api.port")]
+
+
+def access_of(settings: ControlApiSettings) -> Access:
+    """Return who may ask."""
+    kinds = (
+        (Scope.READ, settings.read_tokens),
+        (Scope.WRITE, settings.write_tokens),
+        (Scope.ADMIN, settings.tokens),
+    )
+    tokens = {token.get_secret_value(): scope for scope, found in kinds for token in found}
+    return Access(tokens, frozenset(settings.cors_origins))
 
 
 def _record(settings: Settings, runtime: Runtime) -> NodeRecord:
@@ -73,9 +86,9 @@ def _record(settings: Settings, runtime: Runtime) -> NodeRecord:
     )
 
 
-def _warn_if_deaf(settings: ControlApiSettings) -> None:
-    if not settings.tokens and not is_loopback(settings.host):
-        log.warning("api_answers_this_machine_only", host=settings.host, reason="control_api.tokens is empty")
+def _warn_if_deaf(host: str, access: Access) -> None:
+    if not access.tokens and not is_loopback(host):
+        log.warning("api_answers_this_machine_only", host=host, reason="control_api.tokens is empty")
 
 
 def main() -> None:

@@ -1,24 +1,35 @@
-"""The HTTP interface: lists of streams and nodes, for those who may ask."""
+"""The HTTP interface as a whole: both faces, the pages, and who is let in."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import msgspec
+import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry, Counter
 
-from headrace.http.problems import problem
+from headrace.http.problems import Problem, problem
+from headrace.http.request_ids import REQUEST_ID, name_request, tell_request_id
 from headrace.registry.registry import Registry
-from headrace.version import VERSION
-from headrace_control_api.access import Access
-from headrace_control_api.views import list_nodes, list_streams
+from headrace_control_api.access import Access, Refusal, Scope
+from headrace_control_api.api import make_api
+from headrace_control_api.events import EventLog
+from headrace_control_api.pages import page_routes
+from headrace_control_api.wcs import PREFIX as WCS
+from headrace_control_api.wcs import wcs_error, wcs_routes
 
-API = "/api/v1"
+PREFLIGHT_SECONDS = 600
+"""How long a browser may remember the answer to its preflight request."""
+
+_GUARDED = ("/api/", f"{WCS}/")
+_SCOPE = web.RequestKey("headrace-scope", Scope)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,42 +50,93 @@ def api_metrics(registry: CollectorRegistry) -> ApiMetrics:
     )
 
 
-def add_routes(app: web.Application, registry: Registry, access: Access, metrics: ApiMetrics) -> None:
+def add_routes(app: web.Application, registry: Registry, access: Access, metrics: ApiMetrics, events: EventLog) -> None:
     """Let `app` answer the API from what `registry` knows."""
-
-    async def streams(request: web.Request) -> web.Response:
-        return _answer({"streams": list_streams(registry.streams, registry.nodes)})
-
-    async def nodes(request: web.Request) -> web.Response:
-        return _answer({"nodes": list_nodes(registry.nodes)})
-
     # Outermost but for the headers: a problem that an inner layer answers is counted too.
-    app.middlewares.insert(0, _guard(access, metrics))
-    app.add_routes([web.get("/", _index), web.get(f"{API}/streams", streams), web.get(f"{API}/nodes", nodes)])
+    app.middlewares[:0] = [name_request, _share(access), _guard(access, metrics)]
+    app.on_response_prepare.extend([tell_request_id, _tell_sharing(access)])
+    app.on_shutdown.append(events.end)
+    api = make_api(registry, events)
+    app.add_routes([*page_routes(api), *api.routes(_may), *wcs_routes(registry)])
+
+
+def _may(request: web.Request, scope: str) -> Problem | None:
+    granted = request[_SCOPE]
+    if granted >= Scope[scope.upper()]:
+        return None
+    return Problem(403, f"This token allows {granted.name.lower()}, and {scope} is needed.")
 
 
 def _guard(access: Access, metrics: ApiMetrics) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not request.path.startswith("/api/"):
+        if not request.path.startswith(_GUARDED):
             return await handler(request)
-        refusal = access.refusal(request.headers, request.remote)
-        if refusal is not None:
-            metrics.refused.labels(str(refusal.status)).inc()
-            headers = {"WWW-Authenticate": 'Bearer realm="headrace"'} if refusal.status == 401 else {}
-            return problem(refusal.status, refusal.detail, headers=headers)
+        granted = access.grant(request.headers, request.remote)
+        if isinstance(granted, Refusal):
+            metrics.refused.labels(str(granted.status)).inc()
+            return _refuse(request, granted)
+        request[_SCOPE] = granted
+        began = time.monotonic()
         response = await handler(request)
         metrics.requests.labels(str(response.status)).inc()
+        tell = log.debug if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} else log.info
+        tell(
+            "api_request",
+            method=request.method,
+            path=request.path[:256],
+            status=response.status,
+            seconds=round(time.monotonic() - began, 4),
+        )
         return response
 
     return guard
 
 
-async def _index(request: web.Request) -> web.Response:
-    links = {"streams": f"{API}/streams", "nodes": f"{API}/nodes", "ready": "/health/ready", "metrics": "/metrics"}
-    return _answer({"name": "headrace-control-api", "version": VERSION, "links": links})
+def _refuse(request: web.Request, refusal: Refusal) -> web.Response:
+    if request.path.startswith(WCS):
+        response = wcs_error(request, refusal.status, refusal.detail)
+    else:
+        response = problem(refusal.status, refusal.detail)
+    if refusal.status == 401:
+        response.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="headrace"'
+    return response
 
 
-def _answer(document: object) -> web.Response:
-    body = msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
-    return web.Response(body=body, content_type="application/json", headers={hdrs.CACHE_CONTROL: "no-store"})
+def _share(access: Access) -> Middleware:
+    """Return what answers the preflight requests of pages of the configured origins."""
+
+    @web.middleware
+    async def share(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None or not request.path.startswith(_GUARDED) or not access.allows_origin(origin):
+            return await handler(request)
+        if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
+            return web.Response(status=204, headers=_PREFLIGHT)
+        return await handler(request)
+
+    return share
+
+
+def _tell_sharing(access: Access) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    async def tell(request: web.Request, response: web.StreamResponse) -> None:
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is not None and request.path.startswith(_GUARDED) and access.allows_origin(origin):
+            response.headers.update(_sharing(origin))
+
+    return tell
+
+
+def _sharing(origin: str) -> dict[str, str]:
+    return {
+        hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
+        hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: f"ETag, {REQUEST_ID}",
+        hdrs.VARY: "Origin",
+    }
+
+
+_PREFLIGHT = {
+    hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, PUT, DELETE, OPTIONS",
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Authorization, Content-Type, If-None-Match, Last-Event-ID",
+    hdrs.ACCESS_CONTROL_MAX_AGE: str(PREFLIGHT_SECONDS),
+}

@@ -242,10 +242,15 @@ class ControlApiSettings(Group):
     host: Host = setting("127.0.0.1", "Address to listen on.")
     port: Port = setting(8081, "Port of `/api/v1/` and the probes; 0 means any free one.")
     tokens: list[SecretStr] = setting(
-        list, "Bearer tokens, any of which is taken; without one only this machine is answered."
+        list, "Bearer tokens that may do everything; without a token of any kind only this machine is answered."
+    )
+    write_tokens: list[SecretStr] = setting(list, "Bearer tokens that may read and change streams, but not access.")
+    read_tokens: list[SecretStr] = setting(list, "Bearer tokens that may only read.")
+    cors_origins: list[str] = setting(
+        list, "Origins of pages elsewhere that may use the API, for example `https://ops.example.org`; `*` is all."
     )
 
-    @field_validator("tokens")
+    @field_validator("tokens", "write_tokens", "read_tokens")
     @classmethod
     def _check_tokens(cls, tokens: list[SecretStr]) -> list[SecretStr]:
         if any(len(token.get_secret_value()) < TOKEN_MIN_CHARACTERS for token in tokens):

@@ -1,0 +1,111 @@
+"""The operations of `/api/v1`."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from headrace.http.operations import Api, Call, Nothing
+from headrace.http.problems import Problem
+from headrace.identifiers import NodeId, StreamName
+from headrace.registry.records import NodeRecord, StreamRecord
+from headrace.registry.registry import Registry
+from headrace.version import VERSION
+from headrace_control_api.events import EventLog, follow
+from headrace_control_api.models import (
+    EventQuery,
+    NodeList,
+    NodePath,
+    NodeQuery,
+    NodeView,
+    StreamDetail,
+    StreamList,
+    StreamPath,
+    StreamQuery,
+    Topology,
+)
+from headrace_control_api.views import list_nodes, list_streams, show_node, show_stream, show_topology
+
+PREFIX = "/api/v1"
+
+DESCRIPTION = (
+    "What runs where in a Headrace cluster. Any control API of the cluster answers alike. Lists come in pages, answers "
+    "of GET have an ETag, errors are problem documents (RFC 9457)."
+)
+
+NO_STREAM = {404: "There is no such stream."}
+NO_NODE = {404: "There is no such node."}
+
+
+def make_api(registry: Registry, events: EventLog) -> Api:
+    """Return the operations, which answer from what `registry` knows."""
+    api = Api(PREFIX, "Headrace control API", VERSION, DESCRIPTION)
+    _add_streams(api, registry)
+    _add_nodes(api, registry)
+    _add_cluster(api, registry, events)
+    return api
+
+
+def _add_streams(api: Api, registry: Registry) -> None:
+    @api.operation("GET", "/streams", tag="streams", query=StreamQuery, answer=StreamList)
+    async def list_all_streams(call: Call[Nothing, StreamQuery, Nothing]) -> StreamList:
+        """List the streams of the cluster, by name."""
+        return list_streams(registry.streams, registry.nodes, call.query)
+
+    @api.operation(
+        "GET", "/streams/{name}", tag="streams", path_model=StreamPath, answer=StreamDetail, problems=NO_STREAM
+    )
+    async def show_one_stream(call: Call[StreamPath, Nothing, Nothing]) -> StreamDetail:
+        """Show a stream and who carries it."""
+        return show_stream(_stream(registry, call.path.name), registry.nodes)
+
+
+def _add_nodes(api: Api, registry: Registry) -> None:
+    @api.operation("GET", "/nodes", tag="nodes", query=NodeQuery, answer=NodeList)
+    async def list_all_nodes(call: Call[Nothing, NodeQuery, Nothing]) -> NodeList:
+        """List the nodes of the cluster, the way media flows."""
+        return list_nodes(registry.nodes, call.query)
+
+    @api.operation("GET", "/nodes/{id}", tag="nodes", path_model=NodePath, answer=NodeView, problems=NO_NODE)
+    async def show_one_node(call: Call[NodePath, Nothing, Nothing]) -> NodeView:
+        """Show a node."""
+        return show_node(_node(registry, call.path.id))
+
+
+def _add_cluster(api: Api, registry: Registry, events: EventLog) -> None:
+    @api.operation("GET", "/topology", tag="cluster", answer=Topology)
+    async def show_cluster(call: Call[Nothing, Nothing, Nothing]) -> Topology:
+        """Show the cluster as a graph."""
+        return show_topology(registry.streams, registry.nodes)
+
+    @api.operation(
+        "GET",
+        "/events",
+        tag="cluster",
+        query=EventQuery,
+        media_type="text/event-stream",
+        problems={503: "Too many follow the events already."},
+    )
+    async def follow_events(call: Call[Nothing, EventQuery, Nothing]) -> web.StreamResponse:
+        """Follow what changes, as Server-Sent Events.
+
+        Events are `stream_appeared`, `stream_changed`, `stream_gone`, `node_appeared`, `node_changed` and `node_gone`;
+        the data is a JSON object with `at_us` (UTC in microseconds), and `stream`, `state`, `owner`, `epoch` and
+        `nodes`, or `node`, `role`, `layer`, `region`, `relay_url`, `public_url`, `draining` and `started_us`. With the
+        header `Last-Event-ID` they go on after that event; when it is not remembered, or was told by another control
+        API, `reset` comes first: list everything again.
+        """
+        return await follow(call.request, events, call.query.wait)
+
+
+def _stream(registry: Registry, name: str) -> StreamRecord:
+    record = registry.streams.get(StreamName(name))
+    if record is None:
+        raise Problem(404, f"There is no stream {name}.")
+    return record
+
+
+def _node(registry: Registry, name: str) -> NodeRecord:
+    record = registry.nodes.get(NodeId(name))
+    if record is None:
+        raise Problem(404, f"There is no node {name}.")
+    return record

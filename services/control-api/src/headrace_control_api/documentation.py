@@ -1,0 +1,60 @@
+"""docs/api.md, written from the API itself: `python -m headrace_control_api.documentation FILE`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from headrace.clock import SystemClock
+from headrace.http.openapi import openapi
+from headrace.http.reference import as_markdown
+from headrace.registry.memory import MemoryRegistry
+from headrace_control_api.api import make_api
+from headrace_control_api.events import EventLog
+
+INTRODUCTION = """\
+# The API
+
+Made from the API itself by `python -m headrace_control_api.documentation docs/api.md`; a test fails when it is out of
+date. The same stands at `/docs` of every control API, and as OpenAPI 3.1 at `/api/v1/openapi.json`.
+
+```sh
+curl -H 'Authorization: Bearer <token>' http://127.0.0.1:8081/api/v1/streams?state=live
+curl -N http://127.0.0.1:8081/api/v1/events
+```
+
+**Who may ask.** `control_api.tokens` may do everything, `write_tokens` read and change streams, `read_tokens` only
+read. Without any token only programs of this machine are answered: the socket and the Host must be loopback, a page's
+Origin our own or one of `control_api.cors_origins`, and no proxy may stand between. With tokens, who has one is
+answered from anywhere.
+
+**Shapes.** Bodies are JSON, at most 64 KiB; members and parameters that are not listed are refused. An error is an
+`application/problem+json` document whose `errors` name each wrong field. Every answer has `X-Request-Id`, which is
+`request_id` in the log; one that a proxy sends is kept. Answers of GET have an `ETag`: with `If-None-Match` an
+unchanged one is `304`. A list that has more on a next page has `next`, to be given as `after`.
+
+## As Flashphoner WCS
+
+Scripts and pages that know WCS find `/rest-api/stream/find_all` and `/rest-api/stream/find`, by GET or POST. The body
+may filter by `mediaSessionId`, `name`, `published` and `status`; other members are ignored. The answer is an array of
+streams with WCS's members, `404` when there is none. `sessionId` and `sdp` are empty, for these streams were not
+published by WebRTC; `status` is `PUBLISHING`, or `PENDING` while a source is away. Errors have WCS's shape:
+`timestamp`, `status`, `error`, `message`, `path`. Pages of other origins need `control_api.cors_origins`.
+
+"""
+
+
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document of an API that looks at nothing."""
+    registry = MemoryRegistry(clock=SystemClock())
+    return openapi(make_api(registry, EventLog(registry, SystemClock())))
+
+
+def page() -> str:
+    """Return the whole page."""
+    return INTRODUCTION + as_markdown(document())
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(page(), encoding="utf-8")

@@ -1,0 +1,131 @@
+"""What changes in the cluster, as events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from headrace.clock import SystemClock
+from headrace.identifiers import NodeId, StreamName
+from headrace.registry.memory import MemoryRegistry
+from headrace.registry.records import NodeRecord, StreamRecord
+from headrace.testing import wait_until
+from headrace_control_api.events import EventLog, follow
+
+NODE = NodeRecord(node="n1", role="ingress", load=0.1)
+STREAM = StreamRecord(stream="cam1", node="n1", epoch=7, state="live")
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[MemoryRegistry]:
+    registry = MemoryRegistry(clock=SystemClock())
+    await registry.start()
+    yield registry
+    await registry.close()
+
+
+@pytest.fixture
+async def log(registry: MemoryRegistry) -> AsyncIterator[EventLog]:
+    log = EventLog(registry, SystemClock(), events_max=4)
+    await log.start()
+    yield log
+    await log.stop()
+
+
+def client_of(log: EventLog, wait: float | None) -> TestClient[web.Request, web.Application]:
+    """Return a client of `/events`."""
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        return await follow(request, log, wait)
+
+    app = web.Application()
+    app.on_shutdown.append(log.end)
+    app.router.add_get("/events", events)
+    return TestClient(TestServer(app))
+
+
+def names(log: EventLog, after: int = 0) -> list[str]:
+    """Return the names of the events after a number."""
+    return [event.name for event in log.after(after) or []]
+
+
+async def test_life_of_a_stream_and_a_node(registry: MemoryRegistry, log: EventLog) -> None:
+    """Appearing, changing and going are told once each, with what the thing was."""
+    registry.keep_node(NODE)
+    registry.keep_stream(STREAM)
+    await wait_until(lambda: log.newest == 2)
+    assert names(log) == ["stream_appeared", "node_appeared"]
+    registry.keep_stream(StreamRecord(stream="cam1", node="n1", epoch=7, state="interrupted", next_segment=9))
+    await wait_until(lambda: log.newest == 3)
+    registry.drop_stream(StreamName("cam1"))
+    await wait_until(lambda: log.newest == 4)
+    events = log.after(2) or []
+    assert [event.name for event in events] == ["stream_changed", "stream_gone"]
+    told = json.loads(events[0].text)
+    assert (told["stream"], told["state"], told["owner"], told["at_us"] > 0) == ("cam1", "interrupted", "n1", True)
+
+
+async def test_what_goes_on_all_the_time_is_no_event(registry: MemoryRegistry, log: EventLog) -> None:
+    """Load and segment numbers change all the time and are not told."""
+    registry.keep_node(NODE)
+    registry.keep_stream(STREAM)
+    await wait_until(lambda: log.newest == 2)
+    registry.keep_node(NodeRecord(node="n1", role="ingress", load=0.7))
+    registry.keep_stream(StreamRecord(stream="cam1", node="n1", epoch=7, state="live", next_segment=4))
+    registry.keep_node(NodeRecord(node="n2", role="edge"))
+    await wait_until(lambda: log.newest == 3)
+    assert names(log, 2) == ["node_appeared"]
+
+
+async def test_what_was_there_is_no_event(registry: MemoryRegistry) -> None:
+    """A log that begins in a cluster at work has nothing to tell."""
+    registry.keep_node(NODE)
+    log = EventLog(registry, SystemClock())
+    await log.start()
+    assert log.newest == 0
+    await log.stop()
+
+
+async def test_only_so_many_are_remembered(registry: MemoryRegistry, log: EventLog) -> None:
+    """Who was away too long is told so."""
+    for number in range(6):
+        registry.keep_node(NodeRecord(node=f"n{number}", role="edge"))
+    await wait_until(lambda: log.newest == 6)
+    assert log.after(1) is None
+    assert len(log.after(2) or []) == 4
+    assert log.after(6) == []
+    assert log.after(7) is None
+
+
+async def test_followers_resume(registry: MemoryRegistry, log: EventLog) -> None:
+    """A follower goes on after the event it names; one that names an unknown event is told to list again."""
+    registry.keep_node(NODE)
+    registry.keep_node(NodeRecord(node="n2", role="edge"))
+    await wait_until(lambda: log.newest == 2)
+    async with client_of(log, 0) as client:
+        text = await (await client.get("/events", headers={"Last-Event-ID": f"{log.run}-1"})).text()
+        assert f"id: {log.run}-2\nevent: node_appeared\ndata: {{" in text
+        assert f"id: {log.run}-1\n" not in text
+        for unknown in ("other-1", f"{log.run}-99", f"{log.run}-x", "", "²"):
+            text = await (await client.get("/events", headers={"Last-Event-ID": unknown})).text()
+            assert f"id: {log.run}-2\nevent: reset\n" in text
+        fresh = await client.get("/events")
+        assert (fresh.content_type, "event:" in await fresh.text()) == ("text/event-stream", False)
+
+
+async def test_followers_hear_at_once_and_end_with_the_server(registry: MemoryRegistry, log: EventLog) -> None:
+    """What happens is written to those who follow; they are let go when the server stops."""
+    async with client_of(log, None) as client:
+        answer = await client.get("/events")
+        await answer.content.readuntil(b"\n\n")
+        registry.keep_node(NODE)
+        event = await answer.content.readuntil(b"\n\n")
+        assert b"event: node_appeared" in event
+        registry.drop_node(NodeId("n1"))
+        assert b"event: node_gone" in await answer.content.readuntil(b"\n\n")
+        assert log.followers == 1
+    await wait_until(lambda: log.followers == 0)
