@@ -27,6 +27,9 @@ def headrace(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str
         (["up", "--source", "rtsp://a/1"], 2, "--source: NAME=URI is expected, for example cam1=rtsp://10.0.0.5/main"),
         (["up", "--source", "a b=rtsp://a/1"], 2, "--source: stream name 'a b': use letters, digits and _ . ~ -"),
         (["up", "--source", "cam1=rtsp://u:hush@a/ 1"], 2, "ingress.sources.cam1.uri: a source's URI holds no blanks"),
+        (["up", "--source", "a=test:", "--source", "a=test:"], 2, "--source: stream a is named twice"),
+        (["up", "--demo", "--source", "demo=test:"], 2, "--source: stream demo is named twice"),
+        (["up", "--intermediates", "2"], 2, "--intermediates: a chain of intermediates needs --processes"),
         (["up", "--config", "nowhere.toml"], 2, "nowhere.toml: cannot be read: No such file or directory"),
         (["probe", "-x"], 2, "No such option: -x"),
         (["probe", "no/../way", "--seconds", "1"], 2, "STREAM: stream name 'no/../way'"),
@@ -81,6 +84,13 @@ def test_help_names_every_command() -> None:
         assert f" {command} " in text
     assert "docs/configuration.md" in text
     assert "Usage: headrace" in headrace().stdout + headrace().stderr
+
+
+def test_help_on_a_terminal_without_unicode() -> None:
+    """Where a terminal lacks the lines of tables, help is shown all the same."""
+    done = headrace("up", "--help", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--processes" in done.stdout
 
 
 def test_settings_are_shown_without_secrets() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -52,9 +53,14 @@ def up(
         bool, typer.Option("--processes", help="Run each service as a process of its own, with a local Valkey.")
     ] = False,
     intermediates: Annotated[
-        int,
-        typer.Option(metavar="N", min=0, max=INTERMEDIATES_MAX, help="Length of the relay chain with --processes."),
-    ] = 1,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=INTERMEDIATES_MAX,
+            help="Length of the relay chain with --processes; 1 unless given.",
+        ),
+    ] = None,
     config: ConfigOption = None,
     show_config: Annotated[bool, typer.Option("--show-config", help="Print the settings in force and end.")] = False,
 ) -> None:
@@ -62,9 +68,9 @@ def up(
 
     Everything runs in one process, or with --processes as ingress, a chain of intermediates, edge and control API.
     """
-    named = dict(_source(text) for text in source or [])
-    if demo:
-        named[stream_name("demo")] = {"uri": "test:"}
+    if intermediates is not None and not processes:
+        raise ConfigurationError("--intermediates: a chain of intermediates needs --processes")
+    named = _sources([*(source or []), *(["demo=test:"] if demo else [])])
     try:
         # Imported here: the other commands need neither media nor servers and begin at once.
         from headrace.service.settings import load_settings
@@ -75,7 +81,11 @@ def up(
         if show_config:
             print(settings_as_toml(settings), end="")
             return
-        code = up_in_processes(settings, config, intermediates) if processes else up_in_one(settings)
+        code = (
+            up_in_processes(settings, config, 1 if intermediates is None else intermediates)
+            if processes
+            else up_in_one(settings)
+        )
     except KeyboardInterrupt:
         code = EXIT_OK  # so early that nothing had begun
     raise typer.Exit(code)
@@ -125,6 +135,9 @@ def version(as_json: JsonOption = False) -> None:
 
 def main() -> None:
     """Run the command line; end with 0, 1 (run time) or 2 (configuration)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # help and tables have lines that not every terminal can show
     try:
         app(prog_name=PROGRAM)
     except ConfigurationError as error:
@@ -145,6 +158,15 @@ def _list(kind: str, api: str, as_json: bool) -> None:
     else:
         show = {"streams": show_streams, "nodes": show_nodes}[kind]
         show(list_console(), document.get(kind, []))
+
+
+def _sources(texts: list[str]) -> dict[StreamName, dict[str, str]]:
+    named: dict[StreamName, dict[str, str]] = {}
+    for name, source in map(_source, texts):
+        if name in named:
+            raise ConfigurationError(f"--source: stream {name} is named twice")
+        named[name] = source
+    return named
 
 
 def _source(text: str) -> tuple[StreamName, dict[str, str]]:
