@@ -142,7 +142,11 @@ export class Controls {
     setText(this._status, `${STATUS[stats.state]}`);
     setText(this._summary, stats.state === "live" ? summary(stats) : "");
     this._status.dataset["state"] = stats.state;
-    const words = waiting ? "Waiting for the first picture …" : WORDS[stats.state];
+    const words = waiting
+      ? "Waiting for the first picture …"
+      : stats.state === "interrupted" && stats.chunks === 0
+        ? "Waiting for the stream"
+        : WORDS[stats.state];
     this._words.hidden = words === undefined && stats.reason === "";
     setText(this._words, [words, stats.reason].filter(Boolean).join(": "));
   }

@@ -82,7 +82,7 @@ class Broadcast:
         self.limits = limits or RingLimits()
         self.epoch = Epoch(0)
         self.tracks: dict[int, Track] = {}
-        self.state = StateChange(StreamState.INTERRUPTED, "nothing was received yet")
+        self.state = StateChange(StreamState.INTERRUPTED, "it has not appeared here yet")
         self.listeners: set[Callable[[], None]] = set()
         self.duplicates = 0
         self.gaps = 0
@@ -110,6 +110,12 @@ class Broadcast:
     def last(self) -> Mapping[int, Chunk]:
         """The newest chunk of each track, of an older epoch for a track that has none in this one yet."""
         return self._last
+
+    @property
+    def reach_seconds(self) -> float:
+        """How far back what is held reaches, in media time."""
+        oldest = next((entry for entry in self._log if isinstance(entry, Chunk)), None)
+        return 0.0 if oldest is None else self._newest_seconds - self._seconds(oldest)
 
     # -- the producer's side -----------------------------------------------------------------------
 
