@@ -39,6 +39,7 @@ class Benchmark:
 BENCHMARKS = (
     Benchmark("packager", ("--quick",)),
     Benchmark("relay_hop", ("--rounds", "2", "--seconds", "2")),
+    Benchmark("control_api", ("--rounds", "50")),
     Benchmark("glass_to_glass", ("--quick",)),
 )
 
