@@ -35,6 +35,7 @@ class Row:
         moves_elsewhere: those of them in nodes that were no children of what the fault was done to.
         viewer_moves: viewers that went to another edge.
         detection_ms: until the last child, or the last viewer of an edge, knew; `None` where nobody had to.
+        served: viewers whose route passed what the fault was done to.
         left_behind: viewers that got nothing any more.
         interruptions: how often viewers were told that the stream is interrupted.
         problem: why the topology did not come back, empty when it did.
@@ -56,6 +57,7 @@ class Row:
     moves_elsewhere: int = 0
     viewer_moves: int = 0
     detection_ms: float | None = None
+    served: int = 0
     left_behind: int = 0
     interruptions: int = 0
     chunks: int = 0
@@ -105,6 +107,7 @@ def inflict(topology: Topology, fault: Fault) -> Row:
     """Do a fault, undo it, wait until all is well, and return what came of it."""
     victim = fault.choose(topology)
     row = Row(fault.name, fault.kind.value, fault.text, _named(fault, victim), must_hold=fault.must_hold)
+    row.served = topology.serving()[victim.node]
     before = _begin(topology)
     try:
         fault.begin(topology, victim)

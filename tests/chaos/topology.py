@@ -117,14 +117,18 @@ class Topology:
         """Return where each relaying node takes the stream from, by what it logged last."""
         found = {}
         for node, service in self.services.items():
-            if service.is_running and (chosen := service.events("parent_chosen")):
-                found[node] = str(chosen[-1]["parent"])
-        return found
+            if service.is_running and (last := service.events("parent_chosen", "parent_lost", "fetch_ended")):
+                found[node] = str(last[-1].get("parent", "")) if last[-1]["event"] == "parent_chosen" else ""
+        return {node: parent for node, parent in found.items() if parent}
 
     def busiest(self, services: list[Service]) -> Service:
-        """Return the one that most children or viewers are served by."""
-        serving = Counter(self.parents().values()) + Counter(seen.edge for seen in self.seen())
+        """Return the one by which most viewers are served."""
+        serving = self.serving()
         return max(services, key=lambda service: serving[service.node])
+
+    def serving(self) -> Counter[str]:
+        """Return by how many viewers' routes each node is passed."""
+        return Counter(node for seen in self.seen() for node in seen.route)
 
     def seen(self) -> list[Seen]:
         """Return all viewers as they stand."""

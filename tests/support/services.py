@@ -79,10 +79,10 @@ class Service:
         """All it has written so far."""
         return self._log.read_text(errors="replace") if self._log else ""
 
-    def events(self, event: str) -> list[dict[str, Any]]:
-        """Return the log lines of one event, parsed."""
+    def events(self, *events: str) -> list[dict[str, Any]]:
+        """Return the log lines of some events, parsed."""
         lines = (json.loads(line) for line in self.log.splitlines() if line.startswith("{"))
-        return [line for line in lines if line.get("event") == event]
+        return [line for line in lines if line.get("event") in events]
 
     def port(self, number: int = 0) -> int:
         """Return the port of its `number`th listener, in the order they were started."""
