@@ -13,7 +13,7 @@ import msgspec
 
 from headrace.identifiers import NodeId, StreamName
 from headrace.registry.leases import EDGES_FOLLOWED, EDGES_SAMPLED
-from headrace.registry.placement import EDGE_CHILDREN, Candidate, has_room, rank_parents
+from headrace.registry.placement import EDGE_CHILDREN, Candidate, has_room, pick_displaced, rank_parents
 from headrace.registry.records import LAYER_MAX, NodeRecord, StreamRecord
 from sim.traffic import Traffic
 
@@ -33,7 +33,9 @@ class Sim:
         told: as others know it.
         parents: who feeds whom; the owner has none.
         refusals: how often a parent had no room though its record said so.
-        homeless: those that found no parent.
+        homeless: those that found no parent; they try again at each tick.
+        displaced: those that were sent elsewhere so that a senior found room.
+        homeless_seconds: how long they were that, all together.
     """
 
     seed: int
@@ -48,6 +50,8 @@ class Sim:
     children: dict[NodeId, set[NodeId]] = field(default_factory=dict)
     refusals: int = 0
     homeless: set[NodeId] = field(default_factory=set)
+    homeless_seconds: float = 0.0
+    displaced: set[NodeId] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -110,6 +114,10 @@ class Sim:
     def tick(self, seconds: float) -> None:
         """Let time pass: what waited is told, leases are renewed."""
         self.now += seconds
+        self.homeless &= self.truth.keys()
+        for name in sorted(self.homeless):
+            self.homeless_seconds += seconds
+            self.fetch(name, lost=True)
         self.traffic.tick(seconds, self)
 
     # -- choosing ----------------------------------------------------------------------------------
@@ -125,6 +133,8 @@ class Sim:
                 avoid.add(candidate.node)
                 self.refusals += 1
             self.traffic.refreshed(self)
+        if self._displace(name, lost):
+            return True
         self.homeless.add(name)
         return False
 
@@ -146,13 +156,28 @@ class Sim:
         """Take `parent` if it has room, and has the stream or can fetch it itself."""
         if not has_room(self.truth[parent]):
             return False
-        if parent != OWNER and parent not in self.parents and not self.fetch(parent, lost=bool(self.children[parent])):
+        if parent != OWNER and parent not in self.parents and not self.fetch(parent, bool(self.children[parent])):
+            return False
+        if not has_room(self.truth[parent]):  # who made room for the parent may have come here
             return False
         self.parents[name] = parent
         self.children[parent].add(name)
         self._counted(parent)
         self._carries(name)
         return True
+
+    def _displace(self, name: NodeId, lost: bool) -> bool:
+        """Take the place of a junior at a parent without room; the junior goes elsewhere."""
+        for candidate in self.rank(name, set(), lost):
+            feeds = [self.truth[one] for one in self.children.get(candidate.node, ())]
+            junior = pick_displaced(self.truth[name], feeds, lost)
+            if junior is not None and (candidate.node == OWNER or candidate.node in self.parents):
+                self.displaced.add(junior)
+                self.leave_parent(junior)
+                taken = self._subscribe(name, candidate.node)
+                self.fetch(junior, lost=True)
+                return taken
+        return False
 
     def leave_parent(self, name: NodeId) -> None:
         """The node fetches from nobody."""

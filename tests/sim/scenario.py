@@ -26,7 +26,9 @@ class Result:
     moves_mean: float
     moves_most: int
     strangers_moved: int
+    displaced: int
     homeless: int
+    homeless_seconds: float
     refusals_per_join: float
     told_per_death: float
     renewals: float
@@ -64,7 +66,9 @@ def live(edges: int, seed: int, kills: int = 40, load_seconds: int = LOAD_SECOND
         moves_mean=sum(moves) / max(len(moves), 1),
         moves_most=max(moves, default=0),
         strangers_moved=strangers,
+        displaced=len(sim.displaced),
         homeless=len(sim.homeless),
+        homeless_seconds=sim.homeless_seconds,
         refusals_per_join=refusals / joins,
         told_per_death=traffic.operations["delivery"] / max(kills, 1),
         renewals=rates["renewal"],
@@ -127,6 +131,6 @@ def _strangers(before: dict[NodeId, NodeId], sim: Sim, victim: NodeId) -> int:
     moved = Counter(
         name
         for name, parent in before.items()
-        if victim not in {name, parent} and sim.parents.get(name, parent) != parent
+        if victim not in {name, parent} and name not in sim.displaced and sim.parents.get(name, parent) != parent
     )
     return sum(moved.values())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.identifiers import NodeId, StreamName
-from headrace.registry.placement import Candidate, explain_parents, has_room, pick_standby, rank_parents
+from headrace.registry.placement import Candidate, explain_parents, has_room, pick_displaced, pick_standby, rank_parents
 from headrace.registry.records import LAYER_MAX, NodeRecord, StreamRecord
 
 CAM = StreamName("cam1")
@@ -205,6 +205,15 @@ def test_standby_does_not_share_the_fate_of_the_parent() -> None:
     assert pick_standby([]) is None
     far = candidate("far", "h9", region="us")
     assert pick_standby([a, candidate("near", "h3"), far, candidate("us2", "h8", region="us")], NodeId("far")) is a
+
+
+def test_who_gives_its_place_to_a_senior() -> None:
+    """The most junior child of the newcomer's layer, if it is junior to the newcomer; else nobody."""
+    senior, late = peer("senior", 2), make("m9", 1, started_us=9)
+    assert pick_displaced(senior, [peer("a", 5), peer("b", 7), peer("c", 1), late]) == "b"
+    assert pick_displaced(senior, [peer("b", 7), late], lost=False) is None
+    assert pick_displaced(senior, [peer("c", 1), late]) is None
+    assert pick_displaced(late, [peer("c", 1), make("m1", 1)], lost=False) == "c"
 
 
 def test_everything_is_explained() -> None:

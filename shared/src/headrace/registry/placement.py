@@ -166,6 +166,23 @@ def has_room(node: NodeRecord, lost: bool = True) -> bool:
     )
 
 
+def pick_displaced(newcomer: NodeRecord, children: Iterable[NodeRecord], lost: bool = True) -> NodeId | None:
+    """Return which child a parent without room had better send elsewhere, so that `newcomer` can take its place.
+
+    It is one of a higher layer, so that edges do not keep an intermediate from the owner; or, for a newcomer that
+    `lost` its parent and found no room anywhere, the most junior child of its own layer, if that is junior to it. So
+    the child has more nodes to ask than the newcomer had. `None`: refuse. The child is asked to go elsewhere
+    (Going-away), and is fed until it has, so it misses nothing either.
+    """
+    able = [
+        one
+        for one in children
+        if one.layer > newcomer.layer or (lost and one.layer == newcomer.layer and is_senior(newcomer, one))
+    ]
+    last = max(able, key=lambda one: (one.layer, one.started_us, one.node), default=None)
+    return NodeId(last.node) if last is not None else None
+
+
 def is_senior(node: NodeRecord, other: NodeRecord) -> bool:
     """Return whether `node` comes before `other` in the order in which peers may feed each other."""
     return (node.started_us, node.node) < (other.started_us, other.node)
