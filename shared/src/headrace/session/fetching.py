@@ -121,6 +121,11 @@ class Fetch:
         """Whether parents are known but none can be linked to: the way is broken, and not merely nobody there."""
         return self.parent is None and bool(self._context.rank(self.broadcast.name, ()))
 
+    @property
+    def standby(self) -> Candidate | None:
+        """The parent to go on from should this one be lost, `None` when there is no parent or no other."""
+        return None if self.parent is None else self._choose(beside=self.parent)
+
     def wake(self) -> None:
         """Look again: nodes or streams changed."""
         self._changed.set()
