@@ -28,6 +28,7 @@ from headrace_edge.fanout import FanOutLimits
 from headrace_edge.live.door import LiveDoor
 from headrace_edge.live.metrics import LiveMetrics
 from headrace_edge.live.outlets import LiveOptions, Outlets
+from headrace_edge.live.past import Recall
 from headrace_edge.metrics import edge_metrics
 from headrace_edge.pages import Pages
 from headrace_edge.plain import PlainDoor
@@ -52,6 +53,7 @@ def build(
     """
     listening = settings.edge
     membership: list[Component] = []
+    recall: Recall | None = None
     app = make_application(runtime, cors=True)
     main = HttpListener("edge", listening.host, listening.port, app, setting="edge.port")
     registry = registry or _registry(settings, runtime)
@@ -61,12 +63,13 @@ def build(
         hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
         member = join_cluster(settings, runtime, hub, registry, lambda: (listening.host, main.bound_port))
         app.router.add_get("/relay", member.node.relay_handler())
+        recall = member.node.recall
         membership = [PublicAddress(member.node, main), member]
     metrics = edge_metrics(runtime.metrics)
     edge = Edge(_options(settings, runtime), hub, registry, runtime.clock, metrics, runtime.spawn)
     add_main_routes(app, edge)
     live = Outlets(
-        live_options(settings), hub, registry, runtime.clock, LiveMetrics.make(runtime.metrics), runtime.spawn
+        live_options(settings), hub, registry, runtime.clock, LiveMetrics.make(runtime.metrics), runtime.spawn, recall
     )
     app.add_routes(LiveDoor(live).routes())
     fmp4 = HttpListener("fmp4", listening.host, listening.fmp4_port, fmp4_application(edge), setting="edge.fmp4_port")

@@ -364,6 +364,8 @@ class Broadcast:
 
     def _is_ahead(self, track: int, position: tuple[int, int, int]) -> bool:
         """Return whether chunks of `track` up to `position` are still to come."""
+        if position[0] > self.epoch:
+            return True  # the epoch itself is: a cold node knows no track yet
         if track not in self.tracks:
             return False
         head = self._heads.get(track)

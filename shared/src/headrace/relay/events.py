@@ -55,6 +55,15 @@ class SubscribeReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class RecallReceived:
+    """The peer wants a stream's past: answer with `send_tracks` and chunks, and in the end `refuse` with `done`."""
+
+    handle: int
+    stream: StreamName
+    history_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class UnsubscribeReceived:
     """The peer wants a stream no longer; its handle is free."""
 
@@ -127,6 +136,7 @@ Event = (
     | LinkFailed
     | OffersChanged
     | SubscribeReceived
+    | RecallReceived
     | UnsubscribeReceived
     | TracksReceived
     | StateReceived

@@ -179,6 +179,17 @@ class RelayConnection:
         self._send(wire.Subscribe(handle=handle, stream=stream, after=place, history_ms=history_ms))
         return handle
 
+    def recall(self, stream: StreamName, history_seconds: float) -> int:
+        """Ask the peer for so much of a stream's past, once; return the handle, which `Refused` ends.
+
+        Raises:
+            TooManySubscriptions: when no handle is free.
+        """
+        handle = self._free_handle()
+        self._fetching[handle] = stream
+        self._send(wire.Recall(handle=handle, stream=stream, history_ms=round(history_seconds * 1000)))
+        return handle
+
     def unsubscribe(self, handle: int) -> None:
         """Let go of a subscription; does nothing when it is over already. What is under way still is ignored."""
         if self._fetching.pop(handle, None) is not None:
@@ -313,6 +324,17 @@ class RelayConnection:
         else:
             self.refuse(message.handle, "forbidden", "the link's credential does not cover this stream")
 
+    def _recall(self, message: wire.Recall, now: float, utc_us: int) -> None:
+        if message.handle in self._serving:
+            raise WireError("bad_handle", f"recall with handle {message.handle}, which is in use")
+        assert self.peer_credential is not None
+        stream = StreamName(message.stream)
+        self._serving[message.handle] = stream
+        if self.peer_credential.may_subscribe(stream):
+            self._events.append(happened.RecallReceived(message.handle, stream, message.history_ms / 1000))
+        else:
+            self.refuse(message.handle, "forbidden", "the link's credential does not cover this stream")
+
     def _unsubscribe(self, message: wire.Unsubscribe, now: float, utc_us: int) -> None:
         stream = self._serving.pop(message.handle, None)
         if stream is not None:  # else our refusal crossed it
@@ -405,6 +427,7 @@ _RECEIVERS: dict[LinkState, dict[type, Callable[[RelayConnection, Any, float, in
         wire.Offer: RelayConnection._offer,
         wire.Withdraw: RelayConnection._withdraw,
         wire.Subscribe: RelayConnection._subscribe,
+        wire.Recall: RelayConnection._recall,
         wire.Unsubscribe: RelayConnection._unsubscribe,
         wire.Tracks: RelayConnection._tracks,
         wire.State: RelayConnection._state,

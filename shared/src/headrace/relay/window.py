@@ -182,6 +182,8 @@ class Window:
         segment = self._segment_for(window, chunk)
         if segment is None:
             return
+        if 0 <= chunk.id.chunk < segment.next_chunk:
+            return  # had already
         before = (segment.parts_complete, segment.closed)
         if chunk.id.chunk == segment.next_chunk and not segment.lost:
             held = segment.bytes

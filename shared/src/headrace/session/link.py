@@ -74,6 +74,8 @@ class Sender(Protocol):
         self, handle: int, stream: StreamName, after: Mapping[int, ChunkId] | None, history_seconds: float
     ) -> None: ...
 
+    def recall(self, handle: int, stream: StreamName, history_seconds: float) -> None: ...
+
     def unsubscribe(self, handle: int) -> None: ...
 
     def became_writable(self) -> None: ...
@@ -93,8 +95,6 @@ class Owner(Protocol):
         """Return who serves what the peer asks for."""
 
     def link_ended(self, link: Link, end: LinkError) -> None: ...
-
-    def offers_changed(self, link: Link) -> None: ...
 
 
 class Link:
@@ -195,6 +195,13 @@ class Link:
         self._react()
         return handle
 
+    def recall(self, stream: StreamName, history_seconds: float, feed: Feed) -> int:
+        """Have `feed` receive a stream's past, see `RelayConnection.recall`; return the handle."""
+        handle = self._connection.recall(stream, history_seconds)
+        self.feeds[handle] = feed
+        self._react()
+        return handle
+
     def unsubscribe(self, handle: int) -> None:
         """Let go of a subscription; its feed hears nothing more."""
         self.feeds.pop(handle, None)
@@ -289,10 +296,9 @@ class Link:
             self._fail(event)
         elif isinstance(event, happened.OffersChanged):
             self.offers = event.offers
-            self._owner.offers_changed(self)
         elif isinstance(event, happened.GoingAwayReceived):
             self._leave()
-        elif isinstance(event, happened.SubscribeReceived | happened.UnsubscribeReceived):
+        elif isinstance(event, happened.SubscribeReceived | happened.RecallReceived | happened.UnsubscribeReceived):
             self._serve(event)
         else:
             self._feed(event)
@@ -317,11 +323,15 @@ class Link:
             case _:
                 assert_never(event)
 
-    def _serve(self, event: happened.SubscribeReceived | happened.UnsubscribeReceived) -> None:
+    def _serve(
+        self, event: happened.SubscribeReceived | happened.RecallReceived | happened.UnsubscribeReceived
+    ) -> None:
         if self._sender is None:
             return
         if isinstance(event, happened.SubscribeReceived):
             self._sender.subscribe(event.handle, event.stream, event.after, event.history_seconds)
+        elif isinstance(event, happened.RecallReceived):
+            self._sender.recall(event.handle, event.stream, event.history_seconds)
         else:
             self._sender.unsubscribe(event.handle)
 

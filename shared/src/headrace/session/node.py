@@ -30,6 +30,7 @@ from headrace.session.link import Link, LinkError, Sender
 from headrace.session.links import Links
 from headrace.session.metrics import RelayMetrics
 from headrace.session.options import RelayGroup, RelayOptions
+from headrace.session.recalling import Recalling
 from headrace.session.serving import HubSender
 from headrace.transport.accepting import accept
 from headrace.transport.channel import Channel
@@ -168,6 +169,17 @@ class Node:
         running = self._fetches.get(stream)
         return None if running is None else running.fetch.parent
 
+    def recall(
+        self, stream: StreamName, history_seconds: float, on_end: Callable[[Recalling], None]
+    ) -> Recalling | None:
+        """Ask the parent for a stream's past; `on_end` is called once, later. `None` while no parent delivers it."""
+        running = self._fetches.get(stream)
+        link = None if running is None else running.fetch.link
+        if link is None:
+            return None
+        recalling = Recalling(link, on_end)
+        return recalling if recalling.begin(stream, history_seconds) else None
+
     def relay_handler(self) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """Return the aiohttp handler of `GET /relay`, where other nodes dial."""
 
@@ -197,7 +209,7 @@ class Node:
         self._metrics.links.labels(_direction(link)).inc()
         log.info("link_opened", node=link.peer, direction=_direction(link), address=link.channel.peer)
         self._senders[link] = HubSender(
-            link, self._hub, self._hop, self._age, self._clock, self._metrics, self._note_idle
+            link, self._hub, self._hop, self._age, self._clock, self._metrics, self._note_idle, self.recall
         )
         return self._senders[link]
 
@@ -269,28 +281,11 @@ class Node:
                 self._end_fetch(name)
 
     def _rank(self, stream: StreamName, avoid: Collection[NodeId]) -> list[Candidate]:
-        """Return whom to fetch `stream` from, best first: peers that offer it over a link that is open, then others."""
-        offering = [
-            Candidate(link.peer, "", "offers the stream")
-            for link in self._links.open_links
-            if stream in link.offers and link.peer is not None and link.peer not in avoid
-        ]
-        known = rank_parents(self.record, stream, self._registry.nodes.values(), self._registry.streams, avoid)
-        return offering + [candidate for candidate in known if candidate.node not in {one.node for one in offering}]
-
-    def offers_changed(self, link: Link) -> None:
-        """Look again: a peer offers other streams than before."""
-        self._wake()
+        return rank_parents(self.record, stream, self._registry.nodes.values(), self._registry.streams, avoid)
 
     def _owner(self, stream: StreamName) -> NodeId | None:
         record = self._registry.streams.get(stream)
         return None if record is None else NodeId(record.node)
-
-    def _standbys(self) -> dict[NodeId, Candidate]:
-        if not self._options.standby:
-            return {}
-        standbys = (running.fetch.standby for running in self._fetches.values())
-        return {candidate.node: candidate for candidate in standbys if candidate is not None}
 
     def _wake(self) -> None:
         for running in self._fetches.values():
@@ -306,7 +301,6 @@ class Node:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self._announce()
-            self._links.keep_warm(self._standbys())
             self._links.close_idle()
             self._links.forget_trouble(self._registry.nodes.keys())
             offsets = [link.clock_offset for link in self._links.open_links if link.clock_offset is not None]

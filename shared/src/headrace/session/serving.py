@@ -8,7 +8,8 @@ not writable cursors stay where they are, and a ring that runs past one moves it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,12 +19,16 @@ from headrace.relay.broadcast import Broadcast, Cursor, Entry, Gap, Opened, Stat
 from headrace.relay.hub import Demand, Hub, TooManyStreams
 from headrace.session.link import Link
 from headrace.session.metrics import RelayMetrics
+from headrace.session.recalling import DONE, Past, Recalling
 from headrace.wire.chunk import Chunk
 from headrace.wire.relay import chunk_prefix
 from headrace.wire.stream import RouteHop
 
 TURN_BYTES = 128 * 1024
 """How much of one stream is written before the next has its turn: a second of 1 Mbit/s video."""
+
+RecallUpstream = Callable[[StreamName, float, Callable[[Recalling], None]], Recalling | None]
+"""Asks the node's own parent for a stream's past; see `Node.recall`."""
 
 Age = Callable[[StreamName, ChunkId], float | None]
 """Tells how many seconds ago a stream's newest chunk came to this node if it is that one, else `None`."""
@@ -38,6 +43,11 @@ class _Serving:
     cursor: Cursor
     listener: Callable[[], None] = field(default=lambda: None)
     skipped: int = 0
+    until: int | None = None
+    """Where a recall ends in the broadcast; `None` for a subscription, which does not."""
+    backlog: deque[Past] = field(default_factory=deque)
+    """What a recall brought from above, to be sent before what is held here."""
+    upstream: Recalling | None = None
 
     @property
     def broadcast(self) -> Broadcast:
@@ -53,6 +63,7 @@ class HubSender:
         hop: this node, for the routes of streams that do not tell one yet.
         age: for the residence metric.
         on_idle: called when the last subscription has ended.
+        recall: asks this node's own parent for what is not held here.
     """
 
     def __init__(
@@ -64,7 +75,9 @@ class HubSender:
         clock: Clock,
         metrics: RelayMetrics,
         on_idle: Callable[[], None] = lambda: None,
+        recall: RecallUpstream = lambda stream, seconds, done: None,
     ) -> None:
+        self._recall = recall
         self._link = link
         self._hub = hub
         self._hop = hop
@@ -99,12 +112,36 @@ class HubSender:
         broadcast.listeners.add(serving.listener)
         self._mark(serving)
 
+    def recall(self, handle: int, stream: StreamName, history_seconds: float) -> None:
+        """Send what can be had of a stream's past, and end: from above first when this node's ring is too short."""
+        broadcast = self._hub.streams.get(stream)
+        if broadcast is None or not broadcast.epoch:
+            self._link.refuse(handle, DONE, "nothing is held of it here")
+            return
+        demand = self._hub.demand(stream)
+        serving = _Serving(handle, demand, broadcast.replay(), until=broadcast.end)
+        self._servings[handle] = serving
+        self._metrics.serving.inc()
+        if broadcast.reach_seconds < history_seconds and not self._hub.produced(stream):
+            serving.upstream = self._recall(stream, history_seconds, partial(self._recalled, serving))
+        if serving.upstream is None:
+            self._mark(serving)
+
+    def _recalled(self, serving: _Serving, recalling: Recalling) -> None:
+        serving.upstream = None
+        if recalling.complete:
+            serving.backlog.extend(recalling.entries)
+        if serving.handle in self._servings:
+            self._mark(serving)
+
     def unsubscribe(self, handle: int) -> None:
         """Stop serving `handle`."""
         self._ready.pop(handle, None)
         serving = self._servings.pop(handle, None)
         if serving is not None:
             serving.broadcast.listeners.discard(serving.listener)
+            if serving.upstream is not None:
+                serving.upstream.stop()
             self._metrics.serving.dec()
             serving.demand.release()
             if not self._servings:
@@ -136,11 +173,23 @@ class HubSender:
         while self._ready and self._link.writable:
             handle = next(iter(self._ready))
             serving = self._ready.pop(handle)
-            entries = serving.broadcast.read(serving.cursor, TURN_BYTES)
-            self._write(serving, entries)
-            self._count_skips(serving)
-            if serving.broadcast.lag(serving.cursor) and handle in self._servings:
+            if serving.backlog:
+                self._write(serving, _some(serving.backlog))
+            else:
+                entries = serving.broadcast.read(serving.cursor, TURN_BYTES)
+                self._write(serving, entries)
+                self._count_skips(serving)
+            if handle not in self._servings:
+                continue
+            if not serving.backlog and self._is_over(serving):
+                self._link.refuse(handle, DONE, "")
+                self.unsubscribe(handle)
+            elif serving.backlog or serving.broadcast.lag(serving.cursor):
                 self._ready[handle] = serving  # behind the others
+
+    def _is_over(self, serving: _Serving) -> bool:
+        position = serving.cursor.position
+        return serving.until is not None and (position is None or position >= serving.until)
 
     def _count_skips(self, serving: _Serving) -> None:
         skipped = serving.cursor.skipped - serving.skipped
@@ -148,7 +197,7 @@ class HubSender:
             serving.skipped += skipped
             self._metrics.skipped.inc(skipped)
 
-    def _write(self, serving: _Serving, entries: list[Entry]) -> None:
+    def _write(self, serving: _Serving, entries: Sequence[Entry]) -> None:
         """Write entries in order; chunks that follow each other leave together."""
         chunks: list[Chunk] = []
         for entry in entries:
@@ -182,3 +231,14 @@ class HubSender:
         age = self._age(serving.broadcast.name, chunks[-1].id)
         if age is not None:
             self._metrics.residence.observe(age)
+
+
+def _some(backlog: deque[Past]) -> list[Entry]:
+    """Take about `TURN_BYTES` off a backlog."""
+    taken: list[Entry] = []
+    size = 0
+    while backlog and size < TURN_BYTES:
+        entry = backlog.popleft()
+        size += len(entry.record) if isinstance(entry, Chunk) else 0
+        taken.append(entry)
+    return taken

@@ -176,6 +176,24 @@ class Subscribe(Message, frozen=True, kw_only=True):
         }
 
 
+class Recall(Message, frozen=True, kw_only=True):
+    """Send me what you can get of this stream's past, once, under this handle; `Refused` with `done` ends it.
+
+    Attributes:
+        handle: as in `Subscribe`, and of the same numbers.
+        stream: its name.
+        history_ms: how far it is to reach behind the newest chunk, in milliseconds.
+    """
+
+    type: ClassVar[int] = 17
+    handle: _Handle
+    stream: _Stream
+    history_ms: _Number
+
+    def check(self) -> None:
+        _check_stream(self.stream)
+
+
 class Unsubscribe(Message, frozen=True, kw_only=True):
     """Stop sending what has this handle."""
 
@@ -291,6 +309,7 @@ MESSAGES: tuple[type[Message], ...] = (
     GoingAway,
     Ping,
     Pong,
+    Recall,
 )
 
 _ENCODER = msgspec.msgpack.Encoder()

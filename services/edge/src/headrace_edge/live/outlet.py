@@ -18,6 +18,7 @@ from headrace.media.segments import Segment, media_bytes
 from headrace.relay.hub import Demand
 from headrace.relay.window import TrackWindow, Window, WindowLimits
 from headrace_edge.live.answers import Text
+from headrace_edge.live.past import Past, Recall
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 MANIFEST_TYPE = "application/dash+xml"
@@ -45,12 +46,13 @@ class Outlet:
         waiting: requests that wait now.
     """
 
-    def __init__(self, demand: Demand, limits: WindowLimits, clock: Clock) -> None:
+    def __init__(self, demand: Demand, limits: WindowLimits, clock: Clock, recall: Recall | None = None) -> None:
         self.window = Window(limits)
         self.used_at = clock.monotonic()
         self.waiting = 0
         self._demand = demand
         self._broadcast = demand.broadcast
+        self._past = Past(self._broadcast.name, limits.seconds + limits.grace_seconds, recall, clock)
         self._cursor = self._broadcast.replay()
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
@@ -64,13 +66,19 @@ class Outlet:
 
     @property
     def is_known(self) -> bool:
-        """Whether there is anything to list."""
+        """Whether there is anything to list, and nothing older is expected."""
         lead = self.window.lead
-        return lead is not None and lead.head[1] >= 0 and bool(lead.listed(self.window.limits.seconds))
+        return (
+            self._past.settled
+            and lead is not None
+            and lead.head[1] >= 0
+            and bool(lead.listed(self.window.limits.seconds))
+        )
 
     def close(self) -> None:
         """Let go of the stream; who waits is woken."""
         self._closed = True
+        self._past.stop()
         self._broadcast.listeners.discard(self._schedule)
         for key in tuple(self._waits):
             self._wake(key)
@@ -115,6 +123,20 @@ class Outlet:
     def _read(self) -> None:
         for entry in self._broadcast.read(self._cursor):
             self.window.take(entry)
+        if self.window.epoch and not self._past.settled:
+            self._past.look(self._broadcast.reach_seconds, self._begin_earlier)
+
+    def _begin_earlier(self) -> None:
+        """The past came: begin with it, and take what is held here after it. Nobody was answered before."""
+        if self._closed:
+            return
+        if self._past.entries:
+            self.window = Window(self.window.limits)
+            for entry in self._past.entries:
+                self.window.take(entry)
+            self._past.entries = ()
+            self._cursor = self._broadcast.replay()
+        self._schedule()
 
     # -- texts -----------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from headrace.relay.hub import Hub, TooManyStreams
 from headrace.relay.window import WindowLimits
 from headrace_edge.live.metrics import LiveMetrics
 from headrace_edge.live.outlet import Outlet
+from headrace_edge.live.past import Recall
 
 SWEEP_SECONDS = 1.0
 """How often idle outlets are looked for."""
@@ -42,7 +43,7 @@ class LiveOptions:
 
     window: WindowLimits = field(default_factory=WindowLimits)
     hold_seconds: float = 6.0
-    cold_seconds: float = 5.0
+    cold_seconds: float = 8.0
     idle_seconds: float = 30.0
     streams_max: int = 1000
     waiting_max: int = 20_000
@@ -59,7 +60,10 @@ class Outlets:
         clock: Clock,
         metrics: LiveMetrics,
         spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]],
+        recall: Recall | None = None,
     ) -> None:
+        """Serve what `hub` carries; with `recall`, begin a stream with what this edge's parent remembers of it."""
+        self._recall = recall
         self.options = options
         self.metrics = metrics
         self.clock = clock
@@ -133,7 +137,9 @@ class Outlets:
         except TooManyStreams as error:
             self.metrics.refused.inc()
             raise Busy(str(error)) from None
-        outlet = self._outlets[name] = Outlet(demand, self.options.window, self.clock)
+        outlet = self._outlets[name] = Outlet(
+            demand, self.options.window, self.clock, None if self._hub.produced(name) else self._recall
+        )
         self.metrics.streams.inc()
         log.info("live_opened", stream=name)
         return outlet
