@@ -46,6 +46,17 @@ def test_resuming_ahead_within_the_epoch() -> None:
     assert broadcast.is_level(cursor)
 
 
+def test_resuming_where_nothing_is_known_yet() -> None:
+    """A cold node that knows no track is not level with a reader that has had chunks: they must not come again."""
+    broadcast = Broadcast(StreamName("cam"))
+    cursor = broadcast.resume({VIDEO.track: ChunkId(Epoch(1), VIDEO.track, 1, 3)})
+    broadcast.read(cursor)
+    assert not broadcast.is_level(cursor)
+    broadcast.open(Epoch(1), (VIDEO,))
+    broadcast.read(cursor)
+    assert not broadcast.is_level(cursor)
+
+
 def test_resuming_ahead_survives_a_skip() -> None:
     """A cursor that is moved forward does not forget what it had."""
     broadcast = opened(3)
