@@ -8,15 +8,18 @@ from dataclasses import replace
 import aiohttp
 import pytest
 
-from headrace.identifiers import StreamName
+from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.relay.broadcast import RingLimits
 from headrace.relay.credentials import cluster_credential
+from headrace.relay.events import SubscribeReceived
 from headrace.session.options import RelayOptions
 from headrace.testing import wait_until
 from headrace.transport.dialling import DialError, dial
 from headrace.wire import relay as wire
+from headrace.wire.chunk import Flag, make_chunk
+from headrace.wire.stream import RouteHop, StreamState
 from integration.relay.child import Child
-from integration.relay.mesh import CAM, FAST, MeshNode, Viewer, assert_complete, mesh
+from integration.relay.mesh import CAM, FAST, VIDEO, MeshNode, Viewer, assert_complete, mesh
 from integration.relay.narrow import narrow_way
 
 
@@ -187,7 +190,7 @@ async def test_a_stream_nobody_wants_costs_nothing_and_leaves_after_the_linger()
         assert mid.metric("headrace_relay_fetched_streams") == 1
         viewer.leave()
         await wait_until(lambda: CAM not in edge.hub.streams and CAM not in mid.hub.streams)
-        assert ingress.hub.demands_total == 0
+        await wait_until(lambda: ingress.hub.demands_total == 0)
         await wait_until(lambda: not edge.node.links.all and not mid.node.links.all, what="idle links closed")
         assert edge.metric("headrace_relay_links_ended_total", reason="idle") == 1
 
@@ -236,6 +239,55 @@ async def test_a_demand_before_the_stream_exists_is_served_when_it_begins() -> N
         m.run(source)
         await wait_until(lambda: len(viewer.chunks) > 20)
         assert_complete(source, viewer)
+
+
+async def test_the_next_best_parent_is_kept_warm() -> None:
+    """So that a switch needs no dialling, and a standby that is dead is known before it is needed."""
+    async with mesh() as m:
+        ingress = await m.add("in", "ingress")
+        await m.add("left", layer=1)
+        await m.add("right", layer=1)
+        edge = await m.add("edge", "edge")
+        source = ingress.produce()
+        m.run(source)
+        await m.settled()
+        viewer = Viewer(edge.hub)
+        await wait_until(lambda: {link.peer for link in edge.node.links.open_links} == {"left", "right"})
+        warm = next(link for link in edge.node.links.open_links if link.peer != edge.node.parent(CAM))
+        await asyncio.sleep(2 * FAST.linger_seconds)
+        assert warm.is_open
+        m.nodes[str(edge.node.parent(CAM))].cut()
+        await wait_until(lambda: edge.node.parent(CAM) == warm.peer)
+        had = len(viewer.chunks)
+        await wait_until(lambda: len(viewer.chunks) > had + 50)
+        assert warm.feeds
+        assert_complete(source, viewer)
+
+
+async def test_a_peer_that_dialled_may_offer_streams() -> None:
+    """A site behind a router dials out: what it offers is fetched over its own link, when somebody wants it."""
+    async with mesh() as m:
+        node = await m.add("mid", layer=1)
+        viewer = Viewer(node.hub)
+        site = await Child.dial(url_of(node), "site7")
+        await wait_until(lambda: site.is_open)
+        site.connection.offer({CAM: Epoch(1)})
+        site.flush()
+        asked: list[SubscribeReceived] = []
+
+        def subscribed() -> bool:
+            asked.extend(event for event in site.events if isinstance(event, SubscribeReceived))
+            return bool(asked)
+
+        await wait_until(subscribed)
+        handle = asked[0].handle
+        site.connection.send_state(handle, StreamState.LIVE, "", (RouteHop("site7", "ingress"),))
+        site.connection.send_tracks(handle, Epoch(1), (VIDEO,))
+        site.flush()
+        chunk = make_chunk(ChunkId(Epoch(1), 1, 5, 0), Flag.RANDOM_ACCESS, 0, 9000, 0, 1, 0, b"media")
+        site.channel.send_shared([(wire.chunk_prefix(handle, 1), chunk.record)])
+        await wait_until(lambda: viewer.ids() == [chunk.id])
+        assert [hop.node for hop in viewer.states[-1].route] == ["site7", "mid"]
 
 
 # -- slow children ---------------------------------------------------------------------------------

@@ -122,6 +122,11 @@ class Fetch:
         return self.parent is None and bool(self._context.rank(self.broadcast.name, ()))
 
     @property
+    def standby(self) -> Candidate | None:
+        """The parent to go on from should this one be lost, `None` when there is no parent or no other."""
+        return None if self.parent is None else self._choose(beside=self.parent)
+
+    @property
     def link(self) -> Link | None:
         """The link that delivers the stream, `None` while none does."""
         feed = next((feed for feed in reversed(self._feeds) if feed.delivers and feed.link.is_open), None)

@@ -96,6 +96,8 @@ class Owner(Protocol):
 
     def link_ended(self, link: Link, end: LinkError) -> None: ...
 
+    def offers_changed(self, link: Link) -> None: ...
+
 
 class Link:
     """One link, from the open WebSocket to its end.
@@ -296,6 +298,7 @@ class Link:
             self._fail(event)
         elif isinstance(event, happened.OffersChanged):
             self.offers = event.offers
+            self._owner.offers_changed(self)
         elif isinstance(event, happened.GoingAwayReceived):
             self._leave()
         elif isinstance(event, happened.SubscribeReceived | happened.RecallReceived | happened.UnsubscribeReceived):

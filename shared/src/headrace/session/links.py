@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -60,6 +60,7 @@ class Links:
         self._dialling: dict[NodeId, asyncio.Task[Link]] = {}
         self._troubles: dict[NodeId, _Trouble] = {}
         self._unused_since: dict[Link, float] = {}
+        self._warm: Set[NodeId] = frozenset()
 
     @property
     def all(self) -> Set[Link]:
@@ -79,19 +80,33 @@ class Links:
         Raises:
             LinkError: when it does not come about; the node is then `failing` for a while.
         """
-        for link in self._open:
-            if link.peer == candidate.node and link.is_open and not link.leaving:
-                return link
+        link = self._link_to(candidate.node)
+        return link if link is not None else await asyncio.shield(self._begin_dial(candidate))
+
+    def keep_warm(self, standbys: Mapping[NodeId, Candidate]) -> None:
+        """Keep links to these nodes though nothing travels there: whoever needs one finds it open and known to live."""
+        self._warm = standbys.keys()
+        failing = self.failing()
+        for node, candidate in standbys.items():
+            if node not in failing and self._link_to(node) is None:
+                self._begin_dial(candidate)
+
+    def accept(self, channel: Channel) -> Link:
+        """Return the link, opening still, on a channel that another node dialled."""
+        return self._make(channel, dialled=False, expected=None)
+
+    def _link_to(self, node: NodeId) -> Link | None:
+        usable = (link for link in self._open if link.peer == node and link.is_open and not link.leaving)
+        return next(usable, None)
+
+    def _begin_dial(self, candidate: Candidate) -> asyncio.Task[Link]:
+        """Return the task that dials `candidate`, the one that does already if there is one."""
         task = self._dialling.get(candidate.node)
         if task is None:
             task = asyncio.create_task(self._dial(candidate), name=f"dial {candidate.node}")
             self._dialling[candidate.node] = task
             task.add_done_callback(lambda done: self._dialled(candidate.node, done))
-        return await asyncio.shield(task)
-
-    def accept(self, channel: Channel) -> Link:
-        """Return the link, opening still, on a channel that another node dialled."""
-        return self._make(channel, dialled=False, expected=None)
+        return task
 
     async def _dial(self, candidate: Candidate) -> Link:
         try:
@@ -167,10 +182,10 @@ class Links:
         return min((t.until - now for t in self._troubles.values() if t.until > now), default=None)
 
     def close_idle(self) -> None:
-        """Close links that we dialled and that nobody has used for the linger."""
+        """Close links that we dialled and that nobody has used for the linger, but for those kept warm."""
         now = self._clock.monotonic()
         for link in tuple(self._open):
-            if not (link.dialled and link.is_idle):
+            if not (link.dialled and link.is_idle) or link.peer in self._warm:
                 self._unused_since.pop(link, None)
             elif now - self._unused_since.setdefault(link, now) > self._options.linger_seconds:
                 link.close(NORMAL, "idle")

@@ -281,11 +281,28 @@ class Node:
                 self._end_fetch(name)
 
     def _rank(self, stream: StreamName, avoid: Collection[NodeId]) -> list[Candidate]:
-        return rank_parents(self.record, stream, self._registry.nodes.values(), self._registry.streams, avoid)
+        """Return whom to fetch `stream` from, best first: peers that offer it over a link that is open, then others."""
+        offering = [
+            Candidate(link.peer, "", "offers the stream")
+            for link in self._links.open_links
+            if stream in link.offers and link.peer is not None and link.peer not in avoid
+        ]
+        known = rank_parents(self.record, stream, self._registry.nodes.values(), self._registry.streams, avoid)
+        return offering + [candidate for candidate in known if candidate.node not in {one.node for one in offering}]
+
+    def offers_changed(self, link: Link) -> None:
+        """Look again: a peer offers other streams than before."""
+        self._wake()
 
     def _owner(self, stream: StreamName) -> NodeId | None:
         record = self._registry.streams.get(stream)
         return None if record is None else NodeId(record.node)
+
+    def _standbys(self) -> dict[NodeId, Candidate]:
+        if not self._options.standby:
+            return {}
+        standbys = (running.fetch.standby for running in self._fetches.values())
+        return {candidate.node: candidate for candidate in standbys if candidate is not None}
 
     def _wake(self) -> None:
         for running in self._fetches.values():
@@ -301,6 +318,7 @@ class Node:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self._announce()
+            self._links.keep_warm(self._standbys())
             self._links.close_idle()
             self._links.forget_trouble(self._registry.nodes.keys())
             offsets = [link.clock_offset for link in self._links.open_links if link.clock_offset is not None]

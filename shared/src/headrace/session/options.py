@@ -49,6 +49,7 @@ class RelayOptions:
         switch_seconds: how long a stream may be without a parent before its viewers are told.
         history_seconds: how much of the past a stream that begins here is fetched with: children that lose another
             parent a moment later find what they lack.
+        standby: keep a link to the next best parent of each stream.
         drain_seconds: how long a stopping node waits for its children to go elsewhere.
     """
 
@@ -61,6 +62,7 @@ class RelayOptions:
     linger_seconds: float = 10.0
     switch_seconds: float = 1.0
     history_seconds: float = 4.0
+    standby: bool = True
     drain_seconds: float = 1.0
 
     @classmethod

@@ -14,8 +14,8 @@ from websockets.uri import WebSocketURI, parse_uri
 
 from headrace.transport.channel import Channel, quiet_logger
 
-DIAL_SECONDS = 5.0
-"""How long dialling may take in all: several round trips around the world, and a lost packet or two."""
+DIAL_SECONDS = 3.0
+"""How long dialling may take in all: some round trips around the world, and a lost packet; viewers wait meanwhile."""
 
 
 class DialError(Exception):
