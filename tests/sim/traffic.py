@@ -18,6 +18,9 @@ LEASE_SECONDS: Final = 3.0
 RENEWAL_JITTER: Final = 0.9
 """Renewals come that much earlier on average than a third of the lease."""
 
+RECORD_BYTES: Final = 400
+"""About the size of a node's record that carries a few streams."""
+
 STREAMS: Final = 100
 """Streams whose records everybody reads, beside the one that is simulated."""
 
@@ -78,8 +81,7 @@ class Traffic:
 
     def _tell_if_due(self, name: NodeId, sim: Sim) -> None:
         record = sim.truth[name]
-        known = len(sim.core) + min(len(sim.edges), EDGES_SAMPLED)
-        wait = wait_seconds(record, 400, known, len(sim.edges))
+        wait = wait_seconds(record, RECORD_BYTES, len(sim.core), len(sim.edges))
         urgent = urgency(self._told.get(name), record)
         if urgent is Urgency.NOW or sim.now - self._told_at.get(name, 0.0) >= wait:
             self._tell(name, sim)

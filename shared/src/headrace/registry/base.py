@@ -33,6 +33,7 @@ from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.notices import Notices, call
 from headrace.registry.orders import Orders
 from headrace.registry.records import (
+    LAYER_MAX,
     NODE_STREAMS_MAX,
     ClaimRecord,
     NodeRecord,
@@ -366,7 +367,8 @@ class LeasedRegistry:
 
     def _wait(self, record: OwnRecord, data_bytes: int) -> float:
         """Return how long a change of `record` may have to wait, since so many would hear of it."""
-        return wait_seconds(record, data_bytes, len(self._view.nodes), self._edges)
+        core = sum(node.layer != LAYER_MAX for node in self._view.nodes.values())
+        return wait_seconds(record, data_bytes, core, self._edges)
 
     async def _renew(self) -> None:
         began = _now()

@@ -126,6 +126,7 @@ class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
         state: live, interrupted or ended.
         next_segment: the number after the last segment that was given out.
         end_seconds: where the timeline ends so far, in seconds of decode time.
+        epochs: how many epochs the stream had, this one included.
         tracks: what it is made of.
         generation: the owner's, as in its node record.
     """
@@ -136,12 +137,15 @@ class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["live", "interrupted", "ended"]
     next_segment: _Whole = 0
     end_seconds: _Amount = 0.0
+    epochs: _Whole = 0
     tracks: Annotated[tuple[TrackSummary, ...], Meta(max_length=TRACKS_MAX)] = ()
     generation: _Whole = 0
 
     def numbers(self) -> StreamNumbers:
         """Return the part of this record that outlives its owner."""
-        return StreamNumbers(next_segment=self.next_segment, end_seconds=self.end_seconds, epoch=self.epoch)
+        return StreamNumbers(
+            next_segment=self.next_segment, end_seconds=self.end_seconds, epoch=self.epoch, epochs=self.epochs
+        )
 
 
 class StreamNumbers(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,11 +155,13 @@ class StreamNumbers(msgspec.Struct, frozen=True, kw_only=True):
         next_segment: the number after the last segment known to be given out.
         end_seconds: the latest known end of its timeline, in seconds of decode time.
         epoch: the greatest epoch known.
+        epochs: how many epochs there were: the discontinuity number of the next one.
     """
 
     next_segment: _Whole = 0
     end_seconds: _Amount = 0.0
     epoch: _Whole = 0
+    epochs: _Whole = 0
 
     def grown(self, other: StreamNumbers) -> StreamNumbers:
         """Return the greater of each number."""
@@ -163,6 +169,7 @@ class StreamNumbers(msgspec.Struct, frozen=True, kw_only=True):
             next_segment=max(self.next_segment, other.next_segment),
             end_seconds=max(self.end_seconds, other.end_seconds),
             epoch=max(self.epoch, other.epoch),
+            epochs=max(self.epochs, other.epochs),
         )
 
 

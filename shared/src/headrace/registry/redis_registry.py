@@ -155,7 +155,9 @@ class RedisStore:
     async def numbers(self, name: StreamName) -> StreamNumbers | None:
         async with self._connection.client() as client:
             try:
-                fields: Any = await client.hmget(self._numbers_key(name), "next_segment", "end_seconds", "epoch")
+                fields: Any = await client.hmget(
+                    self._numbers_key(name), "next_segment", "end_seconds", "epoch", "epochs"
+                )
             except ResponseError as error:
                 if str(error).startswith("WRONGTYPE"):
                     return None
@@ -195,7 +197,8 @@ class RedisStore:
         arguments.append(self._channels[lease.crowd] if lease.told else "")
         if lease.numbers is not None:
             keys.append(self._numbers_key(lease.key.name))
-            arguments += [lease.numbers.next_segment, repr(lease.numbers.end_seconds), lease.numbers.epoch]
+            numbers = lease.numbers
+            arguments += [numbers.next_segment, repr(numbers.end_seconds), numbers.epoch, numbers.epochs]
         return keys, arguments
 
     def _remove_arguments(self, lease: Lease) -> tuple[list[str], list[Any]]:
@@ -223,8 +226,10 @@ def _parse_numbers(fields: Sequence[bytes | None]) -> StreamNumbers | None:
     """Return durable numbers, `None` when there are none; a field that is missing or out of range counts as 0."""
     if all(field is None for field in fields):
         return None
-    segment, seconds, epoch = fields
-    return StreamNumbers(next_segment=_whole(segment), end_seconds=_seconds(seconds), epoch=_whole(epoch))
+    segment, seconds, epoch, epochs = fields
+    return StreamNumbers(
+        next_segment=_whole(segment), end_seconds=_seconds(seconds), epoch=_whole(epoch), epochs=_whole(epochs)
+    )
 
 
 def _whole(field: bytes | None) -> int:

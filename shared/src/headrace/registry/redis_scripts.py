@@ -58,7 +58,7 @@ def _script(body: str) -> Script:
 
 PUT: Final = _script("""
 -- KEYS: lease, index [, numbers]
--- ARGV: rank, holder, record, milliseconds, member, channel or '' [, next_segment, end_seconds, epoch]
+-- ARGV: rank, holder, record, milliseconds, member, channel or '' [, next_segment, end_seconds, epoch, epochs]
 -- Returns nil when it was written, else the record of the lease that is right, or `past <epoch> <holder>`.
 claim(KEYS[1], 'hash')
 claim(KEYS[2], 'zset')
@@ -79,7 +79,7 @@ redis.call('HSET', KEYS[1], 'rank', ARGV[1], 'holder', ARGV[2], 'record', ARGV[3
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('ZADD', KEYS[2], text(now_ms() + ARGV[4]), ARGV[5])
 if KEYS[3] then
-  for place, field in ipairs({'next_segment', 'end_seconds', 'epoch'}) do
+  for place, field in ipairs({'next_segment', 'end_seconds', 'epoch', 'epochs'}) do
     local known, told = tonumber(redis.call('HGET', KEYS[3], field) or ''), ARGV[6 + place]
     local grown = known and known >= tonumber(told) and known <= 2 ^ 53
     if not grown then redis.call('HSET', KEYS[3], field, told) end

@@ -23,6 +23,9 @@ TOLD_PER_SECOND: Final = 2_000
 """How many changes that can wait the store may be told by all processes together, in a second: a twentieth of what one
 core of Redis does."""
 
+WHOLE_READERS: Final = 8
+"""How many processes hear of every edge in a large cluster: those that show it to people."""
+
 WAIT_MIN_SECONDS: Final = 0.5
 """Least time between two tellings of changes that can wait."""
 
@@ -58,18 +61,18 @@ def is_full(node: NodeRecord) -> bool:
     return node.load >= 1.0 or node.capacity == 0
 
 
-def wait_seconds(record: Record, data_bytes: int, known: int, edges: int) -> float:
+def wait_seconds(record: Record, data_bytes: int, core: int, edges: int) -> float:
     """Return the least time between two tellings of changes of one record that can wait.
 
     Args:
         record: what is told.
         data_bytes: its size.
-        known: how many nodes are known here.
+        core: how many nodes there are that are no edges.
         edges: how many edges there are.
     """
     if isinstance(record, NodeRecord) and record.layer == LAYER_MAX:
-        readers, tellers = min(edges, EDGES_FOLLOWED), max(edges, 1)
+        readers, tellers = (edges if edges <= EDGES_FOLLOWED else WHOLE_READERS), max(edges, 1)
     else:
-        readers, tellers = max(edges, known), max(known - edges, 1)
+        readers, tellers = core + edges, max(core, 1)
     fair_bytes = data_bytes * readers * tellers / TOLD_BYTES_PER_SECOND
     return min(max(fair_bytes, tellers / TOLD_PER_SECOND, WAIT_MIN_SECONDS), WAIT_MAX_SECONDS)
