@@ -17,6 +17,7 @@ from headrace.relay.broadcast import Broadcast, Entry
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import RouteHop, Track
 from headrace_ingress.feed import Feed, FeedOptions
+from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.source import Note, SourceBroken, SourceEnded
 
@@ -96,6 +97,17 @@ def frame(number: int, keyframe: bool) -> Sample:
     return Sample(1, number * 3600, number * 3600, 3600, keyframe, b"x" * 100, round(time.time() * 1_000_000))
 
 
+class FreeHold(Hold):
+    """A hold that nobody disputes."""
+
+    @property
+    def is_claimed(self) -> bool:
+        return True
+
+    def may_publish(self) -> bool:
+        return True
+
+
 @dataclass
 class Stage:
     """A feed whose attempts play scripts, one after the other; the last one again and again."""
@@ -120,6 +132,7 @@ class Stage:
             self._make_source,
             self.broadcast,
             self.registry,
+            FreeHold(self.registry, None),
             RouteHop(self.node, "ingress"),
             options,
             SystemClock(),
@@ -127,7 +140,7 @@ class Stage:
         )
         self.registry.on_fenced = lambda name, other: self.feed.fence(other)
 
-    def _make_source(self, stopping: threading.Event) -> ScriptedSource:
+    def _make_source(self, stopping: threading.Event, failures: int) -> ScriptedSource:
         script = self.scripts[min(len(self.sources), len(self.scripts) - 1)]
         self.sources.append(ScriptedSource(script, stopping, note=self.note))
         return self.sources[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 
 from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
@@ -11,15 +12,17 @@ from headrace.identifiers import StreamName
 from headrace.media.samples import PackagerOptions
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.registry import Registry, make_registry
+from headrace.registry.sealing import Vault
 from headrace.relay.broadcast import RingLimits
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import IngressSettings, PackagerSettings, Settings
 from headrace.session.membership import join_cluster
 from headrace_ingress.feed import FeedOptions
-from headrace_ingress.feeds import Feeds, SourceOptions, SourceRequest
+from headrace_ingress.feeds import Feeds, SourceOptions
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.uri import InvalidUri, parse_uri
+from headrace_ingress.wanted import SourceRequest, Wanted
 
 ROLE = "ingress"
 
@@ -61,8 +64,9 @@ def make_own_registry(settings: Settings, runtime: Runtime) -> Registry:
     """
     group = settings.registry
     metrics = RegistryMetrics.make(runtime.metrics)
+    vault = Vault([settings.relay.secret.get_secret_value()])
     try:
-        return make_registry(group.url, group.prefix, group.lease_seconds, runtime.clock, metrics)
+        return make_registry(group.url, group.prefix, group.lease_seconds, runtime.clock, metrics, vault)
     except ValueError as error:
         raise ConfigurationError(f"registry.url: {error}") from None
 
@@ -80,7 +84,7 @@ def source_requests(group: IngressSettings) -> dict[StreamName, SourceRequest]:
         except InvalidUri as error:
             problems.append(f"ingress.sources.{name}.uri: {error}")
         else:
-            requests[StreamName(name)] = SourceRequest(uri, source.transport, source.loop)
+            requests[StreamName(name)] = SourceRequest((uri,), source.transport, source.loop)
     if problems:
         raise ConfigurationError("\n".join(problems))
     return requests
@@ -95,13 +99,16 @@ def make_feeds(
 ) -> Feeds:
     """Return the component that runs the feeds."""
     group = settings.ingress
+    uris = {StreamName(name): source.uri.get_secret_value() for name, source in group.sources.items()}
+    networks = tuple(ip_network(text) for text in group.allow_networks)
     return Feeds(
-        requests,
+        Wanted(requests, uris, group.share_sources, networks, registry, runtime.clock),
         hub,
         registry,
         runtime,
         IngressMetrics.make(runtime.metrics),
-        SourceOptions(tuple(group.file_roots), group.stall_seconds),
+        settings.registry.lease_seconds,
+        SourceOptions(tuple(group.file_roots), group.stall_seconds, networks),
         FeedOptions(packager_options(settings.packager), group.retry_min_seconds, group.retry_max_seconds),
     )
 

@@ -7,7 +7,8 @@ it tells arrives as events, is written to the stream's broadcast, and once in a 
 ends, the stream is `interrupted`, viewers stay, and after a wait that grows the next attempt begins a new epoch whose
 numbers and timeline go on after the last. Only a file that is played once is `ended`.
 
-If another node publishes the stream with a newer epoch, this feed stands by until that one is gone.
+Who runs a source is decided by claims (`headrace_ingress.claimant`); a feed is told by its hold whether it may publish.
+If another node publishes the stream with a newer epoch all the same, this feed stands by until that one is gone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from headrace.transport.backoff import Backoff
 from headrace.wire.stream import RouteHop, StreamState, Track
 from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Noted, Numbers
 from headrace_ingress.handover import Handover
+from headrace_ingress.hold import Gate, Hold
 from headrace_ingress.metrics import IngressMetrics
+from headrace_ingress.numbering import go_on_from, ring_numbers
 from headrace_ingress.reader import Reader
 from headrace_ingress.source import Source
 
@@ -55,8 +58,8 @@ NOTES_MAX = 32
 
 log = structlog.get_logger(__name__)
 
-MakeSource = Callable[[threading.Event], Source]
-"""Makes a fresh source that ends its waits when the event is set."""
+MakeSource = Callable[[threading.Event, int], Source]
+"""Makes a fresh source that ends its waits when the event is set; told how many attempts in a row came to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +75,21 @@ class Attempt:
     """One reader and what came of it.
 
     Attributes:
+        gate: what its events pass.
         closed: done with the reader's last word.
         live_at: when its first chunk came, by the monotonic clock; `None` before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, may_publish: Callable[[], bool], take: Callable[[Attempt, list[Event]], None]) -> None:
         self.stopping = threading.Event()
+        self.gate = Gate(may_publish, lambda events: take(self, events))
         self.closed: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
         self.live_at: float | None = None
+
+    def stop(self) -> None:
+        """Have it end, and nothing more of it published."""
+        self.stopping.set()
+        self.gate.shut()
 
 
 class Feed:
@@ -91,6 +101,7 @@ class Feed:
         make_source: makes a source for each attempt.
         broadcast: what it writes to.
         registry: where the stream is announced.
+        hold: whether it may be announced and published.
         hop: this process: the first hop of the stream's route.
         options: how it is cut and retried.
         clock, metrics: of this process.
@@ -103,6 +114,7 @@ class Feed:
         make_source: MakeSource,
         broadcast: Broadcast,
         registry: Registry,
+        hold: Hold,
         hop: RouteHop,
         options: FeedOptions,
         clock: Clock,
@@ -112,6 +124,7 @@ class Feed:
         self._make_source = make_source
         self._broadcast = broadcast
         self._registry = registry
+        self._hold = hold
         self._hop = hop
         self._options = options
         self._clock = clock
@@ -119,6 +132,8 @@ class Feed:
         self._log = log.bind(stream=name, source=shown)
         self._numbers = Numbers(Epoch(0), 0, 0.0)
         self._attempt: Attempt | None = None
+        self._failures = 0
+        self._is_shut = False
         self._fenced_by: StreamRecord | None = None
         self._state: StreamState | None = None
         self._was_live = False
@@ -147,7 +162,13 @@ class Feed:
         """Another node publishes the stream with a newer epoch: stop until it is gone."""
         self._fenced_by = other
         if self._attempt is not None:
-            self._attempt.stopping.set()
+            self._attempt.stop()
+
+    def shut(self) -> None:
+        """Publish nothing more, from this moment on: another node has the source; to be cancelled soon."""
+        self._is_shut = True
+        if self._attempt is not None:
+            self._attempt.stop()
 
     def close(self) -> None:
         """Tell viewers and registry that this node feeds the stream no more; `run` has returned or was cancelled."""
@@ -164,12 +185,13 @@ class Feed:
 
     async def _try(self) -> tuple[Closed, bool]:
         """Run one attempt to its end; return its last word, and whether it had been live for long."""
-        attempt = self._attempt = Attempt()
-        loop = asyncio.get_running_loop()
-        handover = Handover(loop, lambda events: self._take(attempt, events), attempt.stopping)
+        attempt = self._attempt = Attempt(lambda: self._hold.may_publish() and not self._is_shut, self._take)
+        if self._is_shut:
+            attempt.stop()
+        handover = Handover(asyncio.get_running_loop(), attempt.gate.take, attempt.stopping)
         reader = Reader(
             self.name,
-            self._make_source(attempt.stopping),
+            self._make_source(attempt.stopping, self._failures),
             self._numbers,
             self._options.packager,
             self._clock,
@@ -180,10 +202,11 @@ class Feed:
         try:
             closed = await asyncio.shield(attempt.closed)
         finally:
-            attempt.stopping.set()
+            attempt.stop()
             if not attempt.closed.done():
                 await self._abandon(attempt)
             self._attempt = None
+        self._failures = self._failures + 1 if attempt.live_at is None else 0
         lived = 0.0 if attempt.live_at is None else self._clock.monotonic() - attempt.live_at
         return closed, lived >= STEADY_SECONDS
 
@@ -210,10 +233,10 @@ class Feed:
         self._go_on(Numbers(epoch, durable.next_segment, durable.end_seconds, durable.epochs))
 
     async def _first_numbers(self) -> Numbers:
-        durable = await self._durable_numbers()
+        durable, ring = await self._durable_numbers(), ring_numbers(self._broadcast)
         # A stream whose last number nobody knows begins at the UTC second (docs/protocol.md, section 2.1).
-        now = int(self._clock.utc())
-        return Numbers(durable.epoch, durable.next_segment or now, durable.end_seconds, durable.epochs)
+        begin = max(durable.next_segment, ring.next_segment) or int(self._clock.utc())
+        return Numbers(max(durable.epoch, ring.epoch), begin, durable.end_seconds, durable.epochs)
 
     async def _durable_numbers(self) -> Numbers:
         try:
@@ -222,9 +245,7 @@ class Feed:
         except TimeoutError:
             known = None
             self._log.warning("numbers_unknown", reason="the registry did not answer in time")
-        if known is None:
-            return Numbers(Epoch(0), 0, 0.0)
-        return Numbers(Epoch(known.epoch), known.next_segment, known.end_seconds)
+        return go_on_from(known, self._clock.utc(), self._options.packager.segment_seconds)
 
     # -- events ---------------------------------------------------------------------------------------------------
 
@@ -264,7 +285,7 @@ class Feed:
             attempt.live_at = self._clock.monotonic()
             self._go_live()
         elif event.numbers.next_segment != self._announced_segment:
-            self._announce()
+            self.announce()
 
     def _note(self, text: str) -> None:
         if text not in self._notes and len(self._notes) < NOTES_MAX:
@@ -313,16 +334,17 @@ class Feed:
             self._metrics.feeds.labels(state.value).inc()
         self._state = state
         self._broadcast.set_state(state, reason[:REASON_MAX_CHARACTERS], (self._hop,))
-        self._announce()
+        self._hold.tell(state.value, reason[:REASON_MAX_CHARACTERS])
+        self.announce()
 
-    def _announce(self) -> None:
-        """Tell the registry where the stream stands.
+    def announce(self) -> None:
+        """Tell the registry where the stream stands, if it is this node's to tell.
 
         Before the first epoch it is told with epoch 0, so that a feed which cannot be opened is seen; such a record
         yields to every other, and is not written where there is one.
         """
         epoch = self._broadcast.epoch
-        if self._fenced_by is not None or (epoch == 0 and self._is_published_elsewhere()):
+        if not self._hold.is_claimed or self._fenced_by is not None or (epoch == 0 and self._is_published_elsewhere()):
             return
         self._announced_segment = self._numbers.next_segment
         state = StreamState.INTERRUPTED if self._state is None else self._state

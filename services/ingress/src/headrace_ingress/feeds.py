@@ -4,40 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
+import structlog
+
 from headrace.errors import StartupError
 from headrace.identifiers import StreamName
+from headrace.registry.claims import Claim
 from headrace.registry.records import StreamRecord
 from headrace.registry.registry import Registry
-from headrace.relay.hub import Hub, TooManyStreams
+from headrace.relay.hub import STREAMS_MAX, Hub, TooManyStreams
 from headrace.service.runtime import Runtime
 from headrace.wire.stream import RouteHop
+from headrace_ingress.addresses import Network
+from headrace_ingress.claimant import Claimant
 from headrace_ingress.encoder import PatternSource
 from headrace_ingress.feed import Feed, FeedOptions
 from headrace_ingress.file import FileSource
+from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.rtsp import RtspSource
 from headrace_ingress.source import Source
-from headrace_ingress.uri import FeedUri, Scheme, Transport
+from headrace_ingress.uri import Scheme
+from headrace_ingress.wanted import SourceRequest, Wanted
 
-
-@dataclass(frozen=True, slots=True)
-class SourceRequest:
-    """A feed that is wanted.
-
-    Attributes:
-        uri: where from, checked.
-        transport: how RTSP media travels unless the URI says.
-        loop: whether a file begins again unless the URI says.
-    """
-
-    uri: FeedUri
-    transport: Transport = "tcp"
-    loop: bool = True
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,76 +40,97 @@ class SourceOptions:
     Attributes:
         file_roots: folders that files of untrusted URIs lie below.
         stall_seconds: silence after which a feed is broken.
+        networks: private networks that sources which the own configuration does not name may reach.
     """
 
     file_roots: tuple[Path, ...] = ()
     stall_seconds: float = 5.0
+    networks: tuple[Network, ...] = ()
 
 
 @dataclass(slots=True)
 class _Running:
+    request: SourceRequest
+    hold: Hold
     feed: Feed
     task: asyncio.Task[None]
 
 
 @dataclass
 class Feeds:
-    """Runs the configured feeds, and others as they are asked for.
+    """Runs the sources of the own configuration, and those that others asked for, whose claims this node wins.
 
     Attributes:
-        requests: the feeds to begin with, by stream.
+        wanted: what could be run here.
+        lease_seconds: how long a claim outlives its holder.
     """
 
-    requests: Mapping[StreamName, SourceRequest]
+    wanted: Wanted
     hub: Hub
     registry: Registry
     runtime: Runtime
     metrics: IngressMetrics
+    lease_seconds: float = 3.0
     source_options: SourceOptions = field(default_factory=SourceOptions)
     feed_options: FeedOptions = field(default_factory=FeedOptions)
     _running: dict[StreamName, _Running] = field(default_factory=dict, init=False)
+    _claimant: Claimant | None = field(default=None, init=False)
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def start(self) -> None:
-        """Begin all feeds; none of them is waited for.
+        """Begin to run what is wanted; nothing is waited for.
 
         Raises:
-            StartupError: when there are more than a process can carry.
+            StartupError: when the configuration names more sources than a process can carry.
         """
+        if len(self.wanted.requests) + len(self.hub.streams) > STREAMS_MAX:
+            raise StartupError(f"ingress: {TooManyStreams()}")
         self.registry.on_fenced = self._fenced
-        try:
-            for name, request in self.requests.items():
-                self.add(name, request)
-        except TooManyStreams as error:
-            await self.stop()
-            raise StartupError(f"ingress: {error}") from None
+        self._claimant = Claimant(self.runtime.node, self.registry, self.lease_seconds, self.wanted, self)
+        self._task = self.runtime.spawn("sources", self._claimant.run())
 
     async def stop(self) -> None:
         """End all feeds, together; takes little more than a second when a library hangs."""
-        await asyncio.gather(*(self.remove(name) for name in list(self._running)))
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+        if self._claimant is not None:
+            await self._claimant.close()
 
-    def add(self, name: StreamName, request: SourceRequest) -> None:
-        """Begin a feed.
-
-        Raises:
-            ValueError: when there is a feed of that name.
-            TooManyStreams: when the process carries as many streams as it may.
-        """
-        if name in self._running:
-            raise ValueError(f"stream {name} has a feed already")
+    def begin(self, name: StreamName, claim: Claim | None) -> None:
+        """Run a stream's source, or give the one that runs its claim."""
+        running = self._running.get(name)
+        if running is not None:
+            running.hold.claim = claim
+            running.feed.announce()
+            return
+        request, hold = self.wanted.requests[name], Hold(self.registry, claim)
+        try:
+            broadcast = self.hub.produce(name)
+        except TooManyStreams as error:
+            log.error("source_not_run", stream=name, reason=str(error))
+            return
         feed = Feed(
             name,
-            request.uri.shown,
-            lambda stopping: self._make_source(request, stopping),
-            self.hub.produce(name),
+            request.shown,
+            lambda stopping, failures: self._make_source(request, stopping, failures),
+            broadcast,
             self.registry,
+            hold,
             RouteHop(self.runtime.node, self.runtime.role),
             self.feed_options,
             self.runtime.clock,
             self.metrics,
         )
-        self._running[name] = _Running(feed, self.runtime.spawn(f"feed {name}", feed.run()))
+        self._running[name] = _Running(request, hold, feed, self.runtime.spawn(f"feed {name}", feed.run()))
 
-    async def remove(self, name: StreamName) -> None:
+    def fence(self, name: StreamName) -> None:
+        """Publish nothing more of a stream, from this moment on; an unknown one is ignored."""
+        if name in self._running:
+            self._running[name].feed.shut()
+
+    async def end(self, name: StreamName) -> None:
         """End a feed; an unknown name is ignored."""
         running = self._running.pop(name, None)
         if running is None:
@@ -126,17 +140,28 @@ class Feeds:
         running.feed.close()
         self.hub.retire(name)
 
+    def is_current(self, name: StreamName) -> bool:
+        """Whether a stream's source runs as it is wanted now."""
+        return name not in self._running or self._running[name].request == self.wanted.requests.get(name)
+
     def _fenced(self, name: StreamName, other: StreamRecord) -> None:
         if name in self._running:
             self._running[name].feed.fence(other)
 
-    def _make_source(self, request: SourceRequest, stopping: threading.Event) -> Source:
+    def _make_source(self, request: SourceRequest, stopping: threading.Event, failures: int) -> Source:
         options, clock = self.feed_options.packager, self.runtime.clock
-        uri = request.uri
+        uri = request.uris[failures % len(request.uris)]
         match uri.scheme:
             case Scheme.RTSP | Scheme.RTSPS:
-                stall_seconds = self.source_options.stall_seconds
-                return RtspSource(uri, request.transport, options, stall_seconds, clock, stopping)
+                return RtspSource(
+                    uri,
+                    request.transport,
+                    self.source_options.networks,
+                    options,
+                    self.source_options.stall_seconds,
+                    clock,
+                    stopping,
+                )
             case Scheme.FILE:
                 return FileSource(uri, self.source_options.file_roots, request.loop, options, clock, stopping)
             case Scheme.TEST:

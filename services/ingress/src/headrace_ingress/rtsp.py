@@ -12,6 +12,7 @@ import av.error
 from headrace.clock import Clock
 from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.stream import Track
+from headrace_ingress.addresses import Network, pinned
 from headrace_ingress.libav import OPEN_SECONDS, explain, rtsp_options
 from headrace_ingress.source import Note, SourceBroken
 from headrace_ingress.timing import PictureWatch
@@ -33,7 +34,9 @@ class RtspSource:
 
     Args:
         uri: where from, checked.
-        transport: how media travels.
+        transport: how media travels; one that the own configuration does not name travels by TCP, since over UDP a
+            server may name any address for us to send to.
+        networks: private networks that such a one may reach.
         options: how the feed is cut.
         stall_seconds: silence after which the feed is broken.
         clock: tells arrival times.
@@ -44,6 +47,7 @@ class RtspSource:
         self,
         uri: FeedUri,
         transport: Transport,
+        networks: Sequence[Network],
         options: PackagerOptions,
         stall_seconds: float,
         clock: Clock,
@@ -51,7 +55,8 @@ class RtspSource:
     ) -> None:
         self.tracks: tuple[Track, ...] = ()
         self._uri = uri
-        self._transport = uri.transport or transport
+        self._transport: Transport = (uri.transport or transport) if uri.trusted else "tcp"
+        self._networks = networks
         self._options = options
         self._stall_seconds = stall_seconds
         self._clock = clock
@@ -65,7 +70,7 @@ class RtspSource:
     def open(self, note: Note) -> None:
         try:
             self._container = av.open(
-                self._uri.address,
+                pinned(self._uri, self._networks),
                 timeout=(OPEN_SECONDS, self._stall_seconds),
                 options=rtsp_options(self._uri, self._transport),
             )

@@ -9,7 +9,7 @@
 
 Blanks and `?` in a file's name are written `%20` and `%3F`. A fragment never travels to a camera, so an option of ours
 can stand there; a query does, so none of ours can. Pure: whether a file exists and lies where it may is asked when it
-is opened (`headrace_ingress.files`).
+is opened (`headrace_ingress.file`).
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def parse_uri(text: str, *, trusted: bool) -> FeedUri:
 
     Args:
         text: as it stands in the configuration or came by API.
-        trusted: whether the operator's own configuration names it. Any other may not reach network addresses yet,
-            and reads files below the configured roots only.
+        trusted: whether the operator's own configuration names it. Any other reaches public addresses and the networks
+            that are allowed (`headrace_ingress.addresses`), and reads files below the configured roots only.
 
     Raises:
         InvalidUri: when its scheme is not allowed, a part is missing or malformed, or an option is unknown.
@@ -167,8 +167,6 @@ def _scheme_sentence(text: str) -> str:
 
 def _parse_network(scheme: Scheme, text: str, trusted: bool) -> FeedUri:
     shown = redact(text)
-    if not trusted:
-        raise InvalidUri(f"{shown}: only sources in this node's own configuration may reach network addresses")
     parts = _split(text, shown)
     transport = _transport(parts.fragment, shown)
     if scheme is Scheme.RTSPS and transport == "udp":
@@ -178,7 +176,7 @@ def _parse_network(scheme: Scheme, text: str, trusted: bool) -> FeedUri:
     if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", parts.hostname):
         raise InvalidUri(f"{shown}: its host has characters that no host name has")
     address = f"{scheme.value}{text[len(scheme.value) :].partition('#')[0]}"
-    return FeedUri(scheme, redact(address), address, None, transport, trusted=True)
+    return FeedUri(scheme, redact(address), address, None, transport, trusted=trusted)
 
 
 def _split(text: str, shown: str) -> SplitResult:

@@ -181,6 +181,11 @@ class IngressSettings(Group):
         "Feeds by stream name, as a table (`[ingress.sources.cam1]`, `uri = ...`), or the URI alone "
         '(`cam1 = "rtsp://..."`); in the environment as a JSON object.',
     )
+    share_sources: bool = setting(
+        False,
+        "Ask the cluster to fetch these sources, so that another ingress takes one over when this node dies; otherwise "
+        "only nodes whose configuration names it do.",
+    )
     file_roots: list[Path] = setting(list, "Folders below which files may be read as feeds.")
     allow_networks: list[Network] = setting(
         list, "Private networks that addresses given by API may reach; those in the configuration are trusted."
@@ -236,6 +241,45 @@ class EdgeSettings(Group):
     )
 
 
+class AccessSettings(Group):
+    """Who may watch (docs/tokens.md); edges check it, and the control API issues and revokes tokens."""
+
+    policy: Literal["public", "token"] = setting(
+        "public", "What holds for streams that `streams` does not name: `public`, or `token` for token holders only."
+    )
+    streams: dict[str, Literal["public", "token"]] = setting(
+        dict,
+        "The same by stream name, or by a beginning of names with `*` after it; the longest that matches decides. In "
+        "the environment as a JSON object.",
+    )
+    secrets: list[SecretStr] = setting(
+        list, "Secrets for tokens signed with HS256, of at least 32 bytes; the first signs what the API issues."
+    )
+    jwks_file: Path | None = setting(
+        None, "File with keys for tokens as a JSON Web Key Set; it is read again when it changes."
+    )
+    while_away: Literal["allow", "refuse"] = setting(
+        "allow", "What becomes of tokens that limit viewers while the registry's store does not answer."
+    )
+
+    @field_validator("secrets")
+    @classmethod
+    def _check_secrets(cls, secrets: list[SecretStr]) -> list[SecretStr]:
+        if any(len(secret.get_secret_value().encode()) < ACCESS_SECRET_MIN_BYTES for secret in secrets):
+            raise ValueError(f"a secret for tokens has at least {ACCESS_SECRET_MIN_BYTES} bytes")
+        return secrets
+
+    @model_validator(mode="after")
+    def _check(self) -> AccessSettings:
+        if "token" in {self.policy, *self.streams.values()} and not self.secrets and self.jwks_file is None:
+            raise ValueError("streams that need a token need secrets or jwks_file too, or nobody could watch them")
+        return self
+
+
+ACCESS_SECRET_MIN_BYTES = 32
+"""Shortest secret for HS256 (RFC 7518, section 3.2)."""
+
+
 class ControlApiSettings(Group):
     """The REST interface."""
 
@@ -274,4 +318,5 @@ class Settings(Group):
     ingress: IngressSettings = IngressSettings()
     intermediate: IntermediateSettings = IntermediateSettings()
     edge: EdgeSettings = EdgeSettings()
+    access: AccessSettings = AccessSettings()
     control_api: ControlApiSettings = ControlApiSettings()
