@@ -257,12 +257,13 @@ def summary(rows: list[dict[str, Any]], streams: int) -> dict[str, Any]:
         way: [value for row in rows if row["way"] == way for value in row["latency_ms"]]
         for way in ("direct", "relayed")
     }
-    added = [
-        statistics.median(one["latency_ms"]) - statistics.median(other["latency_ms"])
+    pairs = [
+        (quantiles(one["latency_ms"]), quantiles(other["latency_ms"]))
         for one in relayed
         for other in rows
         if other["way"] == "direct" and other["round"] == one["round"]
     ]
+    added = {name: statistics.median(one[name] - other[name] for one, other in pairs) for name in ("p50", "p99")}
     cpu = [row["relay_cpu_seconds"] / row["seconds"] for row in relayed]
     return {
         "name": "one relay hop",
@@ -277,8 +278,8 @@ def summary(rows: list[dict[str, Any]], streams: int) -> dict[str, Any]:
         "relay_idle_cpu_percent": round(statistics.median(idle) * 100, 2),
         "direct_ms": quantiles(latency["direct"]),
         "relayed_ms": quantiles(latency["relayed"]),
-        "added_p50_ms": round(statistics.median(added), 3),
-        "added_p99_ms": round(quantiles(latency["relayed"])["p99"] - quantiles(latency["direct"])["p99"], 3),
+        "added_p50_ms": round(added["p50"], 3),
+        "added_p99_ms": round(added["p99"], 3),
     }
 
 
