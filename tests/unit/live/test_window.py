@@ -126,6 +126,17 @@ def test_an_unknown_number_of_epochs_ends_what_is_named() -> None:
     assert numbers(window_of(first + second)) == [102, 103]
 
 
+def test_numbers_left_out_between_epochs_are_gaps() -> None:
+    """A publisher that died may have given out one more than is known: its successor leaves that out."""
+    programme = Programme()
+    first = programme.epoch(4.0)
+    programme.segment += 1
+    playlist = read(text_of(window_of(first + programme.epoch(4.0))))
+    assert [(segment.number, segment.gap, segment.discontinuity) for segment in playlist.segments] == [
+        (100, False, 0), (101, False, 0), (102, True, 0), (103, False, 1), (104, False, 1),
+    ]  # fmt: skip
+
+
 def test_a_chunk_of_the_past_changes_nothing() -> None:
     """Doubles and old epochs are left out."""
     programme = Programme()

@@ -222,18 +222,25 @@ class Window:
 
     def _bridge(self, window: TrackWindow, chunk: Chunk, newest: Segment | None) -> None:
         """Close what should have been closed, and name what is missing, before a segment that begins with `chunk`."""
-        if newest is None or newest.epoch != chunk.id.epoch:
+        if newest is None:
             return
         missing = chunk.id.segment - newest.number - 1
-        until = chunk.decode_time if not missing else newest.end
-        self._end_open(window, until)
-        if not 0 < missing <= LOST_MAX:
+        if newest.epoch == chunk.id.epoch:
+            until = chunk.decode_time if not missing else newest.end
+            self._end_open(window, until)
+            self._name_lost(window, newest, missing, chunk.decode_time - newest.end)
+        elif newest.track.discontinuity + 1 == self.tracks[window.number].discontinuity:
+            # Numbers that may have been given out by a publisher that died (docs/protocol.md, section 2.1).
+            usual = round(newest.track.segment_seconds * newest.track.timescale)
+            self._name_lost(window, newest, missing, missing * usual)
+
+    def _name_lost(self, window: TrackWindow, newest: Segment, missing: int, ticks: int) -> None:
+        """Name `missing` segments after `newest`, which take `ticks` together, as gaps."""
+        if missing > LOST_MAX:
             return
-        begin, ticks = newest.end, chunk.decode_time - newest.end
         for index in range(missing):
-            start = begin + ticks * index // missing
-            lost = Segment(chunk.id.epoch, newest.track, newest.number + 1 + index, start)
-            lost.lose(begin + ticks * (index + 1) // missing)
+            lost = Segment(newest.epoch, newest.track, newest.number + 1 + index, newest.end + ticks * index // missing)
+            lost.lose(newest.end + ticks * (index + 1) // missing)
             window.segments[lost.number] = lost
 
     def _end_open(self, window: TrackWindow, until: int | None) -> None:
