@@ -236,7 +236,7 @@ class Feed:
         durable, ring = await self._durable_numbers(), ring_numbers(self._broadcast)
         # A stream whose last number nobody knows begins at the UTC second (docs/protocol.md, section 2.1).
         begin = max(durable.next_segment, ring.next_segment) or int(self._clock.utc())
-        return Numbers(max(durable.epoch, ring.epoch), begin, durable.end_seconds, durable.epochs)
+        return Numbers(max(durable.epoch, ring.epoch), begin, durable.end_seconds, max(durable.epochs, ring.epochs))
 
     async def _durable_numbers(self) -> Numbers:
         try:
@@ -356,6 +356,7 @@ class Feed:
                 state=state.value,
                 next_segment=self._numbers.next_segment,
                 end_seconds=self._numbers.end_seconds,
+                epochs=self._numbers.epochs,
                 tracks=tuple(summary(track) for track in self._broadcast.tracks.values()),
             )
         )

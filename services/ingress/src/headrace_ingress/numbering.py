@@ -37,7 +37,7 @@ def go_on_from(known: StreamNumbers | None, utc: float, segment_seconds: float) 
         untold = untold_segments(utc - known.end_seconds, segment_seconds)
         # Numbers began at UTC in seconds and grow more slowly.
         begin = min(begin + untold, max(begin + UNTOLD_SEGMENTS, int(utc)))
-    return Numbers(Epoch(known.epoch), begin, known.end_seconds)
+    return Numbers(Epoch(known.epoch), begin, known.end_seconds, known.epochs)
 
 
 def untold_segments(age_seconds: float, segment_seconds: float) -> int:
@@ -50,4 +50,5 @@ def untold_segments(age_seconds: float, segment_seconds: float) -> int:
 def ring_numbers(broadcast: Broadcast) -> Numbers:
     """Return what this process knows of a stream by having published or carried it."""
     last = [chunk.id.segment for chunk in broadcast.last.values()]
-    return Numbers(broadcast.epoch, max(last) + 1 if last else 0, 0.0)
+    epochs = max((track.discontinuity + 1 for track in broadcast.tracks.values()), default=0)
+    return Numbers(broadcast.epoch, max(last) + 1 if last else 0, 0.0, epochs)
