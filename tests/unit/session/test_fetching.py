@@ -366,6 +366,19 @@ async def test_a_new_parent_that_has_nothing_for_long_is_left_for_another() -> N
         fetching.PATIENCE_SECONDS = original
 
 
+async def test_a_cold_parent_is_given_its_time_whatever_the_registry_says() -> None:
+    """It has to dial a parent of its own: news of other nodes do not make it worse than they are."""
+    async with fetching_from("a", "b") as w:
+        a = await w.fed_by("a")
+        a.interrupted("it has not appeared here yet")
+        w.fetch.wake()
+        await pass_seconds(0.02)
+        assert w.fetch.parent == "a"
+        a.live("in")
+        a.deliver(0)
+        assert w.switches("astray") == 0
+
+
 async def test_ended_is_final_until_the_stream_lives_again() -> None:
     """A lost parent does not turn an ended stream into an interrupted one."""
     async with fetching_from("a") as w:

@@ -48,6 +48,7 @@ class ParentFeed:
     Attributes:
         delivers: a chunk or a good state has come.
         is_astray: the parent said that it has no way to the source.
+        is_overdue: it has had the time to find one.
         ended: done when another parent is to be looked for; what comes until the end is taken all the same.
         detail: why, for the log.
     """
@@ -58,6 +59,7 @@ class ParentFeed:
         self.detail = ""
         self.delivers = False
         self.is_astray = False
+        self.is_overdue = False
         self.ended: asyncio.Future[FeedEnd] = asyncio.get_running_loop().create_future()
         self._fetch = fetch
         self._handle: int | None = None

@@ -135,7 +135,7 @@ class Fetch:
     def wake(self) -> None:
         """Look again: nodes or streams changed."""
         self._changed.set()
-        if self._feeds and self._feeds[-1].is_astray:
+        if self._feeds and self._feeds[-1].is_astray and (self._feeds[-1].delivers or self._feeds[-1].is_overdue):
             self._leave_astray(self._feeds[-1], "another parent is there")
 
     def seconds_since(self, id: ChunkId) -> float | None:
@@ -247,6 +247,7 @@ class Fetch:
 
     def _lose_patience(self, feed: ParentFeed) -> None:
         """`feed` should have delivered by now, unless the source itself is away."""
+        feed.is_overdue = True
         if feed.is_astray and not feed.delivers:
             self._leave_astray(feed, "it has delivered nothing yet")
 
