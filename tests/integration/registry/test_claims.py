@@ -133,6 +133,19 @@ async def test_doubted_while_the_store_is_away_and_held_again(world: World) -> N
     await wait_until(lambda: b.claims.get(KEY) == claim.record)
 
 
+async def test_what_a_configuration_asks_for_outlives_the_store(world: World) -> None:
+    """A claim on what was never a desired record is held again after an outage: nothing says that it is not wanted."""
+    a = await world.registry()
+    changes = Changes()
+    claim = await a.claim(KEY, NodeId("a"), changes)
+    assert claim is not None
+    world.take_away()
+    await wait_until(lambda: [state for state, _ in changes] == [ClaimState.DOUBTED])
+    world.bring_back()
+    await wait_until(lambda: len(changes) == 2, timeout=20)
+    assert changes[1][0] is ClaimState.HELD
+
+
 async def test_lost_to_another_is_told(world: World) -> None:
     """A holder whose claim somebody else has after a flush must stop, and is told whose it is."""
     a = await world.registry()

@@ -46,6 +46,7 @@ class Claim:
         state: how sure it is; `on_change` is called after it changed, and when the generation did.
         reason: why it is in that state, a sentence for people.
         sure_until: when it is doubted unless it is renewed, in the event loop's time.
+        was_desired: whether there was a record of it when it was won; what a configuration alone asks for has none.
         on_change: called from the event loop; must not block.
     """
 
@@ -53,6 +54,7 @@ class Claim:
     record: ClaimRecord
     sure_until: float
     on_change: Callable[[Claim], None] = field(repr=False)
+    was_desired: bool = True
     state: ClaimState = ClaimState.HELD
     reason: str = ""
 
@@ -112,7 +114,7 @@ class Claims:
         if isinstance(answer, bytes) or key in self._held:
             return None
         granted = msgspec.structs.replace(record, generation=answer.rank)
-        claim = Claim(key, granted, began + self._lease_seconds, on_change)
+        claim = Claim(key, granted, began + self._lease_seconds, on_change, self._is_desired(key))
         self._held[key] = claim
         self._watch()
         log.info("claim taken", claim=str(key), generation=claim.generation)
@@ -173,7 +175,7 @@ class Claims:
 
     async def _take_again(self, key: DesiredKey) -> None:
         claim = self._held.get(key)
-        if claim is None or not self._is_desired(key):
+        if claim is None or (claim.was_desired and not self._is_desired(key)):
             self._gone.discard(key)
             if claim is not None:
                 self._end(claim, ClaimState.LOST, "it is not desired any more")
