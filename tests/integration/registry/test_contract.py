@@ -91,7 +91,7 @@ async def test_failing_watcher_harms_nobody(world: World) -> None:
     with capture_logs() as lines:
         a.keep_node(node("a"))
         await wait_until(lambda: called)
-    assert any(line["event"] == "registry callback failed" for line in lines)
+    assert any(line["event"] == "registry_callback_failed" for line in lines)
     assert b.connected
 
 
@@ -286,7 +286,7 @@ async def test_garbage_is_ignored(world: World, garbage: bytes) -> None:
         await world.foreign(Kind.NODE, "good", encode_record(node("good")))
         await wait_until(lambda: NodeId("good") in a.nodes)
     assert NodeId("x") not in a.nodes
-    ignored = [line for line in lines if line["event"] == "registry record ignored"]
+    ignored = [line for line in lines if line["event"] == "registry_record_ignored"]
     assert [line["name"] for line in ignored] == ["x"]
     assert counted.get_sample_value("headrace_registry_refused_records_total") == 1
 
@@ -320,8 +320,8 @@ async def test_store_dies_and_comes_back_empty(world: World) -> None:
     assert vanished == []
     assert took < 10 * LEASE_SECONDS
     assert await b.numbers(CAM) == StreamNumbers(next_segment=40, epoch=5)
-    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["registry is away"] * 2
-    assert len([line for line in lines if line["event"] == "registry answers"]) == 2
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["registry_is_away"] * 2
+    assert len([line for line in lines if line["event"] == "registry_answers"]) == 2
 
 
 async def test_what_is_done_while_the_store_is_away_counts(world: World) -> None:

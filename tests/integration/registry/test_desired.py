@@ -180,7 +180,7 @@ async def test_foreign_orders_are_ignored(world: World) -> None:
         a = await world.registry()
         await a.put_desired(DRAIN)
     assert set(a.desired) == {desired_key(DRAIN)}
-    assert [line["event"] for line in lines].count("registry record ignored") == 5
+    assert [line["event"] for line in lines].count("registry_record_ignored") == 5
 
 
 async def _stored(store: object, entry: DesiredEntry) -> bool:

@@ -139,7 +139,7 @@ async def test_cut_subscription_is_made_anew(redis_server: RedisServer, opened: 
             a.keep_node(node(name))
             await wait_until(partial(b.nodes.__contains__, name))
             await wait_until(lambda: a.connected and b.connected)
-        assert {line["event"] for line in lines} <= {"registry is away", "registry answers"}
+        assert {line["event"] for line in lines} <= {"registry_is_away", "registry_answers"}
 
 
 async def test_wrong_password_is_told_without_it() -> None:

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry, Counter
 
 from headrace.errors import StartupError
-from headrace.http.application import make_application
+from headrace.http.application import PROBES, make_application
 from headrace.http.listener import HttpListener
 from headrace.telemetry.health import Health
 from headrace.version import SOFTWARE
@@ -114,12 +114,12 @@ async def test_body_beyond_the_limit_is_refused(client: Client) -> None:
 
 
 async def test_headers_on_every_answer(client: Client) -> None:
-    """Every answer names the software, forbids sniffing, and lets pages of other origins read it."""
+    """Every answer names the software and forbids sniffing; pages of other origins read all but the probes."""
     for path in ("/health/live", "/nowhere", "/api/fail"):
         headers = (await client.get(path)).headers
         assert headers["Server"] == SOFTWARE
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Access-Control-Allow-Origin"] == "*"
+        assert (headers.get("Access-Control-Allow-Origin") == "*") == (path not in PROBES)
 
 
 async def test_preflight(client: Client) -> None:

@@ -120,17 +120,17 @@ cam2 = { transport = "tcp" }
     assert sorted(problems(text, tmp_path, HEADRACE_INTERMEDIATE__PORT="70000", HEADRACE_LOG__LEVEL="loud")) == sorted(
         [
             "it: edge.prot: there is no such setting; did you mean edge.port?",
-            "it: edge.port: a whole number is allowed, but it is 'eighty'",
-            "it: edge.host: text is allowed, but it is 5",
+            "it: edge.port: a whole number is expected, not 'eighty'",
+            "it: edge.host: text is expected, not 5",
             "it: packager: chunk_seconds (3.0) must not be longer than part_seconds (0.5)",
             "it: ring.seconds: true and false are not allowed",
             "it: ingress.sources: stream name 'a b': use letters, digits and _ . ~ - in parts joined by /, each "
             "beginning with a letter, a digit or _",
-            "it: ingress.sources.cam1.transport: 'tcp' or 'udp' is allowed, but it is 'smoke'",
+            "it: ingress.sources.cam1.transport: 'tcp' or 'udp' is expected, not 'smoke'",
             "it: ingress.sources.cam2.uri: is missing",
             "it: egde: there is no such setting; did you mean edge?",
-            "HEADRACE_INTERMEDIATE__PORT: at most 65535 is allowed, but it is '70000'",
-            "HEADRACE_LOG__LEVEL: 'debug', 'info', 'warning' or 'error' is allowed, but it is 'loud'",
+            "HEADRACE_INTERMEDIATE__PORT: at most 65535 is expected, not '70000'",
+            "HEADRACE_LOG__LEVEL: 'debug', 'info', 'warning' or 'error' is expected, not 'loud'",
         ]
     )
 
@@ -140,7 +140,7 @@ cam2 = { transport = "tcp" }
     [
         (b"[edge\n", "it: is not valid TOML: Expected ']' at the end of a table declaration (at line 1, column 6)"),
         (b"a = '\xff'", "it: is not UTF-8 text (byte 5)"),
-        (b"edge = 5", "it: edge: a table is allowed, but it is 5"),
+        (b"edge = 5", "it: edge: a table is expected, not 5"),
     ],
 )
 def test_malformed_file(content: bytes, sentence: str, tmp_path: Path) -> None:

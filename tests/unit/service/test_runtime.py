@@ -165,7 +165,7 @@ def test_wrong_configuration_is_told_in_sentences() -> None:
         2,
         [],
         "headrace-test: HEADRACE_EGDE__PORT: there is no such setting; did you mean HEADRACE_EDGE__PORT?\n"
-        "headrace-test: HEADRACE_EDGE__PORT: a whole number is allowed, but it is 'x'\n",
+        "headrace-test: HEADRACE_EDGE__PORT: a whole number is expected, not 'x'\n",
     )
 
 
@@ -175,7 +175,7 @@ def test_command_line_questions() -> None:
     code, output, _ = finish(start("a", "--help"))
     assert code == 0
     assert "HEADRACE_<GROUP>__<NAME>" in "\n".join(output)
-    code, output, _ = finish(start("a", "--show-config", HEADRACE_RELAY__SECRET="hush"))
+    code, output, _ = finish(start("a", "--show-config", HEADRACE_RELAY__SECRET="hush-hush"))
     assert code == 0
     assert 'secret = "***"' in output
     assert finish(start("a", "--bogus"))[0] == 2

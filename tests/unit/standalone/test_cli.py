@@ -52,7 +52,7 @@ def test_wrong_environment() -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "headrace: HEADRACE_EDGE__PROT: there is no such setting; did you mean HEADRACE_EDGE__PORT?",
-        "headrace: HEADRACE_EDGE__PORT: a whole number is allowed, but it is 'x'",
+        "headrace: HEADRACE_EDGE__PORT: a whole number is expected, not 'x'",
     ]
 
 

@@ -36,9 +36,9 @@ def test_children_share_store_secret_and_sources(monkeypatch: pytest.MonkeyPatch
 
 def test_configured_secret_is_kept() -> None:
     """A secret that the operator chose is not replaced."""
-    settings = load_settings(None, {"HEADRACE_RELAY__SECRET": "chosen"})
-    assert child_environment(settings, None, "memory:")["HEADRACE_RELAY__SECRET"] == "chosen"
-    assert child_environment(Settings(), None, "memory:")["HEADRACE_RELAY__SECRET"] not in {"", "chosen"}
+    settings = load_settings(None, {"HEADRACE_RELAY__SECRET": "chosen-one"})
+    assert child_environment(settings, None, "memory:")["HEADRACE_RELAY__SECRET"] == "chosen-one"
+    assert child_environment(Settings(), None, "memory:")["HEADRACE_RELAY__SECRET"] not in {"", "chosen-one"}
 
 
 def test_specs_do_not_show_secrets() -> None:

@@ -13,6 +13,7 @@ import typer
 
 from headrace.errors import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, ConfigurationError, StartupError, tell
 from headrace.identifiers import InvalidName, StreamName, stream_name
+from headrace.telemetry.masking import mask_uris
 from headrace.version import VERSION
 
 PROGRAM = "headrace"
@@ -38,6 +39,15 @@ ConfigOption = Annotated[
 ]
 ApiOption = Annotated[str, typer.Option(metavar="URL", envvar="HEADRACE_API", help="Where the control API is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"{PROGRAM} {VERSION}")
+        raise typer.Exit
 
 
 @app.command()
@@ -141,11 +151,15 @@ def main() -> None:
     try:
         app(prog_name=PROGRAM)
     except ConfigurationError as error:
-        tell(PROGRAM, error)
+        _tell(error)
         sys.exit(EXIT_CONFIGURATION)
     except StartupError as error:
-        tell(PROGRAM, error)
+        _tell(error)
         sys.exit(EXIT_FAILURE)
+
+
+def _tell(error: Exception) -> None:
+    tell(PROGRAM, Exception(mask_uris(str(error))))  # an address that was given may hold a password
 
 
 def _list(kind: str, api: str, as_json: bool) -> None:

@@ -36,6 +36,10 @@ class Probed(Protocol):
     def health(self) -> Health: ...
 
 
+LIVE, READY, METRICS = PROBES = ("/health/live", "/health/ready", "/metrics")
+"""For operators: pages of other origins may not read them."""
+
+
 def make_application(runtime: Probed, *, cors: bool = False, body_max_bytes: int = BODY_MAX_BYTES) -> web.Application:
     """Return an application that answers `/health/live`, `/health/ready` and `/metrics`.
 
@@ -47,9 +51,9 @@ def make_application(runtime: Probed, *, cors: bool = False, body_max_bytes: int
     app.on_response_prepare.append(_add_headers)
     app.add_routes(
         [
-            web.get("/health/live", _live),
-            web.get("/health/ready", _ready_handler(runtime.health)),
-            web.get("/metrics", _metrics_handler(runtime.metrics)),
+            web.get(LIVE, _live),
+            web.get(READY, _ready_handler(runtime.health)),
+            web.get(METRICS, _metrics_handler(runtime.metrics)),
         ]
     )
     return app
@@ -110,7 +114,7 @@ def _error(request: web.Request, status: int, detail: str, headers: dict[str, st
 async def _allow_any_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
     preflight = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
     response = web.Response(status=204, headers=_PREFLIGHT) if preflight else await handler(request)
-    if not response.prepared:
+    if not response.prepared and request.path not in PROBES:
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
     return response
 

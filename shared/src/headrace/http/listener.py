@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 
 import structlog
@@ -79,7 +80,9 @@ class HttpListener:
         await self._runner.cleanup()
 
     def _sentence(self, error: OSError) -> str:
-        hint = f"; {self._setting} chooses another port" if self._setting else ""
+        what = "port" if error.errno in {errno.EADDRINUSE, errno.EACCES} else "host"
+        setting = self._setting.rpartition(".")[0] + ".host" if what == "host" else self._setting
+        hint = f"; {setting} chooses another {what}" if self._setting else ""
         return f"{self.name}: cannot listen on {format_address(self.host, self._port)}: {reason(error)}{hint}"
 
 

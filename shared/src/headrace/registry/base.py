@@ -254,7 +254,7 @@ class LeasedRegistry:
                     group.create_task(self._keep_alive())
             except Exception:
                 # A fault of ours must not cut this process off from its cluster until somebody restarts it.
-                log.exception("registry failed, begins anew", store=self._store.where)
+                log.exception("registry_failed", store=self._store.where)
                 self._went_away("an error of its own, see the log")
                 self._tried.set()
                 await asyncio.sleep(self._retry_seconds())
@@ -306,7 +306,7 @@ class LeasedRegistry:
         if self._orders.restore_at is not None and _now() >= self._orders.restore_at:
             restored = await self._orders.restore()
             if restored:
-                log.warning("desired records restored", store=self._store.where, records=restored)
+                log.warning("desired_records_restored", store=self._store.where, records=restored)
 
     def _apply(self, changes: Iterable[Change]) -> None:
         grace_until = self._grace_until if _now() < self._grace_until else None
@@ -383,7 +383,7 @@ class LeasedRegistry:
 
     def _came_back(self) -> None:
         away = 0.0 if self._away_since is None else _now() - self._away_since
-        log.info("registry answers", store=self._store.where, away_seconds=round(away, 1), nodes=len(self.nodes))
+        log.info("registry_answers", store=self._store.where, away_seconds=round(away, 1), nodes=len(self.nodes))
         self._connected = True
         self._away_since = None
         self._grace_until = _now() + self._lease_seconds * pacing.GRACE_LEASES
@@ -400,11 +400,11 @@ class LeasedRegistry:
             self._away_since = _now()
             self._metrics.connected.set(0)
             self._metrics.outages.inc()
-            log.warning("registry is away", store=self._store.where, reason=reason)
+            log.warning("registry_is_away", store=self._store.where, reason=reason)
 
     def _complain(self, key: LeaseKey, reason: str) -> None:
         self._metrics.refused.inc()
-        log.warning("registry record ignored", kind=key.kind.value, name=key.name[:128], reason=reason)
+        log.warning("registry_record_ignored", kind=key.kind.value, name=key.name[:128], reason=reason)
 
     def _changed(self, changed: bool) -> None:
         if changed:

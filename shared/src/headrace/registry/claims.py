@@ -117,7 +117,7 @@ class Claims:
         claim = Claim(key, granted, began + self._lease_seconds, on_change, self._is_desired(key))
         self._held[key] = claim
         self._watch()
-        log.info("claim taken", claim=str(key), generation=claim.generation)
+        log.info("claim_taken", claim=str(key), generation=claim.generation)
         return claim
 
     def report(self, claim: Claim, **changes: Any) -> bool:
@@ -186,7 +186,7 @@ class Claims:
         if isinstance(answer, bytes):
             self._end(claim, ClaimState.LOST, f"node {_holder(answer, key)} has it")
             return
-        log.info("claim taken again", claim=str(key), generation=answer.rank, before=claim.generation)
+        log.info("claim_taken_again", claim=str(key), generation=answer.rank, before=claim.generation)
         claim.record = msgspec.structs.replace(claim.record, generation=answer.rank)
         claim.state = ClaimState.DOUBTED  # so that the new generation is told
         self._sure(claim, began)
@@ -203,7 +203,7 @@ class Claims:
         self._unsent.discard(claim.key)
         self._gone.discard(claim.key)
         claim.state, claim.reason = state, reason
-        log.info("claim ended", claim=str(claim.key), generation=claim.generation, state=state.value, reason=reason)
+        log.info("claim_ended", claim=str(claim.key), generation=claim.generation, state=state.value, reason=reason)
         self._watch()
         if state is ClaimState.LOST:
             self._call(claim.on_change, claim)
@@ -222,7 +222,7 @@ class Claims:
         for claim in tuple(self._held.values()):
             if claim.state is ClaimState.HELD and claim.sure_until <= _now():
                 claim.state, claim.reason = ClaimState.DOUBTED, "it could not be renewed in time"
-                log.warning("claim doubted", claim=str(claim.key), generation=claim.generation)
+                log.warning("claim_doubted", claim=str(claim.key), generation=claim.generation)
                 self._call(claim.on_change, claim)
         self._watch()
 

@@ -116,9 +116,9 @@ class Contest:
             try:
                 await self._look()
             except StoreAway as error:
-                log.debug("contest waits", reason=str(error))
+                log.debug("contest_waits", reason=str(error))
             except Exception:
-                log.exception("contest failed, looks again")
+                log.exception("contest_failed")
             try:
                 async with asyncio.timeout(self._patience()):
                     await self._changed.wait()

@@ -60,4 +60,4 @@ def call(callback: Callable[..., None], *arguments: Any) -> None:
     try:
         callback(*arguments)
     except Exception:
-        log.exception("registry callback failed", callback=getattr(callback, "__qualname__", repr(callback)))
+        log.exception("registry_callback_failed", callback=getattr(callback, "__qualname__", repr(callback)))

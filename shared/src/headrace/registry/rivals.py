@@ -64,7 +64,7 @@ class Rivals:
     def granted(self, lease: Lease) -> None:
         """The store took our lease."""
         if self._waiting.pop(lease.key, None) is not None:
-            log.info("node id is ours", node=lease.key.name)
+            log.info("node_id_is_ours", node=lease.key.name)
 
     def outranked(self, lease: Lease, data: bytes) -> None:
         """Somebody else holds what we keep, and is right."""
@@ -96,7 +96,7 @@ class Rivals:
             self._view.release(key)
             self._changed(self._view.apply(Change(key, How.PUT, encode_record(other)), None))
         self._metrics.fenced.inc()
-        log.warning("stream fenced", stream=key.name, epoch=ours.rank, owner=other.node, owner_epoch=other.epoch)
+        log.warning("stream_fenced", stream=key.name, epoch=ours.rank, owner=other.node, owner_epoch=other.epoch)
         self._fenced(other)
 
     def _wait_for(self, key: LeaseKey, other: NodeRecord) -> None:
@@ -107,5 +107,5 @@ class Rivals:
             return
         taken.told = True
         self._metrics.taken.inc()
-        log.error("node id taken", node=key.name, other_started_us=other.started_us, other_url=other.relay_url)
+        log.error("node_id_taken", node=key.name, other_started_us=other.started_us, other_url=other.relay_url)
         self._taken(other)

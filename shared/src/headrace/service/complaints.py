@@ -59,7 +59,7 @@ def complaint(details: ErrorDetails, origins: Mapping[tuple[str | int, ...], str
         return f"{where}: {details['ctx']['error']}"
     allowed = _ALLOWED.get(kind, "").format(**details.get("ctx", {})) or details["msg"]
     found = "" if _is_secret(location) else _found(details["input"])
-    return f"{_label(location, origins)}: {allowed} is allowed{found}"
+    return f"{_label(location, origins)}: {allowed} is expected{found}"
 
 
 def _label(location: tuple[str | int, ...], origins: Mapping[tuple[str | int, ...], str]) -> str:
@@ -75,15 +75,15 @@ def _label(location: tuple[str | int, ...], origins: Mapping[tuple[str | int, ..
 def _found(value: Any) -> str:
     match value:
         case str() if len(value) <= FOUND_MAX_CHARACTERS:
-            return f", but it is {mask_uris(value)!r}"
+            return f", not {mask_uris(value)!r}"
         case bool():
-            return f", but it is {str(value).lower()}"
+            return f", not {str(value).lower()}"
         case int() | float():
-            return f", but it is {value}"
+            return f", not {value}"
         case dict():
-            return ", but it is a table"
+            return ", not a table"
         case list():
-            return ", but it is a list"
+            return ", not a list"
     return ""
 
 

@@ -105,11 +105,18 @@ class RelaySettings(Group):
         0.4, "Silence on a link after which its other end counts as gone.", unit="seconds", ge=0.05, le=60
     )
     send_limit_bytes: int = setting(
-        4 * MIB, "Unsent bytes on a link beyond which its streams wait in the ring.", unit="bytes", ge=64 * 1024
+        256 * 1024, "Unsent bytes on a link beyond which its streams wait in the ring.", unit="bytes", ge=64 * 1024
     )
     linger_seconds: float = setting(
         10.0, "How long a stream is still carried after its last viewer left.", unit="seconds", ge=0, le=3600
     )
+
+    @field_validator("secret")
+    @classmethod
+    def _check_secret(cls, secret: SecretStr) -> SecretStr:
+        if 0 < len(secret.get_secret_value()) < RELAY_SECRET_MIN_CHARACTERS:
+            raise ValueError(f"a secret has at least {RELAY_SECRET_MIN_CHARACTERS} characters")
+        return secret
 
     @model_validator(mode="after")
     def _check(self) -> RelaySettings:
@@ -119,6 +126,10 @@ class RelaySettings(Group):
                 f"({self.heartbeat_seconds}), or one late ping ends a link"
             )
         return self
+
+
+RELAY_SECRET_MIN_CHARACTERS = 8
+"""Shortest secret of a cluster: whoever reaches a node can try one after the other."""
 
 
 class RingSettings(Group):

@@ -1,6 +1,7 @@
 """Settings of all services and how they are read; see docs/configuration.md."""
 
 from headrace.service.groups import (
+    AccessSettings,
     ControlApiSettings,
     EdgeSettings,
     IngressSettings,
@@ -17,6 +18,7 @@ from headrace.service.groups import (
 from headrace.service.loading import load_settings
 
 __all__ = [
+    "AccessSettings",
     "ControlApiSettings",
     "EdgeSettings",
     "IngressSettings",

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from headrace.relay.credentials import Credential, cluster_credential
 from headrace.relay.protocol import Timing
 
-SEND_LIMIT_BYTES = 4 * 1024 * 1024
+SEND_LIMIT_BYTES = 256 * 1024
 """Default limit of unsent bytes on a link; what is unsent is in front of every later heartbeat (docs/protocol.md, 4.6).
 """
 
