@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,10 @@ SERVED_SECONDS = 30.0
 
 SETTLE_SECONDS = 1.0
 """How long viewers are watched after everything is well again: what comes late belongs to the fault."""
+
+
+DETAILS_MAX = 8
+"""Most kinds of fault that are told in words for one row."""
 
 
 @dataclass(slots=True)
@@ -118,6 +123,8 @@ def inflict(topology: Topology, fault: Fault) -> Row:
         time.sleep(SETTLE_SECONDS)
     except (NotWell, AssertionError) as problem:
         row.problem = str(problem)[:1000]
+    if not row.served and fault.kind in {Kind.RELAY, Kind.EDGE}:
+        row.details.append("nobody was served by it: this shows nothing")
     _fill(row, topology, before, victim if fault.kind in {Kind.RELAY, Kind.EDGE, Kind.INGRESS} else None)
     if fault.kind is Kind.MIXED:
         row.moves_elsewhere, row.detection_ms = 0, None
@@ -164,7 +171,8 @@ def add_viewers(row: Row, seen: list[Seen]) -> None:
     pauses = [1000 * each.pause for each in figures]
     row.pause_ms_p50, row.pause_ms_p99 = percentile(pauses, 0.5), percentile(pauses, 0.99)
     row.pause_ms_max = percentile(pauses, 1.0)
-    row.details = [f"{viewer.name}: {detail}" for viewer in seen for detail in viewer.figures.details][:20]
+    told = Counter(detail for each in figures for detail in each.details)
+    row.details += [f"{count} viewers: {detail}" for detail, count in told.most_common(DETAILS_MAX)]
 
 
 def _noticed_by_children(topology: Topology, before: Before, victim: str) -> Iterable[float]:

@@ -1,4 +1,4 @@
-"""One ingress, intermediates in two layers, edges, a real store and viewers, as processes that can be disturbed."""
+"""Ingresses that share a source, two layers of intermediates, edges, a store and viewers: processes to be disturbed."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ PORTS = {"ingress": 8080, "intermediate": 8082, "edge": 8088}
 WELL_SECONDS = 60.0
 """Longest wait until everything is well again; a busy machine starts a process in seconds."""
 
+START_SECONDS = 120.0
+"""Longest wait until everything has started, all at once."""
+
 FRESH_SECONDS = 1.0
 """A viewer whose tracks have all had a chunk within this time is served."""
 
@@ -37,7 +40,7 @@ class Shape:
         layers: intermediates in each layer, the one next to the ingress first.
     """
 
-    ingresses: int = 1
+    ingresses: int = 2
     layers: tuple[int, ...] = (2, 2)
     edges: int = 3
     viewers: int = 30
@@ -74,8 +77,8 @@ class Topology:
             self.services[node] = self._service(node, role, layer, self.network.place(node))
         for service in self.services.values():
             service.start()
+        self._wait(self._what_is_missing_of_nodes, time.monotonic() + START_SECONDS)
         urls = [f"ws://{edge.host}:{edge.port()}" for edge in self.of_role("edge")]
-        self._wait(self._what_is_missing_of_nodes)
         self.probes = Probes(STREAM, urls, self.shape.viewers, self.shape.probe_processes)
         self.wait_until_well()
 

@@ -43,6 +43,8 @@ class EdgeLink:
         serving: the edge has welcomed us.
         leaving: the edge goes away.
         doubted: silence made us look for another.
+        state: the last that it told of the stream.
+        route: the nodes that the stream comes by, ingress first.
     """
 
     url: str
@@ -54,6 +56,8 @@ class EdgeLink:
     serving: bool = False
     leaving: bool = False
     doubted: bool = False
+    state: str = ""
+    route: list[str] = field(default_factory=list)
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     def is_lost(self, now: float) -> bool:
@@ -80,8 +84,6 @@ class Viewer:
 
     def __init__(self, name: str, stream: str, url: str) -> None:
         self.check = Check()
-        self.state = ""
-        self.route: list[str] = []
         self._name = name
         self._stream = stream
         self._source = url
@@ -105,13 +107,18 @@ class Viewer:
         finally:
             await asyncio.gather(*(self._drop(link) for link in list(self._links)), return_exceptions=True)
 
+    @property
+    def state(self) -> str:
+        """What the edge says of the stream, empty while there is none."""
+        return self._current.state if self._current else ""
+
     def report(self) -> dict[str, Any]:
         """Return how it stands, beside the figures of its check."""
         return {
             "name": self._name,
             "edge": self._current.edge if self._current else "",
             "state": self.state,
-            "route": self.route,
+            "route": self._current.route if self._current else [],
             "silence": min(self.check.silence(time.monotonic()), 1e6),
             "newest_capture_us": self.check.newest_capture_us(),
         }
@@ -241,8 +248,8 @@ class Viewer:
                     self._promote(link)
             case "edges":
                 self._edges = told["edges"]
-            case "state" if link is self._current:
-                self.state, self.route = told["state"], [hop["node"] for hop in told["route"]]
+            case "state":
+                link.state, link.route = told["state"], [hop["node"] for hop in told["route"]]
                 self.check.figures.interruptions += told["state"] == "interrupted"
             case "going_away":
                 link.leaving = True
