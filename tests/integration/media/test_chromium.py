@@ -109,6 +109,16 @@ async def test_jitter_and_lost_frames_leave_no_hole(tmp_path: Path) -> None:
     check(await play(Packaged(packaged.tracks, tuple(chunks), tuple(samples))), 3.0)
 
 
+@pytest.mark.parametrize(("name", "begin", "end"), [("h264-aac", 0.8, 2.0), ("h264-opus", 0.0, 9.0)])
+async def test_missing_sound_does_not_stop_the_picture(name: str, begin: float, end: float, tmp_path: Path) -> None:
+    """Sound that goes away, or never comes, is silence: one buffered range, and the picture plays on."""
+    packaged = package_file(make_file(tmp_path / name, RECIPES[name]))
+    samples = [sample for sample in packaged.samples if sample.track == 1 or not begin <= sample.dts / 48_000 < end]
+    packager = Packager(packaged.tracks, EpochStart(Epoch(1), 1, 0.0), PackagerOptions())
+    chunks = [chunk for sample in samples for chunk in packager.push(sample)] + packager.finish()
+    check(await play(Packaged(packaged.tracks, tuple(chunks), tuple(samples))), 3.0)
+
+
 async def test_a_next_epoch_goes_on_in_the_same_buffer(tmp_path: Path) -> None:
     """The same header again, numbers and times going on: a player appends it as if nothing had happened."""
     packaged = package_file(make_file(tmp_path / "first", Recipe(options=FAST)))

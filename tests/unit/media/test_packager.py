@@ -11,6 +11,7 @@ import pytest
 from headrace.identifiers import Epoch
 from headrace.media.fragment import parse_fragment
 from headrace.media.packager import EpochStart, Packager, PackagerOptions, Sample, TimelineBroken
+from headrace.media.silence import silent_frame
 from headrace.wire.chunk import Chunk, Flag
 from headrace.wire.stream import Track
 from support.feeds import (
@@ -257,11 +258,11 @@ def test_sound_does_not_wait_longer_than_told() -> None:
 
 def test_the_picture_comes_back() -> None:
     """After some seconds without video the stream goes on where the source says."""
-    feed = interleave(video(gop(50, 50)), audio(600), video([True] + [False] * 40, start=50 * 3600 + 8 * 90_000))
+    feed = interleave(video(gop(50, 50)), audio(600), video([True] + [False] * 40, start=50 * 3600 + 5 * 90_000))
     chunks = package((VIDEO, AAC), feed)
     check_chunks(chunks, (VIDEO, AAC))
     shown = [s.presentation_time for c in by_track(chunks)[1] if c.media for s in parse_fragment(c.media).samples]
-    assert shown[50] - shown[0] == 50 * 3600 + 8 * 90_000
+    assert shown[50] - shown[0] == 50 * 3600 + 5 * 90_000
 
 
 def test_missing_sound_leaves_no_hole() -> None:
@@ -274,6 +275,64 @@ def test_missing_sound_leaves_no_hole() -> None:
     ]
     assert [chunk.decode_time for chunk in chunks[2]] == [(UTC + seconds) * 48_000 for seconds in (2, 4, 6)]
     assert all(chunk.capture_us > UTC * 1_000_000 for chunk in chunks[2])
+
+
+STEREO = msgspec.structs.replace(AAC, channels=2)
+SILENCE = silent_frame(STEREO)
+
+
+def heard(chunks: list[Chunk]) -> list[tuple[int, bytes]]:
+    """Return when each frame of sound begins, in frames of AAC after the epoch's beginning, and its bytes."""
+    samples = [s for c in by_track(chunks)[2] if c.media for s in parse_fragment(c.media).samples]
+    return [((s.decode_time - UTC * 48_000) // 1024, bytes(s.data)) for s in samples]
+
+
+def test_sound_that_never_comes_is_silence() -> None:
+    """A player that waits for all tracks gets them all, no later than `hold_seconds` after the picture."""
+    maker = packager(VIDEO, STEREO)
+    chunks = [chunk for sample in video(gop(150, 50)) for chunk in maker.push(sample)]
+    frames = heard(chunks)
+    assert [number for number, _ in frames] == list(range(len(frames)))
+    assert {data for _, data in frames} == {SILENCE}
+    assert len(frames) * 1024 / 48_000 > 6 - OPTIONS.hold_seconds
+    check_chunks(chunks + maker.finish(), (VIDEO, STEREO))
+
+
+def test_lost_sound_is_silence_until_it_is_back() -> None:
+    """Silence takes over where sound ended, and sound where it comes back; nothing overlaps."""
+    sound = audio(50) + audio(100, start=200 * 1024)
+    chunks = package((VIDEO, STEREO), interleave(video(gop(160, 50)), sound))
+    check_chunks(chunks, (VIDEO, STEREO))
+    frames = heard(chunks)
+    # Less than a chunk of the picture is stretched over, where the silence had not been needed yet.
+    assert {number for number, data in frames if data == SILENCE} == set(range(50, 198))
+    assert {number for number, data in frames if data != SILENCE} == {*range(50), *range(200, 300)}
+    for picture, other in zip(*(segment_ends(by_track(chunks)[number]) for number in (1, 2)), strict=True):
+        assert abs(picture / 90_000 - other / 48_000) <= 1024 / 48_000
+
+
+def test_sound_that_is_only_late_is_not_replaced() -> None:
+    """Sound may be later than `hold_seconds` for good: as long as it comes it is heard."""
+    feed = sorted(
+        [*video(gop(200, 50)), *audio(375)],
+        key=lambda sample: sample.dts / 90_000 if sample.track == 1 else sample.dts / 48_000 + 0.45,
+    )
+    frames = heard(package((VIDEO, STEREO), feed))
+    assert SILENCE not in {data for _, data in frames}
+    assert len(frames) == 375
+
+
+def test_no_segment_is_longer_than_the_longest() -> None:
+    """A pause that would make a segment too long begins a new epoch; a shorter one does not."""
+    feed = video(gop(50, 50)) + video(gop(150, 50), start=50 * 3600 + 5 * 90_000)
+    chunks = package((VIDEO,), feed)
+    check_chunks(chunks, (VIDEO,))
+    assert max(segments(chunks)) <= OPTIONS.segment_max_seconds + 0.04
+    maker = packager(VIDEO)
+    for sample in video(gop(50, 50)):
+        maker.push(sample)
+    with pytest.raises(TimelineBroken):
+        maker.push(video([True], start=50 * 3600 + 6 * 90_000)[0])
 
 
 def test_jitter_of_sound_is_ignored() -> None:

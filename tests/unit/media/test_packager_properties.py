@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -101,6 +102,27 @@ def test_video_and_audio(points: list[bool], count: int, start: int, settings: P
     for cut, own in zip(segment_ends(tracks[1])[:-1], segment_ends(tracks[2])[:-1], strict=True):
         if cut < shown and heard[0] / 48_000 < cut / 90_000 < (heard[-1] + sound[0].duration) / 48_000:
             assert abs(cut / 90_000 - own / 48_000) <= sound[0].duration / 48_000 / 2 + 1e-4
+
+
+@UNHURRIED
+@given(keyframes(), st.lists(st.tuples(st.integers(0, 120), st.integers(0, 400)), max_size=4), options())
+def test_sound_that_comes_and_goes(points: list[bool], runs: list[tuple[int, int]], settings: PackagerOptions) -> None:
+    """However sound comes and goes, with silence for it there is sound for every picture but the newest."""
+    track = msgspec.structs.replace(AAC, channels=2)
+    sound: list[Sample] = []
+    at = 0
+    for pause, count in runs:
+        sound += audio(count, start=(at + pause) * 1024)
+        at += pause + count
+    feed = video(points)
+    chunks = package((VIDEO, track), interleave(feed, sound), settings)
+    check_chunks(chunks, (VIDEO, track))
+    check_video(feed, chunks, VIDEO)
+    if not chunks:
+        return
+    tracks = by_track(chunks)
+    last = {number: own[-1].decode_time + own[-1].duration for number, own in tracks.items()}
+    assert last[2] / 48_000 >= last[1] / 90_000 - settings.hold_seconds - settings.chunk_seconds - 0.15
 
 
 @UNHURRIED

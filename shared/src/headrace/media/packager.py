@@ -13,6 +13,10 @@ lead has passed them, but for no more than `hold_seconds`; a follower that has n
 its segment closed without it. If the lead is silent, followers go on after `hold_seconds` and segments are cut by
 `segment_max_seconds` alone.
 
+Where a source declared sound and sends none for `hold_seconds`, silence takes its place until it comes (back), since a
+player that lacks one track stops the others. Where no silent frame is known for a codec, the track stays empty and its
+first frame afterwards is stretched back to where it left off.
+
 A segment's end is told by its last chunk with media where it is known in time, else by a chunk without media, which
 stays in the part of the chunk before it. A track that has had no media yet gets such chunks at the time of the cut;
 its decode times begin with its first sample.
@@ -34,7 +38,8 @@ BACKWARD_MAX_SECONDS = 0.5
 composition offsets carry."""
 
 FORWARD_MAX_SECONDS = 10.0
-"""Furthest that they may step forward; whoever pauses for longer begins a new epoch, with a jump where time passed."""
+"""Furthest that they may step forward; whoever pauses for longer begins a new epoch, with a jump where time passed. For
+the lead it is the longest segment, if that is less, since a frame is shown until the next one comes."""
 
 HELD_MAX_SAMPLES = 1024
 """Most samples of one track that wait for video, whatever their times: `hold_seconds` of the shortest Opus frames is
@@ -84,7 +89,8 @@ class Packager:
         self._target_ticks = round(options.segment_seconds * lead.timescale)
         self._max_ticks = round(max(options.segment_seconds, options.segment_max_seconds) * lead.timescale)
         self._back_ticks = round(BACKWARD_MAX_SECONDS * lead.timescale)
-        self._forward_ticks = round(FORWARD_MAX_SECONDS * lead.timescale)
+        self._forward_ticks = min(round(FORWARD_MAX_SECONDS * lead.timescale), self._max_ticks)
+        self._hold_ticks = round(options.hold_seconds * lead.timescale)
 
     @property
     def dropped(self) -> int:
@@ -160,6 +166,7 @@ class Packager:
         self._started = True
         self._open_segment(first)
         for follower in self._followers:
+            follower.noticed_at = first
             begin = self._to(follower, first) - follower.shift
             early = sum(sample.dts < begin for sample in follower.held)
             del follower.held[:early]
@@ -188,6 +195,8 @@ class Packager:
         for follower in self._followers:
             if follower.cuts or follower.blocked:
                 self._release(follower, out)
+            if follower.silence:
+                self._listen(follower, out)
 
     def _take_lead_sample(self, sample: Sample, out: list[Chunk]) -> None:
         segment = self._lead.segment
@@ -251,7 +260,7 @@ class Packager:
         mark = self._to(follower, self._lead.end)
         held, cuts = follower.held, follower.cuts
         if cuts or not held or _middle(follower, held[-1]) >= mark or not follower.take_held(out):
-            hold = round(self._options.hold_seconds * follower.timescale)
+            hold = self._to(follower, self._hold_ticks)
             while held and (
                 _middle(follower, held[0]) < mark or held[-1].dts - held[0].dts > hold or len(held) > HELD_MAX_SAMPLES
             ):
@@ -260,6 +269,28 @@ class Packager:
                 self._end_follower_segment(follower, out)
         follower.blocked = bool(held)
         self._blocked = any(writer.blocked for writer in self._followers)
+
+    def _listen(self, follower: TrackWriter, out: list[Chunk]) -> None:
+        """Put silence where nothing came of `follower` while the lead went on for `hold_seconds`."""
+        now = self._lead.end
+        assert now is not None
+        if follower.last_dts != follower.noticed:
+            follower.noticed, follower.noticed_at = follower.last_dts, now
+        elif now - follower.noticed_at > self._hold_ticks:
+            self._fill(follower, now, out)
+            follower.noticed = follower.last_dts
+
+    def _fill(self, follower: TrackWriter, until: int, out: list[Chunk]) -> None:
+        """Hold silence from where `follower` ends, or where the epoch began, and release it."""
+        frame, held = follower.frame, follower.held
+        begin = self._to(follower, follower.noticed_at) if follower.end is None else follower.end
+        time = held[-1].dts + frame if held else begin - follower.shift
+        limit = self._to(follower, until) - follower.shift
+        while time + frame <= limit:
+            capture_us = self._lead.capture_us
+            held.append(Sample(follower.number, time, time, frame, True, follower.silence, capture_us))
+            time += frame
+        self._release(follower, out)
 
     def _take_next(self, follower: TrackWriter, out: list[Chunk]) -> None:
         """Take the oldest held sample, after ending the segments that it is not in."""
@@ -290,7 +321,7 @@ class Packager:
 
     def _cut_without_lead(self, follower: TrackWriter, out: list[Chunk]) -> None:
         """Cut a segment that grew too long in `follower` because the lead is silent."""
-        longest = self._max_ticks + round(self._options.hold_seconds * self._lead.timescale)
+        longest = self._max_ticks + self._hold_ticks
         while follower.end is not None and follower.end > self._to(follower, self._segment_start + longest):
             self._lead.end_segment(out)
             self._cut(self._segment_start + self._max_ticks, out)

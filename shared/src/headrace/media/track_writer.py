@@ -28,6 +28,7 @@ from headrace.identifiers import ChunkId
 from headrace.media.cadence import frame_seconds, track_cadence
 from headrace.media.fragment import FragmentShape, Sync, fragment_shape, ntp_time, shape_samples
 from headrace.media.samples import EpochStart, PackagerOptions, Sample
+from headrace.media.silence import silent_frame
 from headrace.wire.chunk import KIND_CHUNK, RECORD_HEADER, Chunk, Flag, make_chunk
 from headrace.wire.stream import Track
 
@@ -68,6 +69,8 @@ class TrackWriter:
         dropped: samples left out because they overlapped.
         held: samples not taken yet: it is not known on which side of a cut they belong, or there was no need.
         blocked: whether samples are held for the lead to pass them.
+        silence: a frame to send where the source has none, empty where none is known.
+        noticed: `last_dts` when it was last looked at, and `noticed_at` when that was new, in ticks of the lead.
         cuts: where the open segment and those after it end, as far as decided.
         queue: where calm samples go: `held` for what is counted, else the open chunk.
         calm_from, calm_until: source times between which any sample but a keyframe of video is calm.
@@ -106,11 +109,14 @@ class TrackWriter:
         "dropped",
         "frame",
         "held",
+        "noticed",
+        "noticed_at",
         "number",
         "queue",
         "segment",
         "shift",
         "shown_until",
+        "silence",
         "timescale",
     )
 
@@ -127,6 +133,9 @@ class TrackWriter:
         self.dropped = 0
         self.held: list[Sample] = []
         self.blocked = False
+        self.silence = silent_frame(track)
+        self.noticed: int | None = None
+        self.noticed_at = 0
         self.cuts: deque[int] = deque()
         self.calm_from, self.calm_until = NEVER, 0
         self._may_be_calm = self.counted or leads
