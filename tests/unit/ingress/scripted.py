@@ -132,7 +132,7 @@ class Stage:
             self._make_source,
             self.broadcast,
             self.registry,
-            FreeHold(self.registry, None),
+            FreeHold(self.registry, None, 1.0),
             RouteHop(self.node, "ingress"),
             options,
             SystemClock(),

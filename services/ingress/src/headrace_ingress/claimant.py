@@ -125,9 +125,9 @@ class Claimant:
     async def _consider(self, name: StreamName) -> float:
         """Claim a source if it is free and our turn; return in how many seconds it may be."""
         holder = self._registry.claims.get(source_key(name))
-        if holder is not None:
+        if holder is not None and (name not in self._unclaimed or holder.node != self._node):
             self._free_since.pop(name, None)
-            if name in self._unclaimed and self._registry.connected and holder.node != self._node:
+            if name in self._unclaimed and self._registry.connected:
                 log.warning("source_held_elsewhere", stream=name, owner=holder.node)
                 await self._leave(name)
             return LOOK_SECONDS
@@ -167,10 +167,14 @@ class Claimant:
         try:
             claim = await self._registry.claim(source_key(name), self._node, self._claim_changed)
         except StoreAway:
+            if name in self._unclaimed:
+                self._runner.begin(name, None)
             self._wake.set()
             return
         self._free_since.pop(name, None)
         if claim is None:
+            if name in self._unclaimed:
+                await self._leave(name)
             return
         self._held[name] = claim
         self._unclaimed.discard(name)
@@ -179,9 +183,19 @@ class Claimant:
     # -- what is held --------------------------------------------------------------------------------------------
 
     def _claim_changed(self, claim: Claim) -> None:
-        if claim.state is ClaimState.LOST:
-            self._runner.fence(StreamName(claim.key.name))
+        name = StreamName(claim.key.name)
+        if claim.state is ClaimState.LOST and self._held.get(name) is claim:
+            if self._wanted.is_own(name) and not self._wanted.is_desired(name) and not self._is_elsewhere(name):
+                # The store forgot it, and nobody but us asks for it: its feed is held back until it is claimed anew.
+                del self._held[name]
+                self._unclaimed.add(name)
+            else:
+                self._runner.fence(name)
         self._wake.set()
+
+    def _is_elsewhere(self, name: StreamName) -> bool:
+        holder = self._registry.claims.get(source_key(name))
+        return holder is not None and holder.node != self._node
 
     def _should_leave(self, name: StreamName) -> bool:
         claim = self._held.get(name)

@@ -105,7 +105,7 @@ class Feeds:
             running.hold.claim = claim
             running.feed.announce()
             return
-        request, hold = self.wanted.requests[name], Hold(self.registry, claim)
+        request, hold = self.wanted.requests[name], Hold(self.registry, claim, self.lease_seconds)
         try:
             broadcast = self.hub.produce(name)
         except TooManyStreams as error:

@@ -17,17 +17,25 @@ RECHECK_SECONDS = 0.02
 class Hold:
     """The claim on a stream's source as its feed needs it.
 
-    A process that stood still cannot know by its own whether somebody took over meanwhile; the answer is one exchange
-    with the store away, and so long its feed is held back. While the store is known to be away nobody can have taken
-    over, and what runs goes on.
+    A process that stood still cannot know by itself whether somebody took over meanwhile, and that its first word with
+    the store fails says nothing: its feed is held back until the store has answered, or for `patience_seconds`. When
+    the store went away before the very eyes of this process, what runs goes on.
+
+    Args:
+        registry: which has the claim.
+        claim: `None` for a source of this node's own configuration that runs while the store cannot be asked.
+        patience_seconds: how long to wait for an answer.
 
     Attributes:
-        claim: `None` for a source of this node's own configuration that runs while the store cannot be asked.
+        claim: may be replaced.
     """
 
-    def __init__(self, registry: Registry, claim: Claim | None) -> None:
+    def __init__(self, registry: Registry, claim: Claim | None, patience_seconds: float) -> None:
         self._registry = registry
         self.claim = claim
+        self._patience_seconds = patience_seconds
+        self._saw_it_go = False
+        self._unsure_since: float | None = None
 
     @property
     def is_claimed(self) -> bool:
@@ -35,10 +43,23 @@ class Hold:
         return self.claim is not None and self.claim.state in {ClaimState.HELD, ClaimState.DOUBTED}
 
     def may_publish(self) -> bool:
-        """Return whether nobody else can be publishing the stream at this moment, as far as can be known."""
+        """Return whether nobody else can be publishing the stream, as far as can be known; to be asked often."""
         if self.claim is None:
             return True
-        return self.is_claimed and (self.claim.is_sure or not self._registry.connected)
+        if not self.is_claimed:
+            return False
+        if self.claim.is_sure:
+            self._saw_it_go, self._unsure_since = not self._registry.connected, None
+            return True
+        if self._saw_it_go:
+            return not self._registry.connected or self._is_patience_over()
+        return self._is_patience_over()
+
+    def _is_patience_over(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if self._unsure_since is None:
+            self._unsure_since = now
+        return now - self._unsure_since >= self._patience_seconds
 
     def tell(self, status: str, detail: str) -> None:
         """Tell others how the source does."""

@@ -1,0 +1,39 @@
+"""Where numbers go on."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.identifiers import Epoch
+from headrace.registry.records import StreamNumbers
+from headrace_ingress.events import Numbers
+from headrace_ingress.numbering import STALE_SECONDS, UNTOLD_SEGMENTS, go_on_from
+
+NOW = 1_800_000_000.0
+
+
+def test_unknown_numbers_begin_nowhere() -> None:
+    """Without durable numbers there is nothing to go on from; the caller begins at UTC."""
+    assert go_on_from(None, NOW, 2.0) == Numbers(Epoch(0), 0, 0.0)
+
+
+def test_one_number_is_left_out() -> None:
+    """The last publisher may have begun a segment that it had no time to tell."""
+    known = StreamNumbers(next_segment=1000, end_seconds=NOW - 5, epoch=7)
+    assert go_on_from(known, NOW, 2.0) == Numbers(Epoch(7), 1000 + UNTOLD_SEGMENTS, NOW - 5)
+
+
+def test_what_was_never_published_leaves_nothing_out() -> None:
+    """A feed that never opened told its first number and used none."""
+    assert go_on_from(StreamNumbers(next_segment=1000), NOW, 2.0).next_segment == 1000
+
+
+@given(st.floats(STALE_SECONDS + 1, 1e7), st.floats(0.5, 6.0))
+def test_old_numbers_leave_out_what_time_allowed(age: float, segment_seconds: float) -> None:
+    """Whoever went on without the store gave out no more segments than it had the time for, and never passed UTC."""
+    known = StreamNumbers(next_segment=int(NOW - age), end_seconds=NOW - age, epoch=7)
+    begin = go_on_from(known, NOW, segment_seconds).next_segment
+    assert begin > known.next_segment
+    assert begin >= min(known.next_segment + age / segment_seconds, int(NOW))
+    assert begin <= max(int(NOW), known.next_segment + UNTOLD_SEGMENTS)
