@@ -246,7 +246,13 @@ class EdgeSettings(Group):
         unit="bytes",
         ge=64 * 1024,
     )
-    heartbeat_seconds: float = setting(1.0, "How often players are pinged.", unit="seconds", ge=0.1, le=60)
+    heartbeat_seconds: float = setting(
+        0.5,
+        "How often players are pinged. One that hears nothing for one and a half of these makes another edge ready.",
+        unit="seconds",
+        ge=0.1,
+        le=60,
+    )
     window_seconds: float = setting(
         60.0, "How far back viewers of HLS and DASH can seek.", unit="seconds", ge=10, le=3600
     )
