@@ -87,7 +87,7 @@ class Claimant:
         try:
             while True:
                 self._wake.clear()
-                due = await self._look()
+                due = await self._look_safely()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(due):
                         await self._wake.wait()
@@ -104,6 +104,14 @@ class Claimant:
     def _desired_changed(self, keys: frozenset[DesiredKey]) -> None:
         self._wanted.look(keys)
         self._wake.set()
+
+    async def _look_safely(self) -> float:
+        try:
+            return await self._look()
+        except Exception:
+            # A fault of ours ends no feed that runs.
+            log.exception("claimant_failed")
+            return LOOK_SECONDS
 
     async def _look(self) -> float:
         """Act on how things are; return in how many seconds to look again at the latest."""
@@ -132,6 +140,7 @@ class Claimant:
                 await self._leave(name)
             return LOOK_SECONDS
         if not self._registry.connected:
+            self._free_since.pop(name, None)  # when the store is back, those who held get their turn first
             if self._wanted.is_own(name) and name not in self._unclaimed:
                 self._begin_unclaimed(name)
             return LOOK_SECONDS
