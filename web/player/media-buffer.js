@@ -6,7 +6,7 @@
  * media element's position is a small number, which every browser handles to the microsecond.
  */
 
-import { TrackBuffer } from "./track-buffer.js";
+import { TrackBuffer, WAITING_MAX_BYTES } from "./track-buffer.js";
 import { compareTracks, mimeType } from "./tracks.js";
 
 /** @import { Chunk, Track } from "./wire.js" */
@@ -15,12 +15,12 @@ import { compareTracks, mimeType } from "./tracks.js";
 /** The position at which the first media lies: room for what of other tracks begins a little earlier. */
 const ORIGIN_SECONDS = 10;
 
-/** Played media that is kept, in seconds; and by how much more it is let grow before some is removed. */
+/**
+ * Played media that is kept, in seconds, and all that is needed to decode it; and by how much more it is let grow before
+ * some is removed.
+ */
 const KEEP_SECONDS = 10;
 const KEEP_SLACK_SECONDS = 5;
-
-/** Chunks that wait for the MediaSource to open; it takes milliseconds. */
-const WAITING_MAX_CHUNKS = 1024;
 
 /**
  * @typedef {typeof MediaSource & { prototype: MediaSource }} MediaSourceType
@@ -49,6 +49,7 @@ export class MediaBuffer {
     this._buffers = new Map();
     /** Chunks that came before the MediaSource was open. @type {Chunk[]} */
     this._early = [];
+    this._earlyBytes = 0;
     /** Media second that is position 0; null until the first chunk. @type {number | null} */
     this._zeroSeconds = null;
     this._ended = false;
@@ -96,7 +97,8 @@ export class MediaBuffer {
     this._zeroSeconds ??= Math.floor(chunk.decodeTime / track.timescale) - ORIGIN_SECONDS;
     this._ended = false; // a stream that had ended may begin again
     this._early.push(chunk);
-    if (this._early.length > WAITING_MAX_CHUNKS) {
+    this._earlyBytes += chunk.media.length;
+    if (this._earlyBytes > WAITING_MAX_BYTES) {
       this._fail("the browser does not open its media source");
       return;
     }
@@ -121,11 +123,16 @@ export class MediaBuffer {
 
   /** Remove media that was played long ago. */
   evict() {
-    const end = this._video.currentTime - KEEP_SECONDS;
-    const [oldest] = this.ranges;
-    if (oldest !== undefined && oldest[0] < end - KEEP_SLACK_SECONDS) {
-      this._buffers.forEach((buffer) => buffer.evict(end));
-    }
+    const position = this._video.currentTime - KEEP_SECONDS;
+    this._buffers.forEach((buffer) => buffer.evict(position, KEEP_SLACK_SECONDS));
+  }
+
+  /**
+   * How much has to be decoded to show what is at `position`, in seconds.
+   * @param {number} position
+   */
+  prerollSeconds(position) {
+    return Math.max(0, ...[...this._buffers.values()].map((buffer) => buffer.prerollSeconds(position)));
   }
 
   /** Nothing more will come: let the element play to the end. */
@@ -153,8 +160,9 @@ export class MediaBuffer {
     if (this._buffers.size === 0 && !this._open(this._zeroSeconds)) {
       return;
     }
+    this._earlyBytes = 0;
     for (const chunk of this._early.splice(0)) {
-      this._buffers.get(chunk.track)?.append(chunk.media);
+      this._buffers.get(chunk.track)?.append(chunk.media, chunk.randomAccess ? this.positionOf(chunk) : null);
     }
     if (this._ended && this._source.readyState === "open" && [...this._buffers.values()].every(({ idle }) => idle)) {
       this._source.endOfStream();

@@ -2,18 +2,22 @@
  * One SourceBuffer and what waits for it: a SourceBuffer does one thing at a time, and says when it is done.
  */
 
+import { RandomAccessPoints } from "./random-access.js";
 import { mimeType, sameHeader } from "./tracks.js";
 
 /** @import { Track } from "./wire.js" */
 
-/** Most bytes that wait for a SourceBuffer: seconds of 4K; more means that it is stuck. */
-export const WAITING_MAX_BYTES = 32 * 1024 * 1024;
+/**
+ * Most bytes that wait for a SourceBuffer. Who joins has all since the last random access point at once, at most what an
+ * edge keeps of a stream (64 MiB unless it is told otherwise); more means that the SourceBuffer is stuck.
+ */
+export const WAITING_MAX_BYTES = 96 * 1024 * 1024;
 
 /** Most bytes joined into one append: an append of many chunks costs hardly more than one of one. */
 const APPEND_MAX_BYTES = 1024 * 1024;
 
-/** Kept behind the position when the browser's own quota is reached, in seconds. */
-const QUOTA_KEEP_SECONDS = 1;
+/** Kept behind the position when the browser's own quota is reached, in seconds: no more than rounding needs. */
+const QUOTA_KEEP_SECONDS = 0.1;
 
 /**
  * @typedef {(
@@ -41,6 +45,7 @@ export class TrackBuffer {
     this._waitingBytes = 0;
     /** Whether the media that waits was refused for lack of room already. */
     this._refused = false;
+    this._points = new RandomAccessPoints();
     this._closed = false;
     buffer.timestampOffset = offsetSeconds;
     buffer.onupdateend = () => this._work();
@@ -54,10 +59,16 @@ export class TrackBuffer {
     return this._waiting.length === 0 && !this._buffer.updating;
   }
 
-  /** @param {Uint8Array<ArrayBuffer>} bytes a header, or whole chunks */
-  append(bytes) {
+  /**
+   * @param {Uint8Array<ArrayBuffer>} bytes a header, or whole chunks
+   * @param {number | null} [randomAccessSeconds] position at which they begin, if decoding can begin there
+   */
+  append(bytes, randomAccessSeconds = null) {
     if (bytes.length === 0 || this._closed) {
       return;
+    }
+    if (randomAccessSeconds !== null) {
+      this._points.add(randomAccessSeconds);
     }
     if (this._waitingBytes + bytes.length > WAITING_MAX_BYTES) {
       this._fail(`the browser takes no more ${this.track.kind}`);
@@ -84,14 +95,25 @@ export class TrackBuffer {
   }
 
   /**
-   * Let go of media before `end`, if it is worth while.
-   * @param {number} end in seconds
+   * How much has to be decoded to show what is at `position`, in seconds: all since the last random access point.
+   * @param {number} position in seconds
    */
-  evict(end) {
-    const ranges = this._buffer.buffered;
+  prerollSeconds(position) {
+    return position - (this._points.before(position) ?? position);
+  }
+
+  /**
+   * Let go of media that is not needed to decode what comes from `position` on, if it is worth while.
+   *
+   * @param {number} position in seconds
+   * @param {number} slack as long as less than this would go, in seconds, nothing goes
+   */
+  evict(position, slack) {
+    const end = this._points.removable(position);
     const planned = this._waiting.some(({ kind }) => kind === "remove");
-    if (!this._closed && !planned && ranges.length > 0 && ranges.start(0) < end) {
+    if (!this._closed && !planned && end !== null && this._startsBefore(end - slack)) {
       this._waiting.push({ kind: "remove", end });
+      this._points.forget(end);
       this._work();
     }
   }
@@ -101,6 +123,12 @@ export class TrackBuffer {
     this._closed = true;
     this._waiting = [];
     this._buffer.onupdateend = this._buffer.onerror = null;
+  }
+
+  /** @param {number} seconds */
+  _startsBefore(seconds) {
+    const { buffered } = this._buffer;
+    return buffered.length > 0 && buffered.start(0) < seconds;
   }
 
   _work() {
@@ -157,14 +185,18 @@ export class TrackBuffer {
     return { bytes: join(parts, length), count: parts.length };
   }
 
-  /** The quota of the browser is reached: let go of what was played, then try once more. */
+  /**
+   * The quota of the browser is reached: let go of what was played, then try once more. Where nothing can go, for all is
+   * one group of pictures, beginning anew is what is left.
+   */
   _makeRoom() {
     this._refused = true;
-    const end = this._owner.position() - QUOTA_KEEP_SECONDS;
-    if (end <= 0) {
+    const end = this._points.removable(this._owner.position() - QUOTA_KEEP_SECONDS);
+    if (end === null || !this._startsBefore(end)) {
       this._fail(`the browser has no room for the ${this.track.kind}`);
       return;
     }
+    this._points.forget(end);
     this._waiting.unshift({ kind: "remove", end });
     this._work();
   }
