@@ -66,6 +66,9 @@ const WORDS = {
   failed: "Cannot play",
 };
 
+/** A stream that nobody has seen yet is not interrupted: it is waited for. @param {Stats} stats */
+const isAwaited = ({ state, chunks }) => state === "interrupted" && chunks === 0;
+
 /** @type {Record<string, string>} */
 const STATUS = {
   idle: "No stream",
@@ -139,12 +142,12 @@ export class Controls {
 
   /** @param {Stats} stats @param {boolean} waiting */
   _showState(stats, waiting) {
-    setText(this._status, `${STATUS[stats.state]}`);
+    setText(this._status, isAwaited(stats) ? "Waiting" : `${STATUS[stats.state]}`);
     setText(this._summary, stats.state === "live" ? summary(stats) : "");
     this._status.dataset["state"] = stats.state;
     const words = waiting
       ? "Waiting for the first picture …"
-      : stats.state === "interrupted" && stats.chunks === 0
+      : isAwaited(stats)
         ? "Waiting for the stream"
         : WORDS[stats.state];
     this._words.hidden = words === undefined && stats.reason === "";
