@@ -9,6 +9,9 @@
 /** How long an arrival counts for where live is: long enough to span jitter, short enough to follow clocks. */
 const EDGE_MEMORY_MS = 4000;
 
+/** Live is steady when it has not come closer by more than this, in seconds: an arrival's jitter. */
+const STEADY_SECONDS = 0.03;
+
 /**
  * Where live is for a stream: where the track that comes latest is, for all of them are needed to play.
  */
@@ -40,6 +43,15 @@ export class LiveEdge {
     return edges.length === 0 ? null : Math.min(...edges);
   }
 
+  /**
+   * Return for how long live has not come closer, in milliseconds. It does as long as what an edge has kept arrives:
+   * then the newest of it tells where live was, not where it is.
+   * @param {number} nowMs
+   */
+  steadyMs(nowMs) {
+    return Math.min(...[...this._tracks.values()].map((edge) => nowMs - edge.closerMs));
+  }
+
   clear() {
     this._tracks.clear();
   }
@@ -50,11 +62,18 @@ class TrackEdge {
   constructor() {
     /** Leads of arrivals, descending, each the largest since its time. @type {{ nowMs: number, lead: number }[]} */
     this._leads = [];
+    /** When an arrival last was earlier than all before by more than jitter. */
+    this.closerMs = -Infinity;
+    this._steadyLead = -Infinity;
   }
 
   /** @param {number} endSeconds media time at which a chunk ends that arrived now @param {number} nowMs */
   observe(endSeconds, nowMs) {
     const lead = endSeconds - nowMs / 1000;
+    if (lead > this._steadyLead + STEADY_SECONDS) {
+      this.closerMs = nowMs;
+      this._steadyLead = lead;
+    }
     while (this._leads.length > 0 && /** @type {{ lead: number }} */ (this._leads.at(-1)).lead <= lead) {
       this._leads.pop();
     }
@@ -68,6 +87,53 @@ class TrackEdge {
   at(nowMs) {
     const best = this._leads[0];
     return best === undefined ? null : best.lead + nowMs / 1000;
+  }
+}
+
+/** So many chunks of each track tell how long its chunks are; of these, one in ten may be longer: the odd hiccup. */
+const LENGTHS_MAX = 20;
+const LENGTHS_ODD = 0.1;
+
+/**
+ * How long the chunks of a stream are of late. One long chunk, which a feed makes when it hiccups, is no reason to stay
+ * further behind live; a stream that has long ones again and again is.
+ */
+export class ChunkLengths {
+  constructor() {
+    this._nominal = 0;
+    /** The last lengths of each track, in order. @type {Map<number, number[]>} */
+    this._tracks = new Map();
+  }
+
+  /**
+   * Begin anew with a stream's tracks.
+   * @param {number} nominalSeconds longest nominal length of a chunk, 0 when unknown: then the first chunk counts
+   */
+  open(nominalSeconds) {
+    this._nominal = nominalSeconds;
+    this._tracks.clear();
+  }
+
+  /** @param {number} track @param {number} seconds */
+  observe(track, seconds) {
+    const lengths = this._tracks.get(track) ?? [];
+    this._tracks.set(track, lengths);
+    lengths.push(seconds);
+    if (lengths.length > LENGTHS_MAX) {
+      lengths.shift();
+    }
+  }
+
+  /** The length to leave room for. */
+  get seconds() {
+    return Math.max(this._nominal, ...[...this._tracks.values()].map((lengths) => this._usual(lengths)));
+  }
+
+  /** @param {readonly number[]} lengths */
+  _usual(lengths) {
+    const odd = lengths.length * LENGTHS_ODD;
+    const left = this._nominal > 0 ? Math.ceil(odd) : Math.floor(odd);
+    return [...lengths].sort((a, b) => b - a)[left] ?? 0;
   }
 }
 
@@ -127,6 +193,9 @@ const LOW_WATER_MS = 1000;
 
 /** Quiet time after which the target begins to shrink back, and how much of a second it then gives back each second. */
 const SHRINK_AFTER_MS = 30_000;
+
+/** For so long after a start the page itself may be what is busy; a stall then is forgotten after as much quiet time. */
+const START_MS = 10_000;
 const SHRINK_PER_SECOND = 0.01;
 
 /** Behind live, a chunk that is still being filled is always missing: room for it, and for decoding. */
@@ -137,13 +206,14 @@ export class LatencyController {
   /** @param {number} targetSeconds behind live, as the page wants it */
   constructor(targetSeconds) {
     this.wantedSeconds = targetSeconds;
-    /** Longest chunk of the stream, in seconds. */
-    this.chunkSeconds = 0;
+    this.chunks = new ChunkLengths();
     /** The rate that was last decided. */
     this.rate = 1;
     this._grown = 0;
     /** When the target last had to grow. */
     this._stalledMs = -Infinity;
+    this._startedMs = -Infinity;
+    this._quietMs = SHRINK_AFTER_MS;
     this._steppedMs = -Infinity;
     this._behind = new Average(400);
     this._low = Infinity;
@@ -152,7 +222,7 @@ export class LatencyController {
 
   /** Where to play now, in seconds behind live. */
   get targetSeconds() {
-    return Math.max(this.wantedSeconds, this.chunkSeconds * CHUNKS_BEHIND + DECODE_SECONDS) + this._grown;
+    return Math.max(this.wantedSeconds, this.chunks.seconds * CHUNKS_BEHIND + DECODE_SECONDS) + this._grown;
   }
 
   /** Smoothed distance behind live in seconds, null while unknown. */
@@ -160,13 +230,17 @@ export class LatencyController {
     return this._behind.value;
   }
 
+  /** Playing begins, with nothing played before. @param {number} nowMs */
+  started(nowMs) {
+    this._startedMs = nowMs;
+  }
+
   /**
    * Playing stopped for want of data although the stream is live: keep more.
    * @param {number} nowMs
    */
   stalled(nowMs) {
-    this._grown = Math.min(GROWTH_MAX_SECONDS, this._grown + STALL_GROWTH_SECONDS);
-    this._stalledMs = nowMs;
+    this._grow(STALL_GROWTH_SECONDS, nowMs);
   }
 
   /** The position was changed: what was averaged is of no use. */
@@ -221,18 +295,24 @@ export class LatencyController {
       this._lowMs = nowMs;
     } else if (nowMs - this._lowMs >= LOW_WATER_MS) {
       if (this._low < LOW_WATER_SECONDS) {
-        this._grown = Math.min(GROWTH_MAX_SECONDS, this._grown + LOW_WATER_SECONDS - this._low);
-        this._stalledMs = nowMs;
+        this._grow(LOW_WATER_SECONDS - this._low, nowMs);
       }
       this._low = Infinity;
       this._lowMs = nowMs;
     }
   }
 
+  /** @param {number} seconds @param {number} nowMs */
+  _grow(seconds, nowMs) {
+    this._grown = Math.min(GROWTH_MAX_SECONDS, this._grown + seconds);
+    this._stalledMs = nowMs;
+    this._quietMs = nowMs - this._startedMs < START_MS ? START_MS : SHRINK_AFTER_MS;
+  }
+
   /** @param {number} nowMs */
   _shrink(nowMs) {
     const elapsed = Math.max(0, nowMs - this._steppedMs) / 1000;
-    if (nowMs - this._stalledMs > SHRINK_AFTER_MS && Number.isFinite(elapsed)) {
+    if (nowMs - this._stalledMs > this._quietMs && Number.isFinite(elapsed)) {
       this._grown = Math.max(0, this._grown - elapsed * SHRINK_PER_SECOND);
     }
     this._steppedMs = nowMs;

@@ -23,6 +23,12 @@ const AHEAD_ENOUGH_SECONDS = 0.5;
 /** How long a browser may take to go to a position before another one is thought of, in milliseconds. */
 const SEEK_PATIENCE_MS = 500;
 
+/**
+ * To show a position all since the last random access point is decoded. So much of it takes no time worth mentioning;
+ * what is beyond is allowed as much time as it would take to play it. In seconds.
+ */
+const PREROLL_SHORT_SECONDS = 2;
+
 /** How far a stuck position is pushed, and how often before we begin anew. */
 const NUDGE_SECONDS = 0.1;
 const NUDGES_MAX = 2;
@@ -53,6 +59,12 @@ export class Playback {
     this._playing = false;
     this._stalled = false;
     this._stalledAt = 0;
+    /** When there first was media to begin with. @type {number | null} */
+    this._readyMs = null;
+    /** What was left to decode when the position was set, in seconds; null once it plays. @type {number | null} */
+    this._preroll = null;
+    /** How long a second of that takes, in seconds, as far as is known. */
+    this._prerollPace = 0;
     this._position = 0;
     this._positionMs = 0;
     this._movedMs = -Infinity;
@@ -71,7 +83,7 @@ export class Playback {
    * @param {boolean} fresh whether to begin with new buffers in any case
    */
   open(tracks, fresh) {
-    this.latency.chunkSeconds = Math.max(0, ...tracks.map((track) => track.chunkSeconds));
+    this.latency.chunks.open(Math.max(0, ...tracks.map((track) => track.chunkSeconds)));
     if (fresh || this._buffer === null || !this._buffer.change(tracks)) {
       this._reset();
       this._buffer = new MediaBuffer(this.video, tracks, (reason) => this._fail(reason));
@@ -161,7 +173,7 @@ export class Playback {
     if (start === null || end === null) {
       return; // of a track that is not played
     }
-    this.latency.chunkSeconds = Math.max(this.latency.chunkSeconds, end - start);
+    this.latency.chunks.observe(chunk.track, end - start);
     this._live.observe(chunk.track, end, now);
     if (chunk.track === buffer.tracks[0]?.track) {
       this._captured.add(start, chunk.captureUs);
@@ -185,6 +197,8 @@ export class Playback {
     this._started = false;
     this._playing = false;
     this._stalled = false;
+    this._readyMs = null;
+    this._preroll = null;
     this._nudges = 0;
   }
 
@@ -207,10 +221,29 @@ export class Playback {
 
   _played() {
     this._playing = true;
+    this._notePreroll(performance.now());
     if (this._stalled && this._isBuffered(this._stalledAt, this.video.currentTime)) {
       this.latency.stalled(performance.now());
     }
     this._stalled = false; // where there was a hole, which some browsers pass by themselves, more would not have helped
+  }
+
+  /** Learn how long decoding up to a position took. @param {number} now */
+  _notePreroll(now) {
+    if (this._preroll !== null && this._preroll > PREROLL_SHORT_SECONDS) {
+      this._prerollPace = (now - this._movedMs) / 1000 / this._preroll;
+    }
+    this._preroll = null;
+  }
+
+  /** Whether the browser still decodes what comes before the position. @param {number} now */
+  _isPrerolling(now) {
+    const { seeking, paused, readyState, HAVE_FUTURE_DATA } = this.video;
+    const long = Math.max(0, (this._preroll ?? 0) - PREROLL_SHORT_SECONDS) * 1000;
+    if (seeking) {
+      return now - this._movedMs < SEEK_PATIENCE_MS + long;
+    }
+    return !paused && readyState < HAVE_FUTURE_DATA && now - this._movedMs < long;
   }
 
   /** Whether there is media all the way. @param {number} from @param {number} to */
@@ -233,12 +266,13 @@ export class Playback {
       return;
     }
     this._notePosition(now);
-    if (video.seeking && now - this._movedMs < SEEK_PATIENCE_MS) {
+    if (this._isPrerolling(now)) {
+      this._positionMs = now; // it is not stuck
       return;
     }
     const move = this._steer(buffer, now);
     if (move !== null) {
-      this._move(move, now);
+      this._move(buffer, move, now);
     } else if (this._started) {
       if (!video.seeking) {
         this._hold(buffer, now);
@@ -258,21 +292,28 @@ export class Playback {
 
   /** @param {MediaBuffer} buffer @param {number} now */
   _steer(buffer, now) {
+    const { ranges } = buffer;
+    if (ranges.length > 0) {
+      this._readyMs ??= now;
+    }
     return steer({
       started: this._started,
-      ranges: buffer.ranges,
+      ranges,
       position: this.video.currentTime,
       stillMs: now - this._positionMs,
       stalled: this._stalled,
       sinceMoveMs: now - this._movedMs,
       live: this._live.at(now),
+      steadyMs: this._live.steadyMs(now),
+      waitedMs: this._readyMs === null ? 0 : now - this._readyMs,
+      seekSeconds: this._prerollPace * buffer.prerollSeconds(ranges.at(-1)?.[1] ?? 0),
       target: this.latency.targetSeconds,
       flowing: this._flowing,
     });
   }
 
-  /** @param {Move} move @param {number} now */
-  _move({ to, why }, now) {
+  /** @param {MediaBuffer} buffer @param {Move} move @param {number} now */
+  _move(buffer, { to, why }, now) {
     if (why === "gap") {
       this.jumps += 1; // a hole is the stream's fault, and no reason to keep more
     } else if (this._stalled) {
@@ -282,7 +323,11 @@ export class Playback {
     this._stalled = false;
     this._movedMs = now;
     this._positionMs = now;
-    this._started = true;
+    if (!this._started) {
+      this._started = true;
+      this.latency.started(now);
+    }
+    this._preroll = buffer.prerollSeconds(to);
     this.latency.moved();
     this.video.playbackRate = 1;
     this.video.currentTime = to;

@@ -30,6 +30,16 @@ const TAIL_SECONDS = 0.3;
 /** How long the position must stand still before the tail of a range is given up, in milliseconds. */
 const STILL_MS = 150;
 
+/**
+ * How long live must have been steady before a first position is taken, in milliseconds: in that time each track gets a
+ * chunk that is new, and what the edge had kept has come. Media that has been there for the other time begins anyway.
+ */
+const STEADY_MS = 100;
+const START_PATIENCE_MS = 2000;
+
+/** A seek must gain so many times what it costs. */
+const SEEK_WORTH = 2;
+
 /** @typedef {readonly [start: number, end: number]} Range */
 
 /**
@@ -42,6 +52,9 @@ const STILL_MS = 150;
  * @property {boolean} stalled whether playing stopped for want of media
  * @property {number} sinceMoveMs time since the last start or jump
  * @property {number | null} live where live is
+ * @property {number} steadyMs for how long live has not come closer
+ * @property {number} waitedMs for how long there has been media without a first position
+ * @property {number} seekSeconds how long it takes to go to live: all since the last random access point is decoded
  * @property {number} target how far behind live to play
  * @property {boolean} flowing whether more media is expected for the newest range
  */
@@ -60,7 +73,9 @@ export function steer(situation) {
     return null;
   }
   if (!started) {
-    return enter(newest, situation, "start");
+    const { steadyMs, waitedMs, flowing } = situation;
+    const settled = steadyMs >= STEADY_MS || waitedMs >= START_PATIENCE_MS || !flowing;
+    return settled ? enter(newest, situation, "start") : null;
   }
   const index = ranges.findIndex(([start, end]) => start - EPSILON_SECONDS <= position && position < end);
   const range = ranges[index];
@@ -139,11 +154,12 @@ export function behindLive(ranges, position, live) {
  * @returns {Move | null}
  */
 function catchUp(range, newest, situation) {
-  const { ranges, position, live, target, sinceMoveMs } = situation;
+  const { ranges, position, live, target, sinceMoveMs, seekSeconds } = situation;
   if (live === null) {
     return null;
   }
-  const limit = sinceMoveMs < SETTLE_MS ? SETTLE_BEHIND_SECONDS : SEEK_BEHIND_SECONDS;
+  const patience = sinceMoveMs < SETTLE_MS ? SETTLE_BEHIND_SECONDS : SEEK_BEHIND_SECONDS;
+  const limit = Math.max(patience, SEEK_WORTH * seekSeconds);
   const to = aimAt(newest, situation);
   const tooFar = behindLive(ranges, position, live) - target > limit;
   const gain = to - position;

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { Average, BAND_OUT_SECONDS, LatencyController, LiveEdge, RATE_MAX, RATE_MIN } from "../player/latency.js";
+import {
+  Average, BAND_OUT_SECONDS, ChunkLengths, LatencyController, LiveEdge, RATE_MAX, RATE_MIN,
+} from "../player/latency.js";
 import { SEEK_BEHIND_SECONDS, SETTLE_BEHIND_SECONDS, behindLive, steer } from "../player/steering.js";
 
 test("live is where the quickest chunk of late says it is", () => {
@@ -29,6 +31,19 @@ test("live is where the track that comes latest is", () => {
   assert.ok(Math.abs(live.at(1000) - 9.9) < 1e-9);
   live.observe(1, 10.1, 1100);
   assert.ok(Math.abs(live.at(1100) - 10) < 1e-9);
+});
+
+test("live is steady once what was kept has come", () => {
+  const live = new LiveEdge();
+  for (let now = 1000; now < 1030; now += 1) {
+    live.observe(1, 10 + (now - 1000) * 0.1, now); // three seconds of media in thirty milliseconds
+    assert.equal(live.steadyMs(now), 0);
+  }
+  live.observe(2, 12.8, 1040);
+  assert.equal(live.steadyMs(1050), 10); // one track alone does not make it steady
+  live.observe(1, 13.01, 1129); // on time, give or take
+  live.observe(2, 12.91, 1140);
+  assert.equal(live.steadyMs(1140), 100);
 });
 
 test("an average forgets by half-lives", () => {
@@ -111,15 +126,68 @@ test("a buffer that nearly runs dry moves the target away before it does", () =>
 
 test("the target leaves room for the stream's own chunks", () => {
   const controller = new LatencyController(0.25);
-  controller.chunkSeconds = 0.1;
+  controller.chunks.open(0.1);
   assert.equal(controller.targetSeconds, 0.25);
-  controller.chunkSeconds = 1;
+  controller.chunks.open(1);
   assert.ok(controller.targetSeconds > 1);
+});
+
+test("one long chunk, or two, move the target nowhere", () => {
+  const controller = new LatencyController(0.25);
+  controller.chunks.open(0.12);
+  for (let number = 0; number < 100; number += 1) {
+    controller.chunks.observe(1, number % 50 === 0 ? 0.64 : 0.12);
+    controller.chunks.observe(2, 0.1);
+    assert.equal(controller.targetSeconds, 0.25, `after ${number} chunks`);
+  }
+});
+
+test("chunks that stay long move the target away, and short ones bring it back", () => {
+  const controller = new LatencyController(0.25);
+  controller.chunks.open(0.12);
+  const observe = (seconds, count) => {
+    for (let number = 0; number < count; number += 1) {
+      controller.chunks.observe(1, seconds);
+      controller.chunks.observe(2, 0.1);
+    }
+  };
+  observe(0.12, 20);
+  observe(0.64, 5);
+  assert.ok(controller.targetSeconds > 0.64);
+  observe(0.12, 15);
+  assert.ok(controller.targetSeconds > 0.64); // five of the last twenty
+  observe(0.12, 5);
+  assert.equal(controller.targetSeconds, 0.25); // two seconds later
+});
+
+test("where no length of chunks is told, the first one counts", () => {
+  const lengths = new ChunkLengths();
+  lengths.open(0);
+  assert.equal(lengths.seconds, 0);
+  lengths.observe(1, 1);
+  assert.equal(lengths.seconds, 1);
+  lengths.open(0.1);
+  lengths.observe(1, 1);
+  assert.equal(lengths.seconds, 0.1);
+});
+
+test("a stall while the page begins is forgotten sooner than a later one", () => {
+  const grown = (stalledMs) => {
+    const controller = new LatencyController(0.25);
+    controller.started(0);
+    controller.stalled(stalledMs);
+    for (let now = stalledMs; now <= stalledMs + 21_000; now += 100) {
+      controller.step(0.3, 0.3, now);
+    }
+    return controller.targetSeconds - 0.25;
+  };
+  assert.ok(grown(3000) < 1e-9, `${grown(3000)}`);
+  assert.ok(Math.abs(grown(15_000) - 0.1) < 1e-9, `${grown(15_000)}`);
 });
 
 const SITUATION = {
   started: true, ranges: [[10, 20]], position: 19.75, stillMs: 0, stalled: false, sinceMoveMs: 60_000,
-  live: 20, target: 0.25, flowing: true,
+  live: 20, target: 0.25, flowing: true, steadyMs: 60_000, waitedMs: 60_000, seekSeconds: 0,
 };
 const answer = (changes) => steer({ ...SITUATION, ...changes });
 
@@ -133,6 +201,19 @@ test("it begins near the target, when enough is there", () => {
   assert.equal(begin.why, "start");
   assert.ok(begin.to > 19.7 && begin.to < 20, `${begin.to}`);
   assert.equal(answer({ started: false, position: 0, ranges: [[10, 10.05]], live: 10.05 }), null);
+});
+
+test("it does not begin while what was kept arrives, but not for long", () => {
+  const begin = { started: false, position: 0, steadyMs: 20 };
+  assert.equal(answer({ ...begin, waitedMs: 500 }), null);
+  assert.equal(answer({ ...begin, waitedMs: 500, steadyMs: 120 }).why, "start");
+  assert.equal(answer({ ...begin, waitedMs: 500, flowing: false }).why, "start");
+  assert.equal(answer({ ...begin, waitedMs: 3000 }).why, "start");
+});
+
+test("it goes to live only when that takes less than it gains", () => {
+  assert.equal(answer({ position: 17, seekSeconds: 1 }).why, "behind");
+  assert.equal(answer({ position: 17, seekSeconds: 2 }), null);
 });
 
 test("it begins at the first media when that is newer than the target", () => {
