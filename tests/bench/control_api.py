@@ -22,6 +22,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
 from headrace.http.application import make_application
 from headrace.http.listener import HttpListener
@@ -33,6 +34,7 @@ from headrace.telemetry.logging import configure_logging
 from headrace_control_api.access import Access
 from headrace_control_api.events import EventLog
 from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.tokens import TokenOffice
 
 STREAMS = 1000
 INGRESSES, INTERMEDIATES, EDGES = 10, 10, 30
@@ -71,7 +73,8 @@ async def serve() -> None:
     runtime = Runtime(NodeId("api"), "control-api")
     app = make_application(runtime)
     events = EventLog(registry, runtime.clock)
-    add_routes(app, registry, Access(), api_metrics(runtime.metrics), events)
+    office = TokenOffice(MemoryViewing(runtime.clock), runtime.clock, "s" * 32)
+    add_routes(app, registry, Access(), api_metrics(runtime.metrics), events, office)
     app.router.add_get("/idle", _idle)
     listener = HttpListener("bench", "127.0.0.1", 0, app)
     await events.start()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestServer
 
+from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
 from headrace.http.application import make_application
 from headrace.identifiers import NodeId
@@ -18,6 +19,7 @@ from headrace.service.runtime import Runtime
 from headrace_control_api.access import Access
 from headrace_control_api.events import EventLog
 from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.tokens import TokenOffice
 
 EXAMPLES = 25
 """Requests generated for each operation and phase: enough for every rule of every field, in half a minute."""
@@ -52,7 +54,8 @@ async def server() -> object:
     runtime = Runtime(NodeId("api"), "control-api")
     app = make_application(runtime)
     events = EventLog(registry, runtime.clock)
-    add_routes(app, registry, Access(), api_metrics(runtime.metrics), events)
+    office = TokenOffice(MemoryViewing(runtime.clock), runtime.clock, "s" * 32)
+    add_routes(app, registry, Access(), api_metrics(runtime.metrics), events, office)
     server = TestServer(app)
     await server.start_server()
     yield server

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
+from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
 from headrace.http.application import make_application
 from headrace.identifiers import NodeId
@@ -21,6 +22,7 @@ from headrace.testing import wait_until
 from headrace_control_api.access import Access, Scope
 from headrace_control_api.events import EventLog
 from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.tokens import TokenOffice
 
 Client = TestClient[web.Request, web.Application]
 
@@ -41,7 +43,8 @@ def client_of(registry: MemoryRegistry, tokens: dict[str, Scope] | None = None, 
     runtime = Runtime(NodeId("api"), "control-api")
     app = make_application(runtime)
     events = EventLog(registry, runtime.clock)
-    add_routes(app, registry, Access(tokens or {}, frozenset(origins)), api_metrics(runtime.metrics), events)
+    office = TokenOffice(MemoryViewing(runtime.clock), runtime.clock, "s" * 32)
+    add_routes(app, registry, Access(tokens or {}, frozenset(origins)), api_metrics(runtime.metrics), events, office)
     return TestClient(TestServer(app))
 
 

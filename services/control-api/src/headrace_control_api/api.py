@@ -23,6 +23,7 @@ from headrace_control_api.models import (
     StreamQuery,
     Topology,
 )
+from headrace_control_api.tokens import TokenOffice, add_tokens
 from headrace_control_api.views import list_nodes, list_streams, show_node, show_stream, show_topology
 
 PREFIX = "/api/v1"
@@ -36,12 +37,13 @@ NO_STREAM = {404: "There is no such stream."}
 NO_NODE = {404: "There is no such node."}
 
 
-def make_api(registry: Registry, events: EventLog) -> Api:
+def make_api(registry: Registry, events: EventLog, office: TokenOffice) -> Api:
     """Return the operations, which answer from what `registry` knows."""
     api = Api(PREFIX, "Headrace control API", VERSION, DESCRIPTION)
     _add_streams(api, registry)
     _add_nodes(api, registry)
     _add_cluster(api, registry, events)
+    add_tokens(api, office)
     return api
 
 

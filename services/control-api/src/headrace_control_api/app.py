@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from headrace.access.viewing import Viewing, make_viewing
 from headrace.clock import microseconds
 from headrace.http.application import make_application
 from headrace.http.listener import HttpListener
@@ -20,6 +21,7 @@ from headrace.version import SOFTWARE
 from headrace_control_api.access import Access, Scope, is_loopback
 from headrace_control_api.events import EventLog
 from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.tokens import TokenOffice
 
 ROLE = "control-api"
 
@@ -44,9 +46,16 @@ class Announced:
 
 
 def build(
-    settings: Settings, runtime: Runtime, hub: Hub | None = None, registry: Registry | None = None
+    settings: Settings,
+    runtime: Runtime,
+    hub: Hub | None = None,
+    registry: Registry | None = None,
+    viewing: Viewing | None = None,
 ) -> Sequence[Component]:
-    """Return the service's components; with `registry` it looks into that one and announces no node of its own."""
+    """Return the service's components; with `registry` it looks into that one and announces no node of its own.
+
+    Revoked viewer tokens stand in `viewing`, or where the registry is.
+    """
     components: list[Component] = []
     if registry is None:
         wanted = settings.registry
@@ -58,7 +67,9 @@ def build(
     listening = settings.control_api
     events = EventLog(registry, runtime.clock)
     access = access_of(listening)
-    add_routes(app, registry, access, api_metrics(runtime.metrics), events)
+    office = _office(settings, runtime, viewing)
+    add_routes(app, registry, access, api_metrics(runtime.metrics), events, office)
+    app.on_cleanup.append(lambda _: office.viewing.close())
     _warn_if_deaf(listening.host, access)
     return [*components, events, HttpListener(ROLE, listening.host, listening.port, app, setting="control_api.port")]
 
@@ -72,6 +83,14 @@ def access_of(settings: ControlApiSettings) -> Access:
     )
     tokens = {token.get_secret_value(): scope for scope, found in kinds for token in found}
     return Access(tokens, frozenset(settings.cors_origins))
+
+
+def _office(settings: Settings, runtime: Runtime, viewing: Viewing | None) -> TokenOffice:
+    registry = settings.registry
+    if viewing is None:
+        viewing = make_viewing(registry.url, registry.prefix, registry.lease_seconds, runtime.clock)
+    secret = settings.access.secrets[0].get_secret_value() if settings.access.secrets else ""
+    return TokenOffice(viewing, runtime.clock, secret)
 
 
 def _record(settings: Settings, runtime: Runtime) -> NodeRecord:

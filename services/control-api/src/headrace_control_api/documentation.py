@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
 from headrace.http.openapi import openapi
 from headrace.http.reference import as_markdown
 from headrace.registry.memory import MemoryRegistry
 from headrace_control_api.api import make_api
 from headrace_control_api.events import EventLog
+from headrace_control_api.tokens import TokenOffice
 
 INTRODUCTION = """\
 # The API
@@ -47,8 +49,9 @@ published by WebRTC; `status` is `PUBLISHING`, or `PENDING` while a source is aw
 
 def document() -> dict[str, Any]:
     """Return the OpenAPI document of an API that looks at nothing."""
-    registry = MemoryRegistry(clock=SystemClock())
-    return openapi(make_api(registry, EventLog(registry, SystemClock())))
+    clock = SystemClock()
+    registry = MemoryRegistry(clock=clock)
+    return openapi(make_api(registry, EventLog(registry, clock), TokenOffice(MemoryViewing(clock), clock)))
 
 
 def page() -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from headrace.http.operations import Model, Query
+from headrace.http.operations import WHOLE, Model, Query
 from headrace.identifiers import NODE_ID_MAX_BYTES, STREAM_NAME_MAX_BYTES
 
 PAGE_MAX = 1000
@@ -15,9 +15,32 @@ PAGE_MAX = 1000
 STREAM_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.~-]*(/[A-Za-z0-9_][A-Za-z0-9_.~-]*)*$"
 NODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_GROUP = "[0-9A-Fa-f]{1,4}"
+_IPV4 = rf"{_OCTET}(\.{_OCTET}){{3}}(/(3[0-2]|[12]?[0-9]))?"
+_IPV6 = "|".join(
+    [
+        rf"({_GROUP}:){{7}}{_GROUP}",
+        rf"({_GROUP}:){{1,7}}:",
+        *(rf"({_GROUP}:){{1,{count}}}(:{_GROUP}){{1,{7 - count}}}" for count in range(1, 7)),
+        rf":((:{_GROUP}){{1,7}}|:)",
+    ]
+)
+NETWORK_PATTERN = rf"^({_IPV4}|({_IPV6})(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$"
+
+PRINTABLE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+
+TOKEN_SECONDS_MAX = 366 * 24 * 3600
+"""Longest life of a token that is made here, a year: so long a revocation is remembered."""
+
 State = Literal["live", "interrupted", "ended"]
 StreamText = Annotated[str, Field(max_length=STREAM_NAME_MAX_BYTES, pattern=STREAM_PATTERN)]
 NodeText = Annotated[str, Field(max_length=NODE_ID_MAX_BYTES, pattern=NODE_PATTERN)]
+PatternText = Annotated[
+    str, Field(max_length=STREAM_NAME_MAX_BYTES, pattern=r"^(\*|[A-Za-z0-9_][A-Za-z0-9_.~/-]*\*?)$")
+]
+OriginText = Annotated[str, Field(max_length=256, pattern=r"^(https?://)?(\*\.)?[A-Za-z0-9.-]+(:[0-9]{1,5})?$")]
+AddressText = Annotated[str, Field(max_length=64, pattern=NETWORK_PATTERN)]
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX, description="Most entries of this answer.")]
 
 
@@ -177,3 +200,52 @@ class Topology(Model):
 
     nodes: list[TopologyNode]
     streams: list[TopologyStream]
+
+
+class NewToken(Model):
+    """A viewer token that is to be made."""
+
+    streams: Annotated[list[PatternText], Field(min_length=1, max_length=64)] = Field(
+        description="Names of streams, or beginnings of names with `*` after them."
+    )
+    seconds: Annotated[int, Field(ge=1, le=TOKEN_SECONDS_MAX), WHOLE] = Field(description="How long it is valid.")
+    viewers: Annotated[int, Field(ge=1, le=10_000_000), WHOLE] | None = Field(
+        default=None, description="How many may watch with it at once, in the whole cluster."
+    )
+    origins: Annotated[list[OriginText], Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="Origins (`https://a.example`) or domains with their subdomains, of pages that use it.",
+    )
+    addresses: Annotated[list[AddressText], Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="Addresses or networks of viewers that use it."
+    )
+    subject: Annotated[str, Field(max_length=128, pattern=PRINTABLE_PATTERN)] = Field(
+        default="", description="Whom it is for, in your words."
+    )
+
+
+class TokenView(Model):
+    """A viewer token that was made; it is told only here."""
+
+    id: str = Field(description="By which it is revoked.")
+    token: str = Field(description="To be given as `?token=` or as `Authorization: Bearer`.")
+    expires: float = Field(description="UTC in seconds since 1970.")
+
+
+class TokenPath(Query):
+    """Which token."""
+
+    id: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$")] = Field(description="The token's id.")
+
+
+class RevokedToken(Model):
+    """A token that is not taken any more."""
+
+    id: str
+    until: float = Field(description="Until when that is remembered, UTC in seconds since 1970.")
+
+
+class RevokedList(Model):
+    """All revoked tokens."""
+
+    revoked: list[RevokedToken]

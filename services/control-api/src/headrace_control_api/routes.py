@@ -18,6 +18,7 @@ from headrace_control_api.access import Access, Refusal, Scope
 from headrace_control_api.api import make_api
 from headrace_control_api.events import EventLog
 from headrace_control_api.pages import page_routes
+from headrace_control_api.tokens import TokenOffice
 from headrace_control_api.wcs import PREFIX as WCS
 from headrace_control_api.wcs import wcs_error, wcs_routes
 
@@ -50,13 +51,15 @@ def api_metrics(registry: CollectorRegistry) -> ApiMetrics:
     )
 
 
-def add_routes(app: web.Application, registry: Registry, access: Access, metrics: ApiMetrics, events: EventLog) -> None:
+def add_routes(
+    app: web.Application, registry: Registry, access: Access, metrics: ApiMetrics, events: EventLog, office: TokenOffice
+) -> None:
     """Let `app` answer the API from what `registry` knows."""
     # Outermost but for the headers: a problem that an inner layer answers is counted too.
     app.middlewares[:0] = [name_request, _share(access), _guard(access, metrics)]
     app.on_response_prepare.extend([tell_request_id, _tell_sharing(access)])
     app.on_shutdown.append(events.end)
-    api = make_api(registry, events)
+    api = make_api(registry, events, office)
     app.add_routes([*page_routes(api), *api.routes(_may), *wcs_routes(registry)])
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import hdrs, web
 
+from headrace.access.viewing import Viewing
 from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
 from headrace.http.listener import HttpListener, format_address
@@ -25,6 +26,7 @@ from headrace.session.node import Node
 from headrace.version import SOFTWARE
 from headrace_edge.edge import Edge, EdgeOptions
 from headrace_edge.fanout import FanOutLimits
+from headrace_edge.guarding import guard_live, keep_private, make_gate
 from headrace_edge.live.door import LiveDoor
 from headrace_edge.live.metrics import LiveMetrics
 from headrace_edge.live.outlets import LiveOptions, Outlets
@@ -41,15 +43,20 @@ GRACE_SECONDS = 12.0
 
 
 def build(
-    settings: Settings, runtime: Runtime, hub: Hub | None = None, registry: Registry | None = None
+    settings: Settings,
+    runtime: Runtime,
+    hub: Hub | None = None,
+    registry: Registry | None = None,
+    viewing: Viewing | None = None,
 ) -> Sequence[Component]:
     """Return the service's components.
 
     With `hub` the edge serves what that hub carries; without, it is a node of its own that fetches streams from
-    parents, which it finds in `registry` or the configured one.
+    parents, which it finds in `registry` or the configured one. Viewers with tokens are counted in `viewing`, or where
+    the registry is.
 
     Raises:
-        ConfigurationError: when the registry's URL cannot be used.
+        ConfigurationError: when the registry's URL, or the keys of viewer tokens, cannot be used.
     """
     listening = settings.edge
     membership: list[Component] = []
@@ -66,14 +73,19 @@ def build(
         recall = member.node.recall
         membership = [PublicAddress(member.node, main), member]
     metrics = edge_metrics(runtime.metrics)
-    edge = Edge(_options(settings, runtime), hub, registry, runtime.clock, metrics, runtime.spawn)
+    gate = make_gate(settings, runtime, viewing)
+    edge = Edge(_options(settings, runtime), hub, registry, runtime.clock, metrics, runtime.spawn, gate)
     add_main_routes(app, edge)
     live = Outlets(
         live_options(settings), hub, registry, runtime.clock, LiveMetrics.make(runtime.metrics), runtime.spawn, recall
     )
     app.add_routes(LiveDoor(live).routes())
     fmp4 = HttpListener("fmp4", listening.host, listening.fmp4_port, fmp4_application(edge), setting="edge.fmp4_port")
-    return [main, fmp4, *membership, edge, live]
+    if gate is None:
+        return [main, fmp4, *membership, edge, live]
+    app.middlewares.append(guard_live(gate, edge))
+    app.on_response_prepare.append(keep_private(gate))
+    return [gate, main, fmp4, *membership, edge, live]
 
 
 def _forget_unwanted(hub: Hub) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
+from headrace.access.gate import Gate, Pass
+from headrace.access.policy import Asked
+from headrace.access.tokens import TokenRefused
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import ChunkId, NodeId, StreamName
 from headrace.registry.registry import Registry
@@ -17,6 +20,7 @@ from headrace.relay.broadcast import Broadcast
 from headrace.relay.hub import Hub
 from headrace.wire import play
 from headrace_edge.addresses import rank_edges, socket_url
+from headrace_edge.asking import status_of
 from headrace_edge.fanout import FanOut, FanOutLimits, Viewer
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import Framing, PlayFraming, message_frame
@@ -45,12 +49,14 @@ class Refusal(Exception):
     Attributes:
         code: a short word for metrics.
         reason: for people.
+        status: the HTTP status that says it before the handshake.
     """
 
-    def __init__(self, code: str, reason: str) -> None:
+    def __init__(self, code: str, reason: str, status: int = 503) -> None:
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
+        self.status = status
 
     def __str__(self) -> str:
         return self.reason
@@ -87,6 +93,7 @@ class Edge:
         metrics: what it counts.
         clock: its time.
         registry: who else is there.
+        gate: who may watch; `None` when everybody may.
     """
 
     def __init__(
@@ -97,7 +104,9 @@ class Edge:
         clock: Clock,
         metrics: EdgeMetrics,
         spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]],
+        gate: Gate | None = None,
     ) -> None:
+        self.gate = gate
         self.options = options
         self.metrics = metrics
         self.clock = clock
@@ -176,10 +185,29 @@ class Edge:
             if not self._viewers:
                 self._empty.set()
 
-    def refusal(self, door: str, code: str, reason: str) -> Refusal:
+    def refusal(self, door: str, code: str, reason: str, status: int = 503) -> Refusal:
         """Count a viewer that is turned away and return what to raise or to say."""
         self.metrics.refused.labels(door, code).inc()
-        return Refusal(code, reason)
+        return Refusal(code, reason, status)
+
+    @contextlib.asynccontextmanager
+    async def admitted(self, door: str, asked: Asked) -> AsyncIterator[Pass]:
+        """Let a viewer in for as long as the block lasts; who must go earlier is told by the pass.
+
+        Raises:
+            Refusal: when the gate does not let it in.
+        """
+        if self.gate is None:
+            yield Pass(asked)
+            return
+        try:
+            held = await self.gate.admit(asked)
+        except TokenRefused as refused:
+            raise self.refusal(door, refused.code, refused.reason, status_of(refused.code)) from None
+        try:
+            yield held
+        finally:
+            self.gate.leave(held)
 
     @contextlib.contextmanager
     def watching(

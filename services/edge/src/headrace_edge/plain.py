@@ -10,9 +10,11 @@ import re
 
 from aiohttp import web
 
+from headrace.access.gate import Pass
 from headrace.identifiers import InvalidName, StreamName, stream_name
 from headrace.relay.hub import TooManyStreams
 from headrace.wire.errors import WireError
+from headrace_edge.asking import asked_of
 from headrace_edge.edge import Edge, Refusal
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import PlainFraming
@@ -68,12 +70,17 @@ class PlainDoor:
             with self._edge.seat(DOOR):
                 return await self._serve(request, name)
         except Refusal as refusal:
-            raise web.HTTPServiceUnavailable(text=refusal.reason) from None
+            return web.Response(status=refusal.status, text=refusal.reason, headers={"Connection": "close"})
 
     async def _serve(self, request: web.Request, name: StreamName) -> web.StreamResponse:
+        async with self._edge.admitted(DOOR, asked_of(request, name)) as held:
+            return await self._open(request, name, held)
+
+    async def _open(self, request: web.Request, name: StreamName, held: Pass) -> web.StreamResponse:
         socket = await open_socket(request, self._edge.clock, max_bytes=TEXT_MAX_BYTES, headers=_HEADERS)
         if socket is None:
             raise ConnectionResetError("the viewer left before it was let in")
+        held.when_ended(lambda code, reason: socket.sender.finish(CloseCode.REFUSED, code))
         try:
             await self._play(socket, name)
         except WireError as error:

@@ -10,6 +10,7 @@ from headrace.identifiers import InvalidName, StreamName, stream_name
 from headrace.relay.hub import TooManyStreams
 from headrace.wire import play
 from headrace.wire.errors import WireError
+from headrace_edge.asking import asked_of
 from headrace_edge.edge import Edge, Refusal
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import PlayFraming, message_frame
@@ -56,18 +57,19 @@ class PlayDoor:
         if socket is None:
             raise ConnectionResetError("the player left before it was let in")
         name = request.match_info["stream"]
-        await Conversation(self._edge, socket, name, f"{request.scheme}://{request.host}").run()
+        await Conversation(self._edge, socket, name, request).run()
         return socket.response
 
 
 class Conversation:
     """What one player says, and what it is told beside the stream."""
 
-    def __init__(self, edge: Edge, socket: ViewerSocket, name: str, asked: str) -> None:
+    def __init__(self, edge: Edge, socket: ViewerSocket, name: str, request: web.Request) -> None:
         self._edge = edge
         self._socket = socket
         self._name = name
-        self._asked = asked
+        self._request = request
+        self._asked = f"{request.scheme}://{request.host}"
         self._counted: tuple[float, float] | None = None
 
     async def run(self) -> None:
@@ -95,6 +97,16 @@ class Conversation:
         hello = await self._hello()
         if hello is None:
             return
+        async with self._edge.admitted(DOOR, asked_of(self._request, name, hello.session)) as held:
+            held.when_ended(self._end)
+            await self._play(name, hello)
+
+    def _end(self, code: str, reason: str) -> None:
+        """Tell the player that it may not go on, and close."""
+        self._tell(play.Refused(code=code, reason=reason))
+        self._socket.sender.finish(CloseCode.REFUSED, code)
+
+    async def _play(self, name: StreamName, hello: play.Play) -> None:
         edge = self._edge
         self._tell(
             play.Welcome(

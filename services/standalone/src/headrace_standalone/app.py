@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import headrace_control_api.app
 import headrace_edge.app
 import headrace_ingress.app
+from headrace.access.viewing import MemoryViewing
 from headrace.errors import ConfigurationError
 from headrace.registry.memory import MemoryRegistry
 from headrace.registry.metrics import RegistryMetrics
@@ -37,9 +38,10 @@ def build(settings: Settings, runtime: Runtime) -> Sequence[Component]:
         clock=runtime.clock,
         metrics=RegistryMetrics.make(runtime.metrics),
     )
+    viewing = MemoryViewing(runtime.clock, settings.registry.lease_seconds)
     return [
         Presence(settings, runtime, hub, registry),
-        *headrace_control_api.app.build(settings, runtime, hub, registry),
-        *headrace_edge.app.build(settings, runtime, hub, registry),
+        *headrace_control_api.app.build(settings, runtime, hub, registry, viewing),
+        *headrace_edge.app.build(settings, runtime, hub, registry, viewing),
         *headrace_ingress.app.build(settings, runtime, hub, registry),
     ]

@@ -1,0 +1,110 @@
+"""Operations on viewer tokens: issue, revoke, and what is revoked."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from headrace.access.tokens import TokenRefused, ViewerToken, issue_token, network
+from headrace.access.viewing import TooManyRevoked, Viewing
+from headrace.clock import Clock
+from headrace.http.operations import Api, Call, Nothing
+from headrace.http.problems import FieldError, Problem
+from headrace.registry.leases import StoreAway
+from headrace_control_api.models import (
+    TOKEN_SECONDS_MAX,
+    NewToken,
+    RevokedList,
+    RevokedToken,
+    TokenPath,
+    TokenView,
+)
+
+AWAY = {503: "The registry's store does not answer."}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOffice:
+    """What issuing and revoking take.
+
+    Attributes:
+        viewing: where revocations stand.
+        clock: its time.
+        secret: signs; empty when none is configured.
+    """
+
+    viewing: Viewing
+    clock: Clock
+    secret: str = ""
+
+
+def add_tokens(api: Api, office: TokenOffice) -> None:
+    """Add the operations."""
+
+    @api.operation(
+        "POST",
+        "/tokens",
+        tag="tokens",
+        scope="admin",
+        body=NewToken,
+        answer=TokenView,
+        status=201,
+        problems={409: "No secret is configured to sign with (`access.secrets`)."},
+    )
+    async def make_token(call: Call[Nothing, Nothing, NewToken]) -> TokenView:
+        """Make a viewer token.
+
+        It is signed with the first of `access.secrets` and kept nowhere. Edges take it wherever the policy of a stream
+        is `token`.
+        """
+        if not office.secret:
+            raise Problem(409, "No secret is configured to sign tokens with (access.secrets).")
+        token = _token(call.body, office.clock.utc())
+        try:
+            text = issue_token(office.secret, token)
+        except TokenRefused as error:
+            raise Problem(400, str(error), errors=[FieldError("body", str(error))]) from None
+        return TokenView(id=token.id, token=text, expires=token.expires)
+
+    @api.operation(
+        "DELETE",
+        "/tokens/{id}",
+        tag="tokens",
+        scope="admin",
+        path_model=TokenPath,
+        status=204,
+        problems={409: "As many tokens are revoked as can be remembered.", **AWAY},
+    )
+    async def revoke_token(call: Call[TokenPath, Nothing, Nothing]) -> None:
+        """Revoke a viewer token.
+
+        Every edge refuses it from then on, and ends what plays with it, within a second. That is remembered for a year;
+        a token that was not made here, and lives longer, had better be ended by changing its key.
+        """
+        try:
+            await office.viewing.revoke(call.path.id, office.clock.utc() + TOKEN_SECONDS_MAX)
+        except TooManyRevoked:
+            raise Problem(409, "As many tokens are revoked as can be remembered; change the key instead.") from None
+        except StoreAway as error:
+            raise Problem(503, f"The store does not answer: {error}") from None
+
+    @api.operation("GET", "/revoked-tokens", tag="tokens", scope="admin", answer=RevokedList, problems=AWAY)
+    async def list_revoked(call: Call[Nothing, Nothing, Nothing]) -> RevokedList:
+        """List the viewer tokens that are revoked."""
+        try:
+            found = await office.viewing.revoked()
+        except StoreAway as error:
+            raise Problem(503, f"The store does not answer: {error}") from None
+        return RevokedList(revoked=[RevokedToken(id=name, until=until) for name, until in sorted(found.items())])
+
+
+def _token(wanted: NewToken, now: float) -> ViewerToken:
+    return ViewerToken(
+        id=secrets.token_urlsafe(12).replace("-", "."),
+        streams=tuple(wanted.streams),
+        expires=float(round(now) + wanted.seconds),
+        origins=None if wanted.origins is None else tuple(wanted.origins),
+        networks=None if wanted.addresses is None else tuple(map(network, wanted.addresses)),
+        viewers_max=wanted.viewers,
+        subject=wanted.subject,
+    )

@@ -1,0 +1,1 @@
+"""Who may watch what: viewer tokens, policies, and viewing sessions counted across the cluster."""

@@ -1,0 +1,106 @@
+"""Which streams need a token, and whether a token lets a request in. Pure; the time is an argument."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from headrace.access.tokens import TokenRefused, ViewerToken
+from headrace.identifiers import StreamName
+
+Mode = Literal["public", "token"]
+
+CLOCKS_SECONDS = 5.0
+"""How far the clocks of an issuer and of this machine may be apart for `nbf`; the end is exact, for it is enforced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request to watch.
+
+    Attributes:
+        stream: what.
+        token: as given, empty when none was.
+        session: the viewing session, which stays the same when the viewer comes back, here or at another edge.
+        origin: of the page, `None` when it is none.
+        address: of the viewer.
+    """
+
+    stream: StreamName
+    token: str = ""
+    session: str = ""
+    origin: str | None = None
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What needs a token.
+
+    Attributes:
+        default: for streams that no rule is about.
+        rules: names, or prefixes that end in `*`, and what holds for them; the longest that matches decides.
+    """
+
+    default: Mode = "public"
+    rules: Sequence[tuple[str, Mode]] = ()
+
+    def mode_of(self, name: StreamName) -> Mode:
+        """Return what holds for a stream."""
+        found = [
+            (len(pattern), not pattern.endswith("*"), mode) for pattern, mode in self.rules if matches(pattern, name)
+        ]
+        return max(found)[2] if found else self.default
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing needs a token."""
+        return self.default == "public" and all(mode == "public" for _, mode in self.rules)
+
+
+def check_token(token: ViewerToken, asked: Asked, now: float) -> None:
+    """Compare a genuine token with a request.
+
+    Raises:
+        TokenRefused: `token_expired`, `token_early`, `token_stream`, `token_origin` or `token_address`.
+    """
+    if now >= token.expires:
+        raise TokenRefused("token_expired", "this token has expired")
+    if now < token.not_before - CLOCKS_SECONDS:
+        raise TokenRefused("token_early", "this token is not valid yet")
+    if not any(matches(pattern, asked.stream) for pattern in token.streams):
+        raise TokenRefused("token_stream", "this token is for other streams")
+    if token.origins is not None and not any(_is_origin(asked.origin, allowed) for allowed in token.origins):
+        raise TokenRefused("token_origin", "this token is for pages of another origin")
+    if token.networks is not None and not _is_inside(asked.address, token):
+        raise TokenRefused("token_address", "this token is for viewers of another address")
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Return whether `pattern` is `name`, or ends in `*` and is how `name` begins."""
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+def _is_origin(origin: str | None, allowed: str) -> bool:
+    if origin is None:
+        return False
+    if "://" in allowed:
+        return origin.lower() == allowed.lower().rstrip("/")
+    try:
+        host = urlsplit(origin).hostname or ""
+    except ValueError:
+        return False
+    domain = allowed.lower().removeprefix("*.")
+    return host == domain or host.endswith(f".{domain}")
+
+
+def _is_inside(address: str, token: ViewerToken) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return any((mapped or found) in network for network in token.networks or ())

@@ -1,0 +1,168 @@
+"""Where viewing sessions are counted and revocations stand: in one process, or (`redis_viewing`) in the store.
+
+A session is held by one viewer at a time: who comes with it later takes it over, so a viewer that moved to another
+edge is not counted twice, and one session shared by many is one viewer. It ends when it is left, or when it was not
+renewed for a lease.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from headrace.clock import Clock
+
+REVOKED_MAX: Final = 10_000
+"""Most revocations at once: every edge holds them all."""
+
+
+class Answer(enum.Enum):
+    """What became of a session."""
+
+    HELD = "held"
+    FULL = "full"
+    """As many others watch as may."""
+    TAKEN = "taken"
+    """Somebody else came with the same session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One viewer's claim to a session.
+
+    Attributes:
+        token: the token's id, under which sessions are counted.
+        session: the viewing session.
+        holder: this connection, unlike every other.
+        viewers_max: how many sessions the token allows.
+    """
+
+    token: str
+    session: str
+    holder: str
+    viewers_max: int
+
+
+class TooManyRevoked(Exception):
+    """There are `REVOKED_MAX` revocations."""
+
+
+class Viewing(Protocol):
+    """Counts sessions and remembers revocations; every call may raise `StoreAway`."""
+
+    async def enter(self, seat: Seat) -> Answer:
+        """Take a session, or take it over; `HELD` or `FULL`."""
+        ...
+
+    async def renew(self, seats: Sequence[Seat]) -> list[Answer]:
+        """Go on holding sessions, or take those again that were forgotten."""
+        ...
+
+    async def leave(self, seats: Sequence[Seat]) -> None:
+        """Give sessions up that are still held."""
+        ...
+
+    async def revoke(self, token: str, until: float) -> None:
+        """Take a token no more; `until` (UTC in seconds) this need be remembered.
+
+        Raises:
+            TooManyRevoked: when there are too many.
+        """
+        ...
+
+    async def revoked(self) -> Mapping[str, float]:
+        """Return the ids of revoked tokens and until when they are remembered."""
+        ...
+
+    async def restore(self, revoked: Mapping[str, float]) -> None:
+        """Write revocations again that the store has lost."""
+        ...
+
+    async def close(self) -> None:
+        """Let go."""
+        ...
+
+
+@dataclass(slots=True)
+class _Held:
+    holder: str
+    until: float
+
+
+class MemoryViewing:
+    """The sessions of one process."""
+
+    def __init__(self, clock: Clock, lease_seconds: float = 3.0) -> None:
+        self._clock = clock
+        self._lease_seconds = lease_seconds
+        self._sessions: dict[str, dict[str, _Held]] = {}
+        self._revoked: dict[str, float] = {}
+
+    async def enter(self, seat: Seat) -> Answer:
+        sessions = self._living(seat.token)
+        if seat.session not in sessions and len(sessions) >= seat.viewers_max:
+            return Answer.FULL
+        sessions[seat.session] = _Held(seat.holder, self._clock.monotonic() + self._lease_seconds)
+        self._sessions[seat.token] = sessions
+        return Answer.HELD
+
+    async def renew(self, seats: Sequence[Seat]) -> list[Answer]:
+        return [await self._renew(seat) for seat in seats]
+
+    async def _renew(self, seat: Seat) -> Answer:
+        held = self._living(seat.token).get(seat.session)
+        if held is not None and held.holder != seat.holder:
+            return Answer.TAKEN
+        return await self.enter(seat)
+
+    async def leave(self, seats: Sequence[Seat]) -> None:
+        for seat in seats:
+            sessions = self._living(seat.token)
+            held = sessions.get(seat.session)
+            if held is not None and held.holder == seat.holder:
+                del sessions[seat.session]
+            if not sessions:
+                self._sessions.pop(seat.token, None)
+
+    async def revoke(self, token: str, until: float) -> None:
+        now = self._clock.utc()
+        self._revoked = {known: end for known, end in self._revoked.items() if end > now}
+        if token not in self._revoked and len(self._revoked) >= REVOKED_MAX:
+            raise TooManyRevoked
+        self._revoked[token] = max(until, self._revoked.get(token, 0.0))
+
+    async def revoked(self) -> Mapping[str, float]:
+        return dict(self._revoked)
+
+    async def restore(self, revoked: Mapping[str, float]) -> None:
+        for token, until in revoked.items():
+            await self.revoke(token, until)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def _living(self, token: str) -> dict[str, _Held]:
+        sessions = self._sessions.get(token, {})
+        now = self._clock.monotonic()
+        for session in _ended(sessions, now):
+            del sessions[session]
+        return sessions
+
+
+def _ended(sessions: Mapping[str, _Held], now: float) -> Collection[str]:
+    return [session for session, held in sessions.items() if held.until <= now]
+
+
+def make_viewing(url: str, prefix: str, lease_seconds: float, clock: Clock) -> Viewing:
+    """Return where sessions are counted, beside the registry of that URL; nothing is connected yet.
+
+    Raises:
+        ValueError: a sentence that says what is wrong with the URL, without its credentials.
+    """
+    if url == "memory:":
+        return MemoryViewing(clock, lease_seconds)
+    from headrace.access.redis_viewing import RedisViewing
+
+    return RedisViewing(url, prefix, lease_seconds)
