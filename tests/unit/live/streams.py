@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from headrace.identifiers import Epoch
@@ -68,16 +68,26 @@ class Programme:
     entries: list[Opened | Chunk] = field(default_factory=list)
 
     def epoch(
-        self, seconds: float, *, gop: int = 50, frame_rate: float = 25.0, tracks: tuple[Track, ...] = ()
+        self,
+        seconds: float,
+        *,
+        gop: int = 50,
+        frame_rate: float = 25.0,
+        tracks: tuple[Track, ...] = (),
+        leave_out: Container[int] = (),
     ) -> list[Opened | Chunk]:
-        """Return the entries of another epoch of so many seconds, its keyframes `gop` frames apart."""
+        """Return the entries of another epoch of so many seconds, its keyframes `gop` frames apart.
+
+        Pictures whose numbers are in `leave_out` are missing.
+        """
         tracks = tracks or (video(frame_rate), audio())
         start = EpochStart(Epoch(int(self.now * 1000)), self.segment, self.now)
         packager = Packager(tracks, start, OPTIONS)
         declared = tuple(declare(track, OPTIONS, self.epochs) for track in tracks)
         made: list[Opened | Chunk] = [Opened(start.epoch, declared)]
         for sample in sorted(_samples(tracks, seconds, gop, frame_rate or 25.0, self.now), key=_time_in(tracks)):
-            made += packager.push(sample)
+            if sample.track != 1 or round(sample.dts * (frame_rate or 25.0) / 90_000) not in leave_out:
+                made += packager.push(sample)
         made += packager.finish()
         self.segment, self.epochs = packager.next_segment, self.epochs + 1
         self.now = packager.end_seconds + 1.5

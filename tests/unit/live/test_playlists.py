@@ -132,6 +132,15 @@ def test_only_an_ended_stream_has_an_end() -> None:
     assert "CAN-BLOCK-RELOAD" not in ended.text
 
 
+def test_a_part_that_is_too_long_is_not_listed() -> None:
+    """Where a source left out pictures for longer than a part, its segment is listed as a whole only."""
+    programme = Programme()
+    entries = programme.epoch(8.0, leave_out=range(62, 80))
+    assert [len(segment.parts) for segment in listed(window_of(entries)).segments] == [0, 0, 5, 5]
+    holed = read(playlist_of(window_of([e for e in entries if getattr(getattr(e, "id", None), "segment", 0) < 102])))
+    assert [len(segment.parts) for segment in holed.segments] == [5, 0]
+
+
 def test_the_hint_names_what_comes_next() -> None:
     """With whole GOPs of the same length every hint is the part that is listed next."""
     window, hint, right, wrong = Window(), "", 0, 0

@@ -25,8 +25,9 @@ PART_HOLD_BACK_TARGETS = 3
 SKIP_TARGETS = 6
 """CAN-SKIP-UNTIL in target durations, the least that is allowed (8216bis, 4.4.3.8)."""
 
-PARTS_TARGETS = 3
-"""How far behind the end parts are listed, in target durations (8216bis, 4.4.4.9)."""
+PARTS_SEGMENTS = 2
+"""How many whole segments at the end are listed with their parts, beside the one that is being made. 8216bis, 4.4.4.9
+has them leave after three target durations; most segments are far shorter than that, and strict readers count them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,11 @@ def media_playlist(view: MediaView, *, skip: bool = False) -> str:
     skipped = _skippable(segments, end - SKIP_TARGETS * target) if skip else 0
     if skipped:
         lines.append(f"#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")
+    parts_from = len(segments) - PARTS_SEGMENTS - (not segments[-1].closed)
     for index in range(skipped, len(segments)):
         before = segments[index - 1] if index else None
         alike = part_target(segments[index].track) == part_target(track)
-        lines += _segment(segments[index], before, end - PARTS_TARGETS * target if alike else end)
+        lines += _segment(segments[index], before, with_parts=alike and index >= parts_from)
     if view.ended:
         lines.append("#EXT-X-ENDLIST")
     else:
@@ -128,7 +130,7 @@ def _skippable(segments: Sequence[Segment], until: float) -> int:
     return sum(segment.closed and segment.end_seconds < until for segment in segments)
 
 
-def _segment(segment: Segment, before: Segment | None, parts_from: float) -> list[str]:
+def _segment(segment: Segment, before: Segment | None, *, with_parts: bool) -> list[str]:
     """Return the lines of a segment: what changes with it, its parts if they are recent, itself if it is whole.
 
     Parts of an epoch with another PART-TARGET than the newest one's are left out: there is one for all.
@@ -140,8 +142,8 @@ def _segment(segment: Segment, before: Segment | None, parts_from: float) -> lis
         lines.append(f'#EXT-X-MAP:URI="{segment.epoch}/{segment.track.track}/header.mp4"')
     if segment.capture_us:
         lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{date_time(segment.capture_us)}")
-    if segment.end_seconds > parts_from:
-        lines += [_part(segment, part) for part in segment.parts[: segment.parts_complete]]
+    if with_parts:
+        lines += [_part(segment, part) for part in segment.parts[: segment.parts_listed]]
     if segment.closed:
         if segment.lost:
             lines.append("#EXT-X-GAP")
@@ -164,14 +166,18 @@ def _hint(segments: Sequence[Segment]) -> str:
     last = segments[-1]
     before = segments[-2] if len(segments) > 1 else None
     target = last.track.segment_seconds - 0.5 * part_target(last.track)
-    whole = last.closed or (
-        last.listed_end - last.start >= target * last.track.timescale
-        and before is not None
-        and last.parts_complete >= len(before.parts)
+    whole = (
+        last.closed
+        or last.parts_listed < last.parts_complete
+        or (
+            last.listed_end - last.start >= target * last.track.timescale
+            and before is not None
+            and last.parts_listed >= len(before.parts)
+        )
     )
     if whole:
         return f"{last.epoch}/{last.track.track}/{last.number + 1}.0.m4s"
-    return f"{_address(last)}.{last.parts_complete}.m4s"
+    return f"{_address(last)}.{last.parts_listed}.m4s"
 
 
 def _address(segment: Segment) -> str:

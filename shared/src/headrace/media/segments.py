@@ -73,6 +73,8 @@ class Segment:
     parts: list[Part] = field(default_factory=list)
     next_chunk: int = 0
     bytes: int = 0
+    _too_long: int | None = None
+    """The first part that is longer than PART-TARGET: the source left out pictures. From there on, none is listed."""
 
     @property
     def end(self) -> int:
@@ -102,9 +104,16 @@ class Segment:
         return len(self.parts)
 
     @property
+    def parts_listed(self) -> int:
+        """How many of its parts playlists may list: all that are complete, none when it is whole and one is too long."""
+        if self._too_long is None:
+            return self.parts_complete
+        return 0 if self.closed else min(self._too_long, self.parts_complete)
+
+    @property
     def listed_end(self) -> int:
-        """Where its last complete part ends, in ticks."""
-        complete = self.parts_complete
+        """Where its last listed part ends, in ticks."""
+        complete = self.parts_listed
         if not complete:
             return self.start
         last = self.parts[complete - 1]
@@ -150,6 +159,8 @@ class Segment:
         part.chunks.append(chunk)
         part.duration = chunk.decode_time + chunk.duration - part.start
         part.complete = bool(chunk.flags & Flag.END_OF_PART)
+        if self._too_long is None and part.duration > part_target(self.track) * self.track.timescale + 1:
+            self._too_long = len(self.parts) - 1
         self.duration = chunk.decode_time + chunk.duration - self.start
         self.bytes += len(chunk.media)
 

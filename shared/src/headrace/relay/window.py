@@ -68,7 +68,7 @@ class TrackWindow:
     def head(self) -> tuple[int, int]:
         """The last that can be listed: segment number, and its complete parts (-1 parts: nothing at all)."""
         newest = self.newest
-        return (0, -1) if newest is None else (newest.number, newest.parts_complete)
+        return (0, -1) if newest is None else (newest.number, newest.parts_listed)
 
     def has(self, segment: int, part: int | None) -> bool:
         """Return whether the playlist holds `part` of `segment`, or the whole segment when `part` is `None`."""
@@ -76,16 +76,18 @@ class TrackWindow:
         if newest is None:
             return False
         if newest.number != segment:
-            # An open segment without a complete part is not listed: a part beyond the last is the next segment's first.
+            # A part beyond a segment's last is the next segment's first; an open one without a part is not listed.
             return newest.number > segment
-        return newest.closed if part is None else (newest.parts_complete > part)
+        if newest.closed:
+            return part is None or part < len(newest.parts)
+        return part is not None and part < newest.parts_listed
 
     def listed(self, seconds: float) -> list[Segment]:
         """Return the segments that playlists list, oldest first: no holes, no unknown number of epochs between them."""
         found: list[Segment] = []
         end: float | None = None
         for segment in reversed(self.segments.values()):
-            if not segment.closed and not segment.parts_complete:
+            if not segment.closed and not segment.parts_listed:
                 continue
             if found and not _follows(segment, found[-1]):
                 break

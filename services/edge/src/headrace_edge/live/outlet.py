@@ -222,7 +222,7 @@ TEXTS_MAX = 64
 def _last_part(window: TrackWindow, until: float) -> Report | None:
     """Return the last whole part that ends by `until`, in seconds."""
     for segment in reversed(window.segments.values()):
-        for part in reversed(segment.parts[: segment.parts_complete]):
+        for part in reversed(segment.parts[: segment.parts_listed]):
             if (part.start + part.duration) / segment.track.timescale <= until:
                 return Report(window.number, segment.number, part.number)
     return None
