@@ -173,8 +173,8 @@ def _of_process(who: str, kind: Kind, choose: Callable[[Topology], Service], qui
 
 
 FAULTS: tuple[Fault, ...] = (
-    *_of_process("lower", Kind.RELAY, lower, ("kill", "stop", "drop")),
     *_of_process("upper", Kind.RELAY, upper, ("kill",)),
+    *_of_process("lower", Kind.RELAY, lower, ("kill", "stop", "drop")),
     *_of_process("edge", Kind.EDGE, edge, ("kill", "drop")),
     Fault(
         "store-kill",

@@ -34,6 +34,8 @@ def test_no_viewer_misses_a_chunk(tmp_path: Path) -> None:
     for row in rows.values():
         assert row["chunks"] > 0
         assert row["viewers"] == 30
+        assert row["served"] > 0 or row["kind"] != "edge"
         assert not row["must_hold"] or (row["lost"], row["duplicated"]) == (0, 0)
+    assert rows["upper-kill"]["served"] > 0, "the chain has its shape while nothing has happened yet"
     assert rows["lower-stop"]["detection_ms"] < 5000, "a stopped parent is noticed by its heartbeat, 400 ms"
     assert rows["store-kill"]["moves"] == 0, "the store's death moves nobody"
