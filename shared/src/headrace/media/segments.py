@@ -105,7 +105,7 @@ class Segment:
 
     @property
     def parts_listed(self) -> int:
-        """How many of its parts playlists may list: all that are complete, none when it is whole and one is too long."""
+        """How many of its parts playlists list: all that are complete; none when it is whole and one is too long."""
         if self._too_long is None:
             return self.parts_complete
         return 0 if self.closed else min(self._too_long, self.parts_complete)
