@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -22,22 +23,51 @@ def ask(base: str, path: str, environ: Mapping[str, str]) -> dict[str, Any]:
         ConfigurationError: when `base` is no URL.
         StartupError: when the API cannot be reached or refuses.
     """
+    return send(base, "GET", path, environ)
+
+
+def ask_all(base: str, kind: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return a whole list of the API, all its pages, as one object.
+
+    Raises:
+        ConfigurationError, StartupError: as `ask`.
+    """
+    whole = ask(base, f"/api/v1/{kind}", environ)
+    following = whole.pop("next", None)
+    while following is not None:
+        page = ask(base, f"/api/v1/{kind}?after={quote(following, safe='')}", environ)
+        whole[kind] += page[kind]
+        following = page.get("next")
+    return whole
+
+
+def send(
+    base: str, method: str, path: str, environ: Mapping[str, str], body: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Send a request with a JSON body and return the JSON object that comes back, an empty one when nothing does.
+
+    Raises:
+        ConfigurationError: when `base` is no URL.
+        StartupError: when the API cannot be reached or refuses.
+    """
     if not base.startswith(("http://", "https://")):
         raise ConfigurationError(f"--api: a URL such as http://127.0.0.1:8081 is expected, not {base!r}")
     token = environ.get("HEADRACE_TOKEN", "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return asyncio.run(_ask(base.rstrip("/"), path, headers))
+    return asyncio.run(_send(base.rstrip("/"), method, path, headers, body))
 
 
-async def _ask(base: str, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
+async def _send(
+    base: str, method: str, path: str, headers: Mapping[str, str], sent: Mapping[str, Any] | None
+) -> dict[str, Any]:
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
-            session.get(base + path) as response,
+            session.request(method, base + path, json=sent) as response,
         ):
             body = await response.read()
-            document = json.loads(body) if response.ok else None
+            document = (json.loads(body) if body else {}) if response.ok else None
     except aiohttp.ClientConnectorError as error:
         words = reason(error.os_error)
         raise StartupError(f"cannot reach the API at {base}: {words}; is Headrace running?") from error

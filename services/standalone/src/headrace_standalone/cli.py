@@ -15,11 +15,10 @@ from headrace.errors import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, Configura
 from headrace.identifiers import InvalidName, StreamName, stream_name
 from headrace.telemetry.masking import mask_uris
 from headrace.version import VERSION
+from headrace_standalone import tokens
+from headrace_standalone.options import DEFAULT_API, ApiOption, JsonOption
 
 PROGRAM = "headrace"
-
-DEFAULT_API = "http://127.0.0.1:8081"
-"""Where the control API is unless told otherwise."""
 
 INTERMEDIATES_MAX = 14
 """Longest chain: with ingress and edge that is the longest route (docs/protocol.md, section 1.2)."""
@@ -37,8 +36,8 @@ app = typer.Typer(
 ConfigOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="TOML file with settings (or HEADRACE_CONFIG).")
 ]
-ApiOption = Annotated[str, typer.Option(metavar="URL", envvar="HEADRACE_API", help="Where the control API is.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+app.add_typer(tokens.app)
 
 
 @app.callback()
@@ -163,10 +162,10 @@ def _tell(error: Exception) -> None:
 
 
 def _list(kind: str, api: str, as_json: bool) -> None:
-    from headrace_standalone.api import ask
+    from headrace_standalone.api import ask_all
     from headrace_standalone.listing import list_console, show_nodes, show_streams
 
-    document = ask(api, f"/api/v1/{kind}", os.environ)
+    document = ask_all(api, kind, os.environ)
     if as_json:
         print(json.dumps(document, indent=2))
     else:

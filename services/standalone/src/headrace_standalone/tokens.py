@@ -1,0 +1,81 @@
+"""`headrace token`: make and revoke viewer tokens by way of the control API."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from headrace.errors import ConfigurationError
+from headrace_standalone.options import DEFAULT_API, ApiOption, JsonOption
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+app = typer.Typer(
+    name="token",
+    help="Make and revoke viewer tokens (docs/tokens.md).",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def make(
+    streams: Annotated[list[str], typer.Argument(metavar="STREAM...", help="Names, or beginnings with * after them.")],
+    lifetime: Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 90s, 30m, 8h, 7d.")] = "8h",
+    viewers: Annotated[int | None, typer.Option(metavar="N", min=1, help="How many may watch at once.")] = None,
+    origin: Annotated[list[str] | None, typer.Option(help="Origin or domain of pages that use it. Repeatable.")] = None,
+    address: Annotated[list[str] | None, typer.Option(help="Address or network of viewers. Repeatable.")] = None,
+    subject: Annotated[str, typer.Option(metavar="TEXT", help="Whom it is for.")] = "",
+    api: ApiOption = DEFAULT_API,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a token and print it (admin token in HEADRACE_TOKEN)."""
+    from headrace_standalone.api import send
+
+    wanted: dict[str, Any] = {"streams": streams, "seconds": _seconds(lifetime), "subject": subject}
+    limits = {"viewers": viewers, "origins": origin, "addresses": address}
+    wanted |= {name: value for name, value in limits.items() if value}
+    made = send(api, "POST", "/api/v1/tokens", os.environ, wanted)
+    if as_json:
+        print(json.dumps(made, indent=2))
+    else:
+        print(made["token"])
+        ends = datetime.fromtimestamp(made["expires"], UTC)
+        typer.echo(f"id {made['id']}, until {ends:%Y-%m-%d %H:%M:%S} UTC", err=True)
+
+
+@app.command()
+def revoke(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.")],
+    api: ApiOption = DEFAULT_API,
+) -> None:
+    """Revoke a token: what plays with it ends within a second (admin token in HEADRACE_TOKEN)."""
+    from headrace_standalone.api import send
+
+    send(api, "DELETE", f"/api/v1/tokens/{quote(id, safe='')}", os.environ)
+
+
+@app.command()
+def revoked(api: ApiOption = DEFAULT_API, as_json: JsonOption = False) -> None:
+    """List revoked tokens (admin token in HEADRACE_TOKEN)."""
+    from headrace_standalone.api import ask
+
+    found = ask(api, "/api/v1/revoked-tokens", os.environ)
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        for token in found["revoked"]:
+            print(token["id"])
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", text)
+    if match is None:
+        raise ConfigurationError("--for: a time such as 90s, 30m, 8h or 7d is expected")
+    return int(match[1]) * _UNITS[match[2]]
