@@ -14,21 +14,18 @@ from headrace.clock import Clock, microseconds
 from headrace.media.headers import TrackReader
 from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.stream import Track
+from headrace_ingress.codecs import AAC_FRAME, SAMPLE_RATE, VIDEO_CLOCK, add_aac, add_h264, nowhere
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.pattern import Beeper, Picture
 from headrace_ingress.source import Note
 from headrace_ingress.uri import PatternOptions
 
-VIDEO_CLOCK = 90_000
-SAMPLE_RATE = 48_000
-AAC_FRAME = 1024
-AUDIO_BITS_PER_SECOND = 64_000
+SOUND_AHEAD_FRAMES = 4
+"""How many frames before its time the sound is made, so that it leaves together with its picture: the encoder keeps
+two, and a chunk of sound is one or two longer than one of pictures."""
 
 LATE_MAX_SECONDS = 0.5
 """How late a picture may be before those that should have been drawn meanwhile are left out."""
-
-GLOBAL_HEADER = 1 << 22
-"""AV_CODEC_FLAG_GLOBAL_HEADER: parameter sets in the header, not in the stream."""
 
 
 class PatternSource:
@@ -54,6 +51,8 @@ class PatternSource:
         metrics: IngressMetrics,
     ) -> None:
         self.tracks: tuple[Track, ...] = ()
+        self.waits = False  # it draws when it is read
+        self.waits = False  # it lets time pass by itself
         self._pattern = pattern
         self._options = options
         self._clock = clock
@@ -65,8 +64,7 @@ class PatternSource:
         self._origin = 0.0
 
     def open(self, note: Note) -> None:
-        # The container is never written to: it only binds the encoders to streams, from which tracks are made.
-        self._container = av.open("/dev/null", "w", format="null")
+        self._container = nowhere()
         if self._pattern.video:
             self._video = VideoEncoder(self._container, self._pattern)
         if self._pattern.audio:
@@ -83,7 +81,7 @@ class PatternSource:
             encoder.seek(now - math.floor(now))
 
     def read(self) -> Sequence[Sample]:
-        due = min(encoder.next_seconds for encoder in (self._video, self._audio) if encoder is not None)
+        due = min(encoder.due_seconds for encoder in (self._video, self._audio) if encoder is not None)
         self._stopping.wait(max(0.0, self._origin + due - self._clock.monotonic()))
         if self._stopping.is_set():
             return []
@@ -95,7 +93,7 @@ class PatternSource:
                 self._video.seek(now)
             with self._metrics.encode_seconds.time():
                 samples += self._video.draw(microseconds(utc))
-        while self._audio is not None and self._audio.next_seconds <= now:
+        while self._audio is not None and self._audio.due_seconds <= now:
             if now - self._audio.next_seconds > LATE_MAX_SECONDS:
                 self._audio.seek(now)
             captured = utc - (now - self._audio.next_seconds)
@@ -103,7 +101,6 @@ class PatternSource:
         return samples
 
     def close(self) -> None:
-        # Dropped, not closed: closing would write a trailer for packets that were never muxed.
         self._container = self._video = self._audio = None
 
 
@@ -112,20 +109,26 @@ class Encoder:
 
     Attributes:
         track: what it makes; known after `describe`.
-        next_seconds: when the next frame is due, in media time.
+        next_seconds: where the next frame begins, in media time.
+        due_seconds: when it is to be made.
     """
 
     track: Track
     _stream: Any
     _reader: TrackReader
 
-    def __init__(self, frame_seconds: Fraction) -> None:
+    def __init__(self, frame_seconds: Fraction, ahead_frames: int = 0) -> None:
         self._frame_seconds = frame_seconds
+        self._ahead_seconds = float(ahead_frames * frame_seconds)
         self._next = 0
 
     @property
     def next_seconds(self) -> float:
         return float(self._next * self._frame_seconds)
+
+    @property
+    def due_seconds(self) -> float:
+        return self.next_seconds - self._ahead_seconds
 
     def describe(self, number: int, options: PackagerOptions) -> None:
         """Learn the track from the encoder, once encoding was started."""
@@ -137,31 +140,20 @@ class Encoder:
         self._next = math.ceil(Fraction(seconds) / self._frame_seconds)
 
     def _samples(self, frame: Any, captured_us: int) -> list[Sample]:
-        return [self._reader.sample(packet, captured_us) for packet in self._stream.encode(frame)]
+        """Encode what was captured then; what comes out is as much older as its time stamps say."""
+        samples = []
+        for packet in self._stream.encode(frame):
+            older = (frame.pts - packet.pts) * frame.time_base
+            samples.append(self._reader.sample(packet, captured_us - round(older * 1_000_000)))
+        return samples
 
 
 class VideoEncoder(Encoder):
-    """H.264 without B-frames and without delay.
-
-    `superfast` costs 2.5 ms of CPU for a picture of 1280x720 and keeps edges sharp; `ultrafast` would cost 1.6 and
-    twice the bits.
-    """
+    """Pictures with the time on them."""
 
     def __init__(self, container: av.container.OutputContainer, pattern: PatternOptions) -> None:
         super().__init__(1 / pattern.rate)
-        gop = max(1, round(pattern.gop_seconds * pattern.rate))
-        options = {
-            "preset": "superfast",
-            "tune": "zerolatency",
-            "crf": "21",
-            "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:bframes=0:sliced-threads=0",
-        }
-        stream: Any = container.add_stream("libx264", rate=pattern.rate, options=options)
-        stream.width, stream.height, stream.pix_fmt = pattern.width, pattern.height, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, VIDEO_CLOCK)
-        stream.codec_context.thread_count = 1
-        stream.codec_context.flags |= GLOBAL_HEADER
-        self._stream = stream
+        self._stream = add_h264(container, pattern.width, pattern.height, pattern.rate, pattern.gop_seconds)
         planes = self._blank(pattern).planes
         self._pattern = pattern
         self._picture = Picture(pattern.width, pattern.height, planes[0].line_size, planes[1].line_size)
@@ -183,15 +175,11 @@ class VideoEncoder(Encoder):
 
 
 class AudioEncoder(Encoder):
-    """AAC, mono. A frame is made when it begins; the encoder holds it for its length, as a microphone does."""
+    """Sound, mono."""
 
     def __init__(self, container: av.container.OutputContainer) -> None:
-        super().__init__(Fraction(AAC_FRAME, SAMPLE_RATE))
-        stream: Any = container.add_stream("aac", rate=SAMPLE_RATE)
-        stream.codec_context.layout = "mono"
-        stream.codec_context.bit_rate = AUDIO_BITS_PER_SECOND
-        stream.codec_context.flags |= GLOBAL_HEADER
-        self._stream = stream
+        super().__init__(Fraction(AAC_FRAME, SAMPLE_RATE), SOUND_AHEAD_FRAMES)
+        self._stream = add_aac(container, "mono")
         self._beeper = Beeper(SAMPLE_RATE)
 
     def sound(self, utc_us: int) -> list[Sample]:
