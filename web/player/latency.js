@@ -180,8 +180,8 @@ const GAIN = 0.6;
 /** A correction that is under way is at least this strong, so that it ends. */
 const CORRECTION_MIN = 0.04;
 
-/** With less than this buffered, in seconds, playing never speeds up. */
-const AHEAD_MIN_SECONDS = 0.08;
+/** With less than this buffered, in seconds, playing never speeds up: to stretch sound browsers read a tenth ahead. */
+const AHEAD_MIN_SECONDS = 0.13;
 
 /** What each stall adds to the target, and the most that all of them may. */
 const STALL_GROWTH_SECONDS = 0.1;

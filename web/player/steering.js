@@ -15,8 +15,15 @@ export const SEEK_BEHIND_SECONDS = 1.25;
 /** The same shortly after a start or a jump, when another jump disturbs nobody. */
 export const SETTLE_BEHIND_SECONDS = 0.3;
 
-/** What passes until a position that was set plays: browsers need at least so long to fill their decoders, in seconds. */
+/**
+ * What passes until a position that was set plays, in seconds: browsers need at least so long to fill their decoders. At
+ * a start, where decoders are new, it is more, but not reliably so.
+ */
 const SEEK_SECONDS = 0.1;
+const START_SECONDS = 0.05;
+
+/** Media ahead, in seconds, that a position needs to play at once: browsers' sound runs dry with a tenth left. */
+const AHEAD_NEEDED_SECONDS = 0.12;
 
 /** How long after a start or a jump that is, in milliseconds. */
 export const SETTLE_MS = 1500;
@@ -100,15 +107,17 @@ export function steer(situation) {
  * @param {Situation} situation
  */
 function aimAt([start, end], situation) {
-  return Math.max(start + EPSILON_SECONDS / 2, Math.min(situation.live ?? end, end) - distance(situation));
+  const wanted = distance(situation);
+  const needed = Math.min(wanted, AHEAD_NEEDED_SECONDS);
+  return Math.max(start + EPSILON_SECONDS / 2, Math.min((situation.live ?? end) - wanted, end - needed));
 }
 
 /**
- * How far behind live to enter; a start, where decoders are new and slow, gets no credit for what passes meanwhile.
+ * How far behind live to enter, so that it is the target once playing.
  * @param {Situation} situation
  */
 function distance({ started, target }) {
-  return started ? Math.max(0, target - SEEK_SECONDS) : target;
+  return Math.max(0, target - (started ? SEEK_SECONDS : START_SECONDS));
 }
 
 /**
