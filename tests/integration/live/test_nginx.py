@@ -70,8 +70,9 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
 
 
 def _write(folder: Path, port: int, edges: list[str]) -> None:
+    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"],
+        ["openssl", *request.split(), "-keyout", "key.pem", "-out", "cert.pem"],
         cwd=folder,
         check=True,
         capture_output=True,
