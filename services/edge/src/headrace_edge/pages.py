@@ -20,6 +20,7 @@ from aiohttp import hdrs, web
 
 from headrace.identifiers import InvalidName, stream_name
 from headrace.registry.registry import Registry
+from headrace_edge.libraries import find_libraries
 
 FILES_MAX_BYTES = 16 * 1024 * 1024
 """Most bytes of files that are held: the player has some hundred thousand, libraries beside it a few million."""
@@ -95,6 +96,10 @@ class Pages:
         self._registry = registry
         self._site = read_files(package / "site")
         self._player = read_files(package / "web")
+        self._libraries = {
+            name: StaticFile(body, "text/javascript", hashlib.sha256(body).hexdigest()[:32])
+            for name, body in find_libraries().items()
+        }
         self._watch = Template(self._site["watch.html"].body.decode())
 
     def routes(self) -> list[web.RouteDef]:
@@ -105,6 +110,7 @@ class Pages:
             web.get("/streams", self._streams),
             web.get("/site/{path:.+}", self._site_file),
             web.get("/player/{path:.+}", self._player_file),
+            web.get("/vendor/{path:.+}", self._library_file),
             web.get("/favicon.ico", self._icon),
         ]
 
@@ -136,6 +142,9 @@ class Pages:
 
     async def _player_file(self, request: web.Request) -> web.Response:
         return _file(request, self._player.get(request.match_info["path"]))
+
+    async def _library_file(self, request: web.Request) -> web.Response:
+        return _file(request, self._libraries.get(request.match_info["path"]))
 
     async def _icon(self, request: web.Request) -> web.Response:
         return _file(request, self._site.get("icon.svg"))
