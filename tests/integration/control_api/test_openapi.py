@@ -15,6 +15,7 @@ from headrace.http.application import make_application
 from headrace.identifiers import NodeId
 from headrace.registry.memory import MemoryRegistry
 from headrace.registry.records import NodeRecord, StreamRecord, TrackSummary
+from headrace.registry.sealing import Vault
 from headrace.service.runtime import Runtime
 from headrace_control_api.access import Access
 from headrace_control_api.events import EventLog
@@ -45,7 +46,7 @@ def before_call(context, case, kwargs):
 
 @pytest.fixture
 async def server() -> object:
-    registry = MemoryRegistry(clock=SystemClock())
+    registry = MemoryRegistry(clock=SystemClock(), vault=Vault(["a secret of the tests"]))
     await registry.start()
     video = TrackSummary(track=1, kind="video", codec="avc1.64001f", width=1280, height=720)
     registry.keep_node(NodeRecord(node="n1", role="ingress", streams=("cam1", "site7/cam2")))

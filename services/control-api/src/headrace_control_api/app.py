@@ -14,6 +14,7 @@ from headrace.http.listener import HttpListener
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.records import NodeRecord
 from headrace.registry.registry import Registry, make_registry
+from headrace.registry.sealing import Vault
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import ControlApiSettings, Settings
@@ -60,7 +61,10 @@ def build(
     if registry is None:
         wanted = settings.registry
         metrics = RegistryMetrics.make(runtime.metrics)
-        registry = make_registry(wanted.url, wanted.prefix, wanted.lease_seconds, runtime.clock, metrics)
+        vault = Vault([settings.relay.secret.get_secret_value()])
+        registry = make_registry(
+            wanted.url, wanted.prefix, wanted.lease_seconds, runtime.clock, metrics, vault, whole=True
+        )
         components.append(Announced(registry, _record(settings, runtime)))
         runtime.health.add("registry", lambda: registry.problem)
     app = make_application(runtime)

@@ -28,6 +28,13 @@ _IPV6 = "|".join(
 )
 NETWORK_PATTERN = rf"^({_IPV4}|({_IPV6})(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$"
 
+_USER = r"([A-Za-z0-9._~%!$&'()*+,;=:-]+@)?"
+_PORT = "(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?"
+SOURCE_PATTERN = (
+    rf"^(rtsps?://{_USER}([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[({_IPV6})\]){_PORT}(/[!-~]*)?"
+    r"|file:///[A-Za-z0-9_.~/-]+|test:)$"
+)
+
 PRINTABLE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 
 TOKEN_SECONDS_MAX = 366 * 24 * 3600
@@ -41,6 +48,7 @@ PatternText = Annotated[
 ]
 OriginText = Annotated[str, Field(max_length=256, pattern=r"^(https?://)?(\*\.)?[A-Za-z0-9.-]+(:[0-9]{1,5})?$")]
 AddressText = Annotated[str, Field(max_length=64, pattern=NETWORK_PATTERN)]
+SourceText = Annotated[str, Field(max_length=2048, pattern=SOURCE_PATTERN)]
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX, description="Most entries of this answer.")]
 
 
@@ -249,3 +257,38 @@ class RevokedList(Model):
     """All revoked tokens."""
 
     revoked: list[RevokedToken]
+
+
+class NewSource(Model):
+    """A source that is to be fetched."""
+
+    uris: Annotated[list[SourceText], Field(min_length=1, max_length=4)] = Field(
+        description="Where it comes from, the preferred address first: `rtsp://`, `rtsps://`, `file:///` or `test:`."
+    )
+    transport: Literal["tcp", "udp"] = Field(default="tcp", description="How RTSP media travels.")
+    loop: bool = Field(default=True, description="Begin a file again when it ends.")
+    region: Annotated[str, Field(max_length=64, pattern=PRINTABLE_PATTERN)] = Field(
+        default="", description="Where it had better be fetched."
+    )
+
+
+class SourceView(Model):
+    """A source that the cluster was asked to fetch."""
+
+    name: str = Field(description="The stream that it is published as.")
+    uris: list[str] = Field(description="Where it comes from, without credentials.")
+    transport: Literal["tcp", "udp"]
+    loop: bool
+    region: str
+    by: str = Field(description="Who asked for it: `api`, or `configuration` for a shared one of a node's.")
+    since_us: int = Field(description="When, UTC in microseconds since 1970.")
+    revision: int = Field(description="Grows with every change of it.")
+    node: str | None = Field(default=None, description="Who fetches it; absent while nobody does.")
+    status: str = Field(description="How that goes: `waiting` while no node has taken it on, else in its node's word.")
+    detail: str | None = Field(default=None, description="More of that, for people.")
+
+
+class SourceList(Model):
+    """The sources that the cluster was asked to fetch, by name."""
+
+    sources: list[SourceView]

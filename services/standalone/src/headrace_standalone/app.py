@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 import headrace_control_api.app
@@ -11,6 +12,7 @@ from headrace.access.viewing import MemoryViewing
 from headrace.errors import ConfigurationError
 from headrace.registry.memory import MemoryRegistry
 from headrace.registry.metrics import RegistryMetrics
+from headrace.registry.sealing import Vault
 from headrace.relay.broadcast import RingLimits
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Component, Runtime
@@ -37,6 +39,8 @@ def build(settings: Settings, runtime: Runtime) -> Sequence[Component]:
         lease_seconds=settings.registry.lease_seconds,
         clock=runtime.clock,
         metrics=RegistryMetrics.make(runtime.metrics),
+        # What is asked for by API lives as long as this process, and so does what its credentials are sealed with.
+        vault=Vault([secrets.token_bytes(32)]),
     )
     viewing = MemoryViewing(runtime.clock, settings.registry.lease_seconds)
     return [

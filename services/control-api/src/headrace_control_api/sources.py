@@ -1,0 +1,145 @@
+"""Operations on sources that the cluster was asked to fetch: desired records, carried out by the ingress nodes."""
+
+from __future__ import annotations
+
+from headrace.clock import Clock, microseconds
+from headrace.http.operations import Api, Call, Nothing
+from headrace.http.problems import FieldError, Problem
+from headrace.identifiers import StreamName
+from headrace.registry.desired import (
+    DesiredConflict,
+    DesiredEntry,
+    DesiredKey,
+    DesiredKind,
+    DesiredLimit,
+    DesiredSource,
+)
+from headrace.registry.leases import StoreAway
+from headrace.registry.records import ClaimRecord, InvalidRecord
+from headrace.registry.registry import Registry
+from headrace.registry.sealing import SealError, Uri
+from headrace_control_api.models import NewSource, SourceList, SourceView, StreamPath
+
+AWAY = {503: "The registry's store does not answer; whether it was done is unknown when it was asked."}
+
+
+def add_sources(api: Api, registry: Registry, clock: Clock) -> None:
+    """Add the operations."""
+
+    @api.operation("GET", "/sources", tag="sources", answer=SourceList)
+    async def list_sources(call: Call[Nothing, Nothing, Nothing]) -> SourceList:
+        """List the sources that the cluster was asked to fetch.
+
+        Those that only one node's configuration names are not among them.
+        """
+        found = [
+            show_source(entry.record, entry, registry.claims.get(key))
+            for key, entry in sorted(registry.desired.items(), key=lambda pair: pair[0].name)
+            if isinstance(entry.record, DesiredSource)
+        ]
+        return SourceList(sources=found)
+
+    @api.operation(
+        "POST",
+        "/streams/{name}",
+        tag="sources",
+        scope="write",
+        path_model=StreamPath,
+        body=NewSource,
+        answer=SourceView,
+        status=201,
+        problems={409: "The name is in use, or there are as many sources as there may be.", **AWAY},
+    )
+    async def add_source(call: Call[StreamPath, Nothing, NewSource]) -> SourceView:
+        """Have a stream fetched and published.
+
+        One ingress takes it on, and another when that one dies, until it is deleted. Addresses of private networks are
+        fetched only by nodes whose `ingress.allow_networks` names them, files only from `ingress.file_roots`.
+        """
+        return await _add(registry, clock, StreamName(call.path.name), call.body)
+
+    @api.operation(
+        "DELETE",
+        "/streams/{name}",
+        tag="sources",
+        scope="write",
+        path_model=StreamPath,
+        status=204,
+        problems={404: "There is no such source.", 409: "The source is one of a node's own configuration.", **AWAY},
+    )
+    async def delete_source(call: Call[StreamPath, Nothing, Nothing]) -> None:
+        """Fetch a stream no more."""
+        await _delete(registry, StreamName(call.path.name))
+
+
+def show_source(record: DesiredSource, entry: DesiredEntry, claim: ClaimRecord | None) -> SourceView:
+    """Return a source as it is shown: its addresses without credentials, and who fetches it."""
+    return SourceView(
+        name=record.stream,
+        uris=[str(uri) for uri in record.uris],
+        transport=record.transport,
+        loop=record.loop,
+        region=record.region,
+        by=record.by,
+        since_us=record.since_us,
+        revision=entry.revision,
+        node=None if claim is None else claim.node,
+        status="waiting" if claim is None else claim.status or "starting",
+        detail=None if claim is None else claim.detail or None,
+    )
+
+
+async def _add(registry: Registry, clock: Clock, name: StreamName, wanted: NewSource) -> SourceView:
+    key = _key(name)
+    if key in registry.desired:
+        raise Problem(409, f"There is a source of {name} already.")
+    if (stream := registry.streams.get(name)) is not None and stream.state != "ended":
+        raise Problem(409, f"The stream {name} is published by {stream.node} already.")
+    record = _record(name, wanted, microseconds(clock.utc()))
+    try:
+        revision = await registry.put_desired(record, expect=0)
+    except DesiredConflict:
+        raise Problem(409, f"There is a source of {name} already.") from None
+    except DesiredLimit as error:
+        raise Problem(409, f"{error}.") from None
+    except InvalidRecord as error:
+        raise Problem(400, str(error), errors=[FieldError("body.uris", str(error))]) from None
+    except StoreAway as error:
+        raise Problem(503, f"The store does not answer: {error}") from None
+    return show_source(record, DesiredEntry(record, revision, b""), registry.claims.get(key))
+
+
+async def _delete(registry: Registry, name: StreamName) -> None:
+    try:
+        there = await registry.drop_desired(_key(name))
+    except StoreAway as error:
+        raise Problem(503, f"The store does not answer: {error}") from None
+    if there:
+        return
+    stream = registry.streams.get(name)
+    if stream is not None and stream.state != "ended":
+        raise Problem(409, f"The source of {name} stands in the configuration of {stream.node}: end it there.")
+    raise Problem(404, f"There is no source of {name}.")
+
+
+def _record(name: StreamName, wanted: NewSource, since_us: int) -> DesiredSource:
+    uris = []
+    for number, text in enumerate(wanted.uris):
+        try:
+            uris.append(Uri(text))
+        except SealError as error:
+            field = f"body.uris.{number}"
+            raise Problem(400, f"{field}: {error}", errors=[FieldError(field, str(error))]) from None
+    return DesiredSource(
+        stream=name,
+        uris=tuple(uris),
+        transport=wanted.transport,
+        loop=wanted.loop,
+        region=wanted.region,
+        by="api",
+        since_us=since_us,
+    )
+
+
+def _key(name: StreamName) -> DesiredKey:
+    return DesiredKey(DesiredKind.SOURCE, name)

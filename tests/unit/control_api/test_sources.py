@@ -1,0 +1,152 @@
+"""Sources by API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from headrace.access.viewing import MemoryViewing
+from headrace.clock import SystemClock
+from headrace.http.application import make_application
+from headrace.identifiers import NodeId
+from headrace.registry.claims import Claim
+from headrace.registry.desired import DesiredKey, DesiredKind, DesiredSource
+from headrace.registry.memory import MemoryRegistry, MemoryStore
+from headrace.registry.records import StreamRecord
+from headrace.registry.sealing import Vault
+from headrace.service.runtime import Runtime
+from headrace.testing import wait_until
+from headrace_control_api.access import Access
+from headrace_control_api.events import EventLog
+from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.tokens import TokenOffice
+
+Client = TestClient[web.Request, web.Application]
+KEY = DesiredKey(DesiredKind.SOURCE, "cam1")
+URI = "rtsp://user:hush@cam.example/main"
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+async def registries(store: MemoryStore) -> AsyncIterator[list[MemoryRegistry]]:
+    """Two registries of one cluster, one for each control API."""
+    found = [MemoryRegistry(store, vault=Vault(["a secret of the tests"])) for _ in range(2)]
+    for registry in found:
+        await registry.start()
+    yield found
+    for registry in found:
+        await registry.close()
+
+
+def client_of(registry: MemoryRegistry) -> Client:
+    """Return a client of a control API."""
+    runtime = Runtime(NodeId("api"), "control-api")
+    app = make_application(runtime)
+    office = TokenOffice(MemoryViewing(runtime.clock), runtime.clock)
+    events = EventLog(registry, runtime.clock)
+    add_routes(app, registry, Access(), api_metrics(runtime.metrics), events, office)
+    return TestClient(TestServer(app))
+
+
+async def test_life_of_a_source(registries: list[MemoryRegistry]) -> None:
+    """A source that is asked for is a desired record; who takes it on is shown; deleting it removes the record."""
+    registry, node = registries
+    async with client_of(registry) as client:
+        answer = await client.post("/api/v1/streams/cam1", json={"uris": [URI], "transport": "udp"})
+        made = await answer.json()
+        assert (answer.status, made["status"], made["by"], made["transport"]) == (201, "waiting", "api", "udp")
+        assert "hush" not in await answer.text()
+        record = registry.desired[KEY].record
+        assert isinstance(record, DesiredSource)
+        assert record.uris[0].reveal() == URI
+
+        def changed(claim: Claim) -> None: ...
+
+        await wait_until(lambda: KEY in node.desired)
+        claim = await node.claim(KEY, NodeId("ingress-1"), changed)
+        assert claim is not None
+        node.report(claim, "live", "as it should")
+        await wait_until(lambda: KEY in registry.claims and registry.claims[KEY].status == "live")
+        (listed,) = (await (await client.get("/api/v1/sources")).json())["sources"]
+        assert (listed["name"], listed["node"], listed["status"]) == ("cam1", "ingress-1", "live")
+        assert (await client.delete("/api/v1/streams/cam1")).status == 204
+        assert KEY not in registry.desired
+        assert (await client.delete("/api/v1/streams/cam1")).status == 404
+
+
+async def test_names_in_use(registries: list[MemoryRegistry]) -> None:
+    """A name that has a source, or is published, is 409; what stands in a configuration is not deleted here."""
+    registry, _ = registries
+    async with client_of(registry) as client:
+        assert (await client.post("/api/v1/streams/cam1", json={"uris": [URI]})).status == 201
+        assert (await client.post("/api/v1/streams/cam1", json={"uris": [URI]})).status == 409
+        registry.keep_stream(StreamRecord(stream="cam2", node="n1", epoch=7, state="live"))
+        assert (await client.post("/api/v1/streams/cam2", json={"uris": [URI]})).status == 409
+        assert (await client.delete("/api/v1/streams/cam2")).status == 409
+
+
+async def test_two_control_apis_race_for_a_name(registries: list[MemoryRegistry]) -> None:
+    """Of many who ask for one name at two control APIs at once, one gets it and the others get 409."""
+    async with client_of(registries[0]) as first, client_of(registries[1]) as second:
+        calls = [
+            client.post("/api/v1/streams/cam1", json={"uris": [f"rtsp://cam{number}.example/"]})
+            for number in range(10)
+            for client in (first, second)
+        ]
+        statuses = [answer.status for answer in await asyncio.gather(*calls)]
+        assert sorted(statuses) == [201, *[409] * 19]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"uris": []}, "body.uris"),
+        ({"uris": [URI] * 5}, "body.uris"),
+        ({"uris": ["http://cam.example/"]}, "body.uris.0"),
+        ({"uris": ["rtsp://"]}, "body.uris.0"),
+        ({"uris": ["rtsp://a/ b"]}, "body.uris.0"),
+        ({"uris": ["rtsp://a/\0"]}, "body.uris.0"),
+        ({"uris": ["rtsp://a:99999/"]}, "body.uris.0"),
+        ({"uris": ["rtsp://[::/"]}, "body.uris.0"),
+        ({"uris": ["file:///../etc?x"]}, "body.uris.0"),
+        ({"uris": [URI], "transport": "smoke"}, "body.transport"),
+        ({"uris": [URI], "loop": 1}, "body.loop"),
+        ({"uris": [URI], "options": {}}, "body.options"),
+        ({}, "body.uris"),
+    ],
+)
+async def test_wrong_sources_are_told(registries: list[MemoryRegistry], body: dict[str, Any], field: str) -> None:
+    """Each wrong member is 400 and named, and its value is not repeated."""
+    async with client_of(registries[0]) as client:
+        answer = await client.post("/api/v1/streams/cam1", json=body)
+        assert (answer.status, [error["field"] for error in (await answer.json())["errors"]]) == (400, [field])
+        assert "hush" not in await answer.text()
+
+
+async def test_credentials_need_a_secret_to_be_stored(store: MemoryStore) -> None:
+    """Without a cluster secret an address with a password is refused rather than stored in clear."""
+    registry = MemoryRegistry(store, clock=SystemClock())
+    await registry.start()
+    async with client_of(registry) as client:
+        answer = await client.post("/api/v1/streams/cam1", json={"uris": [URI]})
+        assert (answer.status, "relay.secret" in await answer.text()) == (400, True)
+        assert (await client.post("/api/v1/streams/cam1", json={"uris": ["rtsp://cam.example/main"]})).status == 201
+    await registry.close()
+
+
+async def test_while_the_store_is_away(store: MemoryStore, registries: list[MemoryRegistry]) -> None:
+    """What would have to be written is 503; what is known is still told."""
+    async with client_of(registries[0]) as client:
+        store.take_away()
+        assert (await client.post("/api/v1/streams/cam1", json={"uris": [URI]})).status == 503
+        assert (await client.delete("/api/v1/streams/cam1")).status == 503
+        assert (await client.get("/api/v1/sources")).status == 200
