@@ -16,11 +16,12 @@ from headrace.testing import wait_until
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import StreamState
 from support.browser import WatchedPage, open_page, requires_chromium
-from support.live_media import Publisher, make_clip
+from support.live_media import Clip, Publisher, make_clip
 from support.play_server import PlayServer
 
 pytestmark = [pytest.mark.browser, requires_chromium]
 
+GOES_ON = "stats.state === 'live' && video.readyState > 2 && stats.behindMs > 0 && stats.behindMs < 5000"
 SETTLED = "stats.state === 'live' && !video.seeking && stats.rate === 1 && stats.behindMs > 0 && stats.behindMs < 400"
 
 
@@ -41,11 +42,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(audio: Audio = "aac", heartbeat_ms: int = 1000, script: str = "") -> AsyncIterator[Stage]:
-    """Publish, serve, and open the page, where `script` runs before its own."""
+async def stage(
+    audio: Audio = "aac", heartbeat_ms: int = 1000, script: str = "", clip: Clip | None = None, publish: bool = True
+) -> AsyncIterator[Stage]:
+    """Publish a clip, serve it, and open the page, where `script` runs before its own."""
     publisher = Publisher(Broadcast(StreamName("test")))
     server = PlayServer(publisher.broadcast, heartbeat_ms=heartbeat_ms)
-    await publisher.start(make_clip(audio=audio))
+    if publish:
+        await publisher.start(clip or make_clip(audio=audio))
     await server.start()
     try:
         async with open_page(server.url, script=script) as browser:
@@ -83,6 +87,38 @@ async def test_plays_a_stream_without_sound() -> None:
         await on.settle()
         shown = await on.browser.page.locator("headrace-player button.mute").is_visible()
         assert shown is False
+
+
+async def test_plays_groups_of_pictures_longer_than_what_it_keeps() -> None:
+    """Nothing is taken from a group of pictures that is played, however long; who joins late in it plays as well."""
+    clip = make_clip(320, 180, frame_rate=10, gop_seconds=32)
+    async with stage(clip=clip) as on:
+        await on.settle()
+        (first,) = (await on.browser.player())["ranges"]
+        await on.browser.wait_for_player(f"video.currentTime > {first[0] + 17}", 30)  # 10 s kept, and 5 s of slack
+        stats = await on.browser.player()
+        assert (stats["jumps"], stats["recoveries"]) == (0, 0)
+        ((start, end),) = stats["ranges"]
+        assert start < stats["currentTime"] - 9
+        assert end > stats["currentTime"]
+        async with open_page(on.server.url) as late:
+            stats = await late.wait_for_player(f"{GOES_ON} && video.currentTime > {first[0] + 17}")
+            assert (stats["jumps"], stats["recoveries"], late.errors) == (0, 0, [])
+        await on.browser.wait_for_player(GOES_ON)
+
+
+async def test_waits_for_a_stream_that_nobody_has_seen() -> None:
+    """A stream that was never there is waited for, in words and below them; it plays once it begins."""
+    async with stage(publish=False) as on:
+        await on.browser.wait_for_player("stats.state === 'interrupted'")
+        status = on.browser.page.locator("headrace-player .status")
+        assert await status.inner_text() == "Waiting"
+        await on.publisher.start(make_clip())
+        await on.settle()
+        assert await status.inner_text() == "Live"
+        await on.publisher.stop("the camera does not answer")
+        await on.browser.wait_for_player("stats.state === 'interrupted'")
+        assert await status.inner_text() == "Interrupted"
 
 
 async def test_goes_on_after_the_connection_was_cut() -> None:

@@ -40,18 +40,27 @@ class Clip:
 
     tracks: tuple[Track, ...]
     samples: tuple[Sample, ...]
+    seconds: int = CLIP_SECONDS
 
 
 @cache
 def make_clip(
-    width: int = 640, height: int = 360, audio: Literal["aac", "opus", None] = "aac", frame_rate: int = FRAME_RATE
+    width: int = 640,
+    height: int = 360,
+    audio: Literal["aac", "opus", None] = "aac",
+    frame_rate: int = FRAME_RATE,
+    gop_seconds: int = 1,
 ) -> Clip:
-    """Encode a moving gradient and, with `audio`, a tone; keyframes each second, no B-frames."""
-    made = [_encode_video(width, height, frame_rate)] + ([_encode_audio(audio)] if audio else [])
+    """Encode a moving gradient and, with `audio`, a tone; keyframes each `gop_seconds`, no B-frames."""
+    seconds = max(CLIP_SECONDS, gop_seconds)
+    if seconds % CLIP_SECONDS:
+        raise ValueError(f"clips of {seconds} s do not come out even: {CLIP_SECONDS} s times something do")
+    made = [_encode_video(width, height, frame_rate, seconds, gop_seconds)]
+    made += [_encode_audio(audio, seconds)] if audio else []
     samples = [sample for _, track_samples in made for sample in track_samples]
     timescales = {track.track: track.timescale for track, _ in made}
     samples.sort(key=lambda sample: sample.dts / timescales[sample.track])
-    return Clip(tuple(track for track, _ in made), tuple(samples))
+    return Clip(tuple(track for track, _ in made), tuple(samples), seconds)
 
 
 @dataclass
@@ -100,7 +109,7 @@ class Publisher:
             while True:
                 for sample in clip.samples:
                     scale = timescales[sample.track]
-                    shift = turn * CLIP_SECONDS * scale
+                    shift = turn * clip.seconds * scale
                     captured = began + (sample.dts + shift) / scale
                     await asyncio.sleep(captured + self.delay - time.time())
                     self._append(packager, sample, shift, captured)
@@ -122,15 +131,21 @@ class Publisher:
 # -- encoding ---------------------------------------------------------------------------------------------------------
 
 
-def _encode_video(width: int, height: int, rate: int) -> tuple[Track, list[Sample]]:
+def _encode_video(width: int, height: int, rate: int, seconds: int, gop_seconds: int) -> tuple[Track, list[Sample]]:
     output = av.open(io.BytesIO(), "w", format="mp4")
     stream = output.add_stream("libx264", rate=rate)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-    stream.gop_size = rate
+    stream.gop_size = rate * gop_seconds
     stream.time_base = stream.codec_context.time_base = Fraction(1, rate)
-    stream.options = {"preset": "ultrafast", "tune": "zerolatency", "profile": "baseline", "crf": "32"}
+    stream.options = {
+        "preset": "ultrafast",
+        "tune": "zerolatency",
+        "profile": "baseline",
+        "crf": "32",
+        "sc_threshold": "0",
+    }
     output.start_encoding()
-    frames = (_picture(width, height, number, rate) for number in range(CLIP_SECONDS * rate))
+    frames = (_picture(width, height, number, rate) for number in range(seconds * rate))
     packets = [packet for frame in frames for packet in stream.encode(frame)] + list(stream.encode(None))
     header = _header(stream, 1)
     extradata = stream.codec_context.extradata or b""
@@ -148,14 +163,14 @@ def _encode_video(width: int, height: int, rate: int) -> tuple[Track, list[Sampl
     return track, samples
 
 
-def _encode_audio(codec: Literal["aac", "opus"]) -> tuple[Track, list[Sample]]:
+def _encode_audio(codec: Literal["aac", "opus"], seconds: int) -> tuple[Track, list[Sample]]:
     frame = AAC_FRAME if codec == "aac" else OPUS_FRAME
     output = av.open(io.BytesIO(), "w", format="mp4")
     stream = output.add_stream("aac" if codec == "aac" else "libopus", rate=SAMPLE_RATE, layout="mono")
     assert isinstance(stream, AudioStream)
     stream.format = "fltp" if codec == "aac" else "flt"  # the same bytes, for there is one channel
     output.start_encoding()
-    needed = CLIP_SECONDS * SAMPLE_RATE // frame
+    needed = seconds * SAMPLE_RATE // frame
     packets = [
         packet for number in range(needed + 4) for packet in stream.encode(_tone(number, frame, stream.format.name))
     ]
