@@ -216,7 +216,7 @@ OPUS_TOC_FRAME_SAMPLES = (480, 960, 1920, 2880) * 3 + (480, 960) * 2 + (120, 240
 """Samples at 48 kHz of one frame, by configuration number (RFC 6716, table 2)."""
 
 
-def opus_samples(packet: bytes) -> int:
+def opus_samples(packet: bytes | memoryview) -> int:
     """Return how many samples at 48 kHz an Opus packet lasts, 0 for an empty one (RFC 6716, section 3.2)."""
     if not packet:
         return 0

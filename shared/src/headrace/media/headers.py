@@ -124,7 +124,7 @@ class TrackReader:
         dts = packet.dts
         if dts is None:
             raise ValueError("packet without decode time")
-        data = bytes(packet) if self._convert is None else self._convert(bytes(packet))
+        data = memoryview(packet) if self._convert is None else self._convert(bytes(packet))
         duration = self._frame_ticks or (opus_samples(data) if self._codec == "opus" else self._scale(packet.duration))
         time = dts if self._exact else self._scale(dts)
         return Sample(self._number, time, time, duration, True, data, capture_us)
@@ -135,11 +135,11 @@ class TrackReader:
             raise ValueError("packet without decode time")
         pts, duration, keyframe = packet.pts, packet.duration or 0, packet.is_keyframe
         if self._convert is not None:
-            data = self._convert(bytes(packet))
+            data: bytes | memoryview = self._convert(bytes(packet))
         elif keyframe and packet.has_sidedata("new_extradata"):
             raise HeaderChanged(bytes(packet.get_sidedata("new_extradata")))
         else:
-            data = bytes(packet)
+            data = memoryview(packet)
         if pts is None:
             pts = dts
         if not self._exact:

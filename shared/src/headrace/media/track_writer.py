@@ -327,7 +327,8 @@ class TrackWriter:
                 end += left if -left <= frame // 2 else 0
         if first.keyframe:
             flags |= _RANDOM_ACCESS
-        pieces, sizes, points, even, time = [b""], [], 0, self._even, begin - self.shift
+        pieces: list[bytes | memoryview] = [b""]
+        sizes, points, even, time = [], 0, self._even, begin - self.shift
         for sample in samples:
             data = sample.data
             pieces.append(data)
