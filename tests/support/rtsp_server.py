@@ -32,12 +32,14 @@ _VIDEO = {
     "h265": "x265enc speed-preset=ultrafast bitrate=600 key-int-max={gop} tune=zerolatency"
     " ! rtph265pay config-interval=-1",
     "mjpeg": "jpegenc quality=40 ! rtpjpegpay",
+    "vp8": "vp8enc deadline=1 keyframe-max-dist={gop} ! rtpvp8pay",
     "none": "",
 }
 _AUDIO = {
     "aac": "audioconvert ! avenc_aac bitrate=64000 ! rtpmp4gpay",
     "opus": "audioconvert ! opusenc ! rtpopuspay",
     "g711": "audioconvert ! audioresample ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay",
+    "g722": "audioconvert ! audioresample ! audio/x-raw,rate=16000,channels=1 ! avenc_g722 ! rtpg722pay",
     "none": "",
 }
 
@@ -65,8 +67,8 @@ class RtspServer:
     """The server process; start and stop it as often as a test likes, the port stays the same.
 
     Attributes:
-        video: `h264`, `h264-bframes`, `h265`, `mjpeg` or `none`.
-        audio: `aac`, `opus`, `g711` or `none`.
+        video: `h264`, `h264-bframes`, `h265`, `mjpeg`, `vp8` or `none`.
+        audio: `aac`, `opus`, `g711`, `g722` or `none`.
         auth: `basic`, `digest` or empty for none.
         tls: serve rtsps with a certificate of its own making.
         size: width and height.

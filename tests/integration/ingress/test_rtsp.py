@@ -171,7 +171,7 @@ async def test_a_short_freeze_is_none(camera: Camera) -> None:
 
 
 @pytest.mark.parametrize(
-    ("video", "audio", "words"), [("mjpeg", "g711", "mjpeg and audio codec pcm_mulaw"), ("mjpeg", "none", "mjpeg")]
+    ("video", "audio", "words"), [("vp8", "none", "video codec vp8"), ("none", "g722", "audio codec adpcm_g722")]
 )
 async def test_what_cannot_be_carried_is_named(camera: Camera, video: str, audio: str, words: str) -> None:
     """A camera without any codec that can be carried says which it has."""
@@ -180,12 +180,24 @@ async def test_what_cannot_be_carried_is_named(camera: Camera, video: str, audio
 
 
 async def test_sound_that_cannot_be_carried_is_left_out(camera: Camera) -> None:
-    """G.711 beside H.264: the picture goes on, and it is said once."""
+    """G.722 beside H.264: the picture goes on, and it is said once."""
     with structlog.testing.capture_logs() as logs:
-        async with feeding(camera(audio="g711").uri) as watched:
+        async with feeding(camera(audio="g722").uri) as watched:
             await watched.live()
             assert len(watched.broadcast.tracks) == 1
     assert [line["event"] for line in logs].count("feed_note") == 1
+
+
+@pytest.mark.parametrize(("video", "codec"), [("h264", "avc1"), ("mjpeg", "avc1")])
+async def test_motion_jpeg_and_g711_are_encoded(camera: Camera, video: str, codec: str) -> None:
+    """What many cameras still send becomes H.264 and AAC, in one epoch, captured when it was."""
+    async with feeding(camera(video=video, audio="g711").uri) as watched:
+        await watched.live(2.0)
+        assert [told.partition(".")[0] for told in watched.codecs] == [codec, "mp4a"]
+        assert len(watched.opened) == 1
+        late = [time.time() - chunk.capture_us / 1e6 for chunk in (watched.chunks(1)[-1], watched.chunks(2)[-1])]
+        assert all(0 < seconds < 3 for seconds in late)
+    watched.check()
 
 
 async def test_a_stop_while_a_camera_hangs(camera: Camera) -> None:

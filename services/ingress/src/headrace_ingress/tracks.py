@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +17,7 @@ from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.stream import Track
 from headrace_ingress.source import Note, SourceBroken
 from headrace_ingress.timing import CaptureClock, StampRepair, Stamps
+from headrace_ingress.transcode import EncodedFeed, is_encoded
 
 VIDEO_CODECS = {"h264": "H.264", "hevc": "H.265"}
 AUDIO_CODECS = {"aac": "AAC", "opus": "Opus"}
@@ -26,7 +28,9 @@ _SEQUENCE_TYPES = {"h264": {7}, "hevc": {32, 33}}
 
 
 def choose_streams(container: av.container.InputContainer, note: Note) -> list[Any]:
-    """Return the container's first video and first audio stream that can be carried, video first.
+    """Return the container's first video and first audio stream that is carried or can be encoded, video first.
+
+    One that is carried as it is goes before one that would have to be encoded.
 
     Raises:
         SourceBroken: when there is neither; the sentence names the codecs that there are.
@@ -35,17 +39,35 @@ def choose_streams(container: av.container.InputContainer, note: Note) -> list[A
     for streams, known in ((container.streams.video, VIDEO_CODECS), (container.streams.audio, AUDIO_CODECS)):
         usable = [stream for stream in streams if not is_cover(stream)]
         fitting = [stream for stream in usable if codec_name(stream) in known]
+        fitting += [stream for stream in usable if is_encoded(codec_name(stream))]
         if fitting:
             chosen.append(fitting[0])
         elif usable:
             refused.append(f"{usable[0].type} codec {codec_name(usable[0])}")
-    allowed = ", ".join([*VIDEO_CODECS.values(), *AUDIO_CODECS.values()])
+    allowed = ", ".join([*VIDEO_CODECS.values(), *AUDIO_CODECS.values(), "raw video, Motion JPEG and PCM"])
     if not chosen:
         what = " and ".join(refused) or "no video and no audio"
         raise SourceBroken(f"{what}: only {allowed} can be carried")
     if refused:
         note(f"{' and '.join(refused)} cannot be carried and is left out; there are {allowed}")
     return chosen
+
+
+def make_feeds(
+    streams: Sequence[Any], options: PackagerOptions, note: Note, *, parser_delay: bool
+) -> dict[int, TrackFeed | EncodedFeed]:
+    """Return what makes samples of chosen streams, by the streams' indices.
+
+    Raises:
+        SourceBroken: when one of them cannot be carried after all.
+    """
+    feeds: dict[int, TrackFeed | EncodedFeed] = {}
+    for number, stream in enumerate(streams, 1):
+        if is_encoded(codec_name(stream)):
+            feeds[stream.index] = EncodedFeed(stream, number, options, note)
+        else:
+            feeds[stream.index] = TrackFeed(stream, number, options, parser_delay)
+    return feeds
 
 
 def codec_name(stream: Any) -> str:
