@@ -18,8 +18,8 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
         dts: decode time in the same ticks; grows from sample to sample of a track.
         duration: in the same ticks, 0 when unknown. Audio is counted by it.
         keyframe: whether decoding can begin here; always true for audio.
-        data: its bytes as they stand in an mdat: NAL units with four-byte lengths, AAC without ADTS. They may be a view of
-            the source's own memory, which must not change any more; the first copy is then the chunk itself.
+        data: its bytes as they stand in an mdat: NAL units with four-byte lengths, AAC without ADTS. They may be a
+            view of the source's own memory, which must not change any more; the first copy is then the chunk itself.
         capture_us: UTC in microseconds since 1970 when it was captured, as well as the source knows it.
     """
 
