@@ -15,6 +15,8 @@ declare -A why=(
     [gstreamer1.0-plugins-ugly]="the camera's H.264 encoder"
     [gstreamer1.0-libav]="the camera's AAC encoder"
     [glib-networking]="the camera's TLS"
+    [iproute2]="network namespaces for the fault tests"
+    [iptables]="packets dropped and delayed in them"
     [openssl]="certificates that tests make for themselves"
 )
 install_kustomize=$(dirname "$0")/install-kustomize.sh
