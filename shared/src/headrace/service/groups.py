@@ -197,7 +197,10 @@ class IngressSettings(Group):
         "Ask the cluster to fetch these sources, so that another ingress takes one over when this node dies; otherwise "
         "only nodes whose configuration names it do.",
     )
-    file_roots: list[Path] = setting(list, "Folders below which files may be read as feeds.")
+    file_roots: list[Path] = setting(
+        list,
+        "Folders below which files may be read that the API asks for; those in the configuration may lie anywhere.",
+    )
     allow_networks: list[Network] = setting(
         list, "Private networks that addresses given by API may reach; those in the configuration are trusted."
     )
