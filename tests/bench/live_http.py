@@ -1,0 +1,134 @@
+"""Requests per CPU second: an edge's playlists and parts against nginx serving the same bytes from memory.
+
+Run it with `python -m bench.live_http` from `tests/`. Both servers get the same requests from the same client, one after
+the other; what counts is the CPU time that the server's process took, so that a busy machine matters little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SECONDS = 4.0
+CONNECTIONS = 16
+TICKS = os.sysconf("SC_CLK_TCK")
+
+EDGE = """
+import asyncio, sys
+sys.path.insert(0, {tests!r})
+from integration.edge.rig import EdgeRig
+from integration.live.publishing import publish
+from unit.live.streams import Programme
+
+async def main():
+    async with EdgeRig(window_seconds=60.0) as rig:
+        publish(rig, Programme().epoch(60.0))
+        print("ADDRESS", rig.address(), flush=True)
+        await asyncio.sleep(3600)
+
+asyncio.run(main())
+"""
+
+
+async def requests(port: int, path: str) -> int:
+    """Send requests for a while over several connections; return how many were answered."""
+    answered = 0
+    loop = asyncio.get_running_loop()
+    end = loop.time() + SECONDS
+
+    async def ask() -> None:
+        nonlocal answered
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+        while loop.time() < end:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            await reader.readexactly(int(length.split(b":")[1]))
+            answered += 1
+        writer.close()
+
+    await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
+    return answered
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process took so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+async def rate(pid: int, port: int, path: str) -> float:
+    """Return requests per CPU second of the server."""
+    before = cpu_seconds(pid)
+    answered = await requests(port, path)
+    return answered / max(1 / TICKS, cpu_seconds(pid) - before)
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, port: int):  # type: ignore[no-untyped-def]
+    """Serve `folder` with one nginx process; yields its pid."""
+    (folder / "nginx.conf").write_text(
+        f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;"
+        "events { worker_connections 256; }"
+        f"http {{ access_log off; keepalive_requests 1000000; open_file_cache max=100; sendfile on;"
+        f"client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;"
+        f"uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;"
+        f"server {{ listen 127.0.0.1:{port}; root {folder}; }} }}"
+    )
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    process = subprocess.Popen(
+        [program, "-c", str(folder / "nginx.conf"), "-p", str(folder)], stderr=subprocess.DEVNULL
+    )
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def main() -> None:
+    """Measure and print."""
+    tests = str(Path(__file__).parents[1])
+    edge = subprocess.Popen([sys.executable, "-c", EDGE.format(tests=tests)], stdout=subprocess.PIPE, text=True)
+    assert edge.stdout is not None
+    line = next(line for line in edge.stdout if line.startswith("ADDRESS"))
+    port = int(line.rsplit(":", 1)[1])
+    base = "/live/demo/"
+    names = {"playlist": "1.m3u8", "part": "1790000000000/1/125.1.m4s", "segment": "1790000000000/1/125.m4s"}
+    try:
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as memory, contextlib.ExitStack() as stack:
+            folder = Path(memory)
+            for name in names.values():
+                file = folder / base.strip("/") / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(await fetch(port, base + name))
+            pid = stack.enter_context(nginx(folder, port + 1))
+            await asyncio.sleep(1)
+            for kind, name in names.items():
+                ours = await rate(edge.pid, port, base + name)
+                theirs = await rate(pid, port + 1, base + name)
+                print(f"{kind:9} edge {ours:8.0f}/CPU s   nginx {theirs:8.0f}/CPU s   ratio 1:{theirs / ours:.1f}")
+    finally:
+        edge.terminate()
+        edge.wait()
+
+
+async def fetch(port: int, path: str) -> bytes:
+    """Return one body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
+    data = await reader.read()
+    writer.close()
+    return data.split(b"\r\n\r\n", 1)[1]
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
