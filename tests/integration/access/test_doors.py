@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -18,8 +19,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from headrace.access.redis_viewing import RedisViewing
 from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
+from headrace.http.listener import HttpListener
+from headrace.identifiers import NodeId
+from headrace.service.groups import Settings
+from headrace.service.runtime import Runtime
 from headrace.testing import wait_until
 from headrace.wire import play
+from headrace_control_api.app import build as build_api
 from integration.access.rig import SECRET, GuardedRig, token
 from support.redis_server import RedisServer, redis_server  # noqa: F401
 
@@ -190,6 +196,41 @@ async def test_through_a_real_store(redis_server: RedisServer) -> None:  # noqa:
             assert (await player.expect(play.Refused)).code == "token_revoked"
         assert await refusal_of(second, path, session="b") == "token_revoked"
     await office.close()
+
+
+@pytest.mark.redis
+async def test_revoked_by_api_on_three_edges_and_every_door(
+    redis_server: RedisServer,  # noqa: F811
+    http: aiohttp.ClientSession,
+) -> None:
+    """A token revoked at a control API ends its players and plain viewers on three edges, and HLS refuses it."""
+    url = redis_server.url
+    settings = Settings.model_validate(
+        {"control_api": {"port": 0}, "registry": {"url": url, "prefix": "guarded", "lease_seconds": 1.0}}
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        components = list(build_api(settings, Runtime(NodeId("api"), "control-api")))
+        for component in components:
+            await component.start()
+            stack.push_async_callback(component.stop)
+        api = next(component for component in components if isinstance(component, HttpListener))
+        rigs = [await stack.enter_async_context(GuardedRig(f"edge-{n}", registry_url=url)) for n in range(3)]
+        path = f"demo?token={token()}"
+        sockets = []
+        for rig in rigs:
+            sockets.append((await stack.enter_async_context(rig.play(path))).socket)
+            sockets.append(await stack.enter_async_context(rig.plain(path)))
+        revoked = time.monotonic()
+        async with http.delete(f"http://127.0.0.1:{api.bound_port}/api/v1/tokens/t1") as answer:
+            assert answer.status == 204
+        closings = await asyncio.gather(*map(closing_of, sockets))
+        assert {(code, reason) for code, reason, _ in closings} == {(1008, "token_revoked")}
+        assert (
+            max(at for *_, at in closings) - revoked < 10
+        )  # within a second, where the machine has nothing else to do
+        for rig in rigs:
+            async with http.get(f"http://{rig.address()}/live/demo/index.m3u8?token={token()}") as answer:
+                assert answer.status == 403
 
 
 @pytest.mark.redis
