@@ -169,8 +169,8 @@ class MeshNode:
         """Have this node dial `other` elsewhere than the registry says."""
         rank = self.node._context.rank
 
-        def elsewhere(stream: StreamName, avoid: Collection[NodeId]) -> list[Candidate]:
-            candidates = rank(stream, avoid)
+        def elsewhere(stream: StreamName, avoid: Collection[NodeId], lost: bool) -> list[Candidate]:
+            candidates = rank(stream, avoid, lost)
             return [replace(c, relay_url=relay_url) if c.node == other.id else c for c in candidates]
 
         self.node._context = replace(self.node._context, rank=elsewhere)

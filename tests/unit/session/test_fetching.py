@@ -91,6 +91,10 @@ class World:
     links: dict[str, FakeLink] = field(default_factory=dict)
     unreachable: set[str] = field(default_factory=set)
     owner: NodeId | None = OWNER
+    moved_to: NodeId | None = None
+    full: set[str] = field(default_factory=set)
+    hosts: dict[str, str] = field(default_factory=dict)
+    searches: int = 0
     broadcast: Broadcast = field(default_factory=lambda: Broadcast(CAM))
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
@@ -104,6 +108,8 @@ class World:
             4.0,
             self.clock,
             RelayMetrics.make(self.registry),
+            lambda stream: self.moved_to,
+            self.look_for_room,
         )
         self.fetch = Fetch(self.broadcast, lambda: None, context)
 
@@ -123,8 +129,16 @@ class World:
     def next_try(self) -> float | None:
         return 0.02 if self.unreachable else None
 
-    def rank(self, stream: StreamName, avoid: Collection[NodeId]) -> list[Candidate]:
-        return [Candidate(NodeId(name), f"ws://{name}/relay", "") for name in self.names if name not in avoid]
+    def rank(self, stream: StreamName, avoid: Collection[NodeId], lost: bool) -> list[Candidate]:
+        names = sorted(self.names, key=lambda name: (name in self.full, name != self.moved_to))
+        return [
+            Candidate(NodeId(name), f"ws://{name}/relay", "", self.hosts.get(name, ""), "", int(name in self.full))
+            for name in names
+            if name not in avoid
+        ]
+
+    def look_for_room(self) -> None:
+        self.searches += 1
 
     # -- for tests ---------------------------------------------------------------------------------
 

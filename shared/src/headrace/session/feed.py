@@ -27,6 +27,8 @@ class FeedEnd(enum.Enum):
     """The parent has no way to the stream's source; it delivers if it finds one."""
     LEAVING = "leaving"
     """The parent stops soon; it delivers until then."""
+    MOVED = "moved"
+    """Somebody moved the stream to another parent; this one delivers until that one does."""
 
 
 class FeedOwner(Protocol):

@@ -21,7 +21,7 @@ import structlog
 
 from headrace.clock import Clock
 from headrace.identifiers import ChunkId, NodeId, StreamName
-from headrace.registry.placement import Candidate
+from headrace.registry.placement import Candidate, pick_standby
 from headrace.relay.broadcast import Broadcast, StateChange
 from headrace.relay.protocol import TooManySubscriptions
 from headrace.session.feed import FeedEnd, ParentFeed
@@ -62,8 +62,8 @@ class Parents(Protocol):
         """Return in how many seconds the first of them is worth a try again."""
 
 
-Rank = Callable[[StreamName, Collection[NodeId]], list[Candidate]]
-"""Returns the candidates for a stream, best first, without those to avoid."""
+Rank = Callable[[StreamName, Collection[NodeId], bool], list[Candidate]]
+"""Returns the candidates for a stream, best first, without those to avoid; told whether the stream had a parent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,8 @@ class FetchContext:
         owner: returns the node that has a stream's source, as far as is known.
         switch_seconds: how long a stream may be without a parent before its viewers are told.
         history_seconds: how much of the past a stream begins with.
+        preferred: returns where somebody moved a stream to.
+        look_for_room: called when no parent that is known has any.
     """
 
     hop: RouteHop
@@ -87,6 +89,8 @@ class FetchContext:
     history_seconds: float
     clock: Clock
     metrics: RelayMetrics
+    preferred: Callable[[StreamName], NodeId | None] = lambda stream: None
+    look_for_room: Callable[[], None] = lambda: None
 
 
 class Fetch:
@@ -114,17 +118,24 @@ class Fetch:
         self._silence: asyncio.TimerHandle | None = None
         self._held: StateChange | None = None
         self._last_end: FeedEnd | None = None
+        self._candidate: Candidate | None = None
+        self._had_parent = False
         self._newest: tuple[ChunkId, float] | None = None
 
     @property
     def is_orphan(self) -> bool:
         """Whether parents are known but none can be linked to: the way is broken, and not merely nobody there."""
-        return self.parent is None and bool(self._context.rank(self.broadcast.name, ()))
+        return self.parent is None and bool(self._rank(()))
 
     @property
     def standby(self) -> Candidate | None:
         """The parent to go on from should this one be lost, `None` when there is no parent or no other."""
-        return None if self.parent is None else self._choose(beside=self.parent)
+        if self.parent is None:
+            return None
+        ranked = self._ranked()
+        if self._candidate is not None and all(one.node != self.parent for one in ranked):
+            ranked.insert(0, self._candidate)
+        return pick_standby(ranked, self.parent)
 
     @property
     def link(self) -> Link | None:
@@ -135,8 +146,13 @@ class Fetch:
     def wake(self) -> None:
         """Look again: nodes or streams changed."""
         self._changed.set()
-        if self._feeds and self._feeds[-1].is_astray and (self._feeds[-1].delivers or self._feeds[-1].is_overdue):
-            self._leave_astray(self._feeds[-1], "another parent is there")
+        newest = self._feeds[-1] if self._feeds else None
+        if newest is None:
+            return
+        if newest.is_astray and (newest.delivers or newest.is_overdue):
+            self._leave_astray(newest, "another parent is there")
+        elif self._is_moved(newest):
+            newest.finish(FeedEnd.MOVED, "")
 
     def seconds_since(self, id: ChunkId) -> float | None:
         """Return how long ago the newest chunk came if it is `id`."""
@@ -209,7 +225,7 @@ class Fetch:
     async def _fetch_once(self) -> None:
         """Take the best parent there is and stay with it until its feed ends; or wait for one."""
         self._changed.clear()
-        candidate = self._choose()
+        candidate = self._choose_next()
         if candidate is None:
             await self._wait_for_candidate()
             return
@@ -229,11 +245,34 @@ class Fetch:
 
     def _choose(self, beside: NodeId | None = None) -> Candidate | None:
         """Return the best parent that is worth a try, other than `beside`."""
+        return next((one for one in self._ranked() if one.node != beside), None)
+
+    def _choose_next(self) -> Candidate | None:
+        """Return whom to go on from: after a loss the standby, if it is known to be on another host than the parent."""
+        ranked = self._ranked()
+        if self._last_end is FeedEnd.LOST and self._candidate is not None:
+            standby = pick_standby([self._candidate, *ranked], self._candidate.node)
+            if standby is not None and standby.host and standby.poor <= ranked[0].poor:
+                return standby
+        return ranked[0] if ranked else None
+
+    def _ranked(self) -> list[Candidate]:
+        """Return the parents that are worth a try, best first."""
         now = self._context.clock.monotonic()
         self._avoid = {node: until for node, until in self._avoid.items() if until > now}
-        avoid = self._avoid.keys() | self._context.parents.failing() | ({beside} if beside else set())
-        candidates = self._context.rank(self.broadcast.name, avoid)
-        return candidates[0] if candidates else None
+        avoid = self._avoid.keys() | self._context.parents.failing()
+        return self._rank(avoid)
+
+    def _rank(self, avoid: Collection[NodeId]) -> list[Candidate]:
+        return self._context.rank(self.broadcast.name, avoid, self._had_parent)
+
+    def _is_moved(self, feed: ParentFeed) -> bool:
+        """Return whether the stream was moved to another parent than that of `feed`, which can be had."""
+        wanted = self._context.preferred(self.broadcast.name)
+        if wanted is None or wanted == feed.node or feed.ended.done():
+            return False
+        best = self._choose()
+        return best is not None and best.node == wanted
 
     def _leads_to_source(self, route: tuple[RouteHop, ...]) -> bool:
         """Return whether a parent's route begins where the source is; `True` when that is not known."""
@@ -253,8 +292,11 @@ class Fetch:
 
     async def _wait_for_candidate(self) -> None:
         """Wait until the registry changes or a parent that failed is worth a try; tell viewers if none is known."""
-        if not self._feeds and not self._context.rank(self.broadcast.name, ()):
+        known = self._rank(())
+        if not self._feeds and not known:
             self._interrupt("no node to fetch the stream from is known")
+        if known and all(one.poor for one in known):
+            self._context.look_for_room()
         now = self._context.clock.monotonic()
         waits = [until - now for until in self._avoid.values()]
         next_try = self._context.parents.next_try()
@@ -272,6 +314,7 @@ class Fetch:
         feed.begin(self.broadcast.name, after, self._context.history_seconds)
         self._feeds.append(feed)
         self.parent = candidate.node
+        self._candidate = candidate
         if self._last_end is not None:
             self._context.metrics.switches.labels(self._last_end.value).inc()
             self._last_end = None
@@ -282,14 +325,14 @@ class Fetch:
         """The newest feed does not do any more."""
         self._last_end = end
         log.info("parent_lost", stream=self.broadcast.name, parent=feed.node, reason=end.value, detail=feed.detail)
-        if end is not FeedEnd.LOST:  # a lost link has its node avoided for all streams
+        if end not in (FeedEnd.LOST, FeedEnd.MOVED):  # a lost link has its node avoided for all streams
             self._avoid_for(feed.node, AVOID_SECONDS)
 
     def _delivers(self, feed: ParentFeed) -> None:
         """The stream flows by `feed`, or is about to: nobody needs to be told that it does not."""
         if (feed.delivers and self._silence is None) or feed is not self._feeds[-1]:
             return
-        feed.delivers = True
+        feed.delivers = self._had_parent = True
         self._cancel_silence()
         self._held = None
 

@@ -108,6 +108,7 @@ class Link:
         offers: streams that the peer offers.
         feeds: our subscriptions, by handle.
         leaving: the peer said that it will stop.
+        sent_away: this side said so to the peer.
         opened_at: monotonic seconds.
         end: why it is over, `None` while it is not.
     """
@@ -130,6 +131,7 @@ class Link:
         self.offers: Mapping[StreamName, Epoch] = {}
         self.feeds: dict[int, Feed] = {}
         self.leaving = False
+        self.sent_away = False
         self.opened_at = now
         self.end: LinkError | None = None
         self.channel = channel
@@ -241,6 +243,7 @@ class Link:
 
     def going_away(self, alternatives: Iterable[Alternative], deadline_ms: int) -> None:
         """See `RelayConnection.going_away`."""
+        self.sent_away = True
         self._connection.going_away(alternatives, deadline_ms)
         self._react()
 

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import NodeId
+from headrace.registry.placement import EDGE_CHILDREN
 from headrace.registry.records import NodeRecord
 from headrace.registry.registry import Registry
 from headrace.relay.hub import Hub
@@ -17,6 +18,9 @@ from headrace.session.node import Node
 from headrace.session.options import RelayGroup
 from headrace.telemetry.health import Health
 from headrace.version import SOFTWARE
+
+HOST_MAX = 64
+"""Longest name of a machine in a record."""
 
 ANY_ADDRESS = ("", "0.0.0.0", "::")
 
@@ -120,6 +124,8 @@ def join_cluster(
         region=settings.node.region,
         layer=settings.node.layer_of(process.role),
         capacity=settings.node.capacity,
+        host=socket.gethostname()[:HOST_MAX],
+        children_max=EDGE_CHILDREN if process.role == "edge" else 0,
         software=SOFTWARE,
         started_us=microseconds(process.clock.utc()),
     )

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import msgspec
 import structlog
@@ -20,8 +19,8 @@ from prometheus_client import CollectorRegistry
 
 from headrace.clock import Clock
 from headrace.identifiers import ChunkId, NodeId, StreamName
-from headrace.registry.placement import Candidate, rank_parents
-from headrace.registry.records import NODE_STREAMS_MAX, NodeRecord, StreamRecord
+from headrace.registry.placement import INGRESS_LAYER, Candidate
+from headrace.registry.records import DEPTH_MAX, NODE_STREAMS_MAX, NodeRecord
 from headrace.relay.credentials import Identity
 from headrace.relay.hub import Hub
 from headrace.relay.protocol import GOING_AWAY
@@ -30,11 +29,12 @@ from headrace.session.link import Link, LinkError, Sender
 from headrace.session.links import Links
 from headrace.session.metrics import RelayMetrics
 from headrace.session.options import RelayGroup, RelayOptions
+from headrace.session.placing import MOVE_SECONDS, Cluster, Placing, Refusal
 from headrace.session.recalling import Recalling
 from headrace.session.serving import HubSender
 from headrace.transport.accepting import accept
 from headrace.transport.channel import Channel
-from headrace.wire.relay import CONTROL_MAX_BYTES, SUBPROTOCOL, Alternative
+from headrace.wire.relay import CONTROL_MAX_BYTES, SUBPROTOCOL
 from headrace.wire.stream import RouteHop
 
 TICK_SECONDS = 1.0
@@ -44,21 +44,6 @@ LINKS_MAX = 4096
 """Most links of one node; more are refused. Far beyond the children that one process can feed."""
 
 log = structlog.get_logger(__name__)
-
-
-class Cluster(Protocol):
-    """The part of a registry that a node needs."""
-
-    @property
-    def nodes(self) -> Mapping[NodeId, NodeRecord]: ...
-
-    @property
-    def streams(self) -> Mapping[StreamName, StreamRecord]: ...
-
-    @property
-    def watchers(self) -> set[Callable[[], None]]: ...
-
-    def keep_node(self, record: NodeRecord) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +86,18 @@ class Node:
         self._metrics = RelayMetrics.make(metrics)
         self._hop = RouteHop(record.node, record.role)
         self._links = Links(self._identity(), self._options, self, clock, self._metrics)
+        self._placing = Placing(lambda: self.record, registry, lambda: self._links.open_links, clock)
         self._context = FetchContext(
             self._hop,
             self._links,
-            self._rank,
-            self._owner,
+            self._placing.rank,
+            self._placing.owner,
             self._options.switch_seconds,
             self._options.history_seconds,
             clock,
             self._metrics,
+            self._placing.preferred,
+            self._placing.look_for_room,
         )
         self._fetches: dict[StreamName, _Running] = {}
         self._lingering: dict[StreamName, asyncio.TimerHandle] = {}
@@ -128,6 +116,7 @@ class Node:
         self._registry.watchers.add(self._wake)
         self._hub.on_demand = self._on_demand
         self._announce()
+        self._follow_orders()
         self._ticker = asyncio.create_task(self._tick(), name="node-tick")
         for name in tuple(self._hub.streams):
             if self._hub.demands(name) and not self._hub.produced(name):
@@ -209,9 +198,20 @@ class Node:
         self._metrics.links.labels(_direction(link)).inc()
         log.info("link_opened", node=link.peer, direction=_direction(link), address=link.channel.peer)
         self._senders[link] = HubSender(
-            link, self._hub, self._hop, self._age, self._clock, self._metrics, self._note_idle, self.recall
+            link,
+            self._hub,
+            self._hop,
+            self._age,
+            self._clock,
+            self._metrics,
+            self._note_idle,
+            self.recall,
+            partial(self._admit, link),
         )
         return self._senders[link]
+
+    def _admit(self, link: Link, stream: StreamName, lost: bool) -> Refusal | None:
+        return self._placing.admit(self._busy(), link, self.parent(stream), self._children(), lost)
 
     def link_ended(self, link: Link, end: LinkError) -> None:
         """Count and log the end of a link."""
@@ -280,23 +280,9 @@ class Node:
             if running is not None and running.task is task:
                 self._end_fetch(name)
 
-    def _rank(self, stream: StreamName, avoid: Collection[NodeId]) -> list[Candidate]:
-        """Return whom to fetch `stream` from, best first: peers that offer it over a link that is open, then others."""
-        offering = [
-            Candidate(link.peer, "", "offers the stream")
-            for link in self._links.open_links
-            if stream in link.offers and link.peer is not None and link.peer not in avoid
-        ]
-        known = rank_parents(self.record, stream, self._registry.nodes.values(), self._registry.streams, avoid)
-        return offering + [candidate for candidate in known if candidate.node not in {one.node for one in offering}]
-
     def offers_changed(self, link: Link) -> None:
         """Look again: a peer offers other streams than before."""
         self._wake()
-
-    def _owner(self, stream: StreamName) -> NodeId | None:
-        record = self._registry.streams.get(stream)
-        return None if record is None else NodeId(record.node)
 
     def _standbys(self) -> dict[NodeId, Candidate]:
         if not self._options.standby:
@@ -305,6 +291,8 @@ class Node:
         return {candidate.node: candidate for candidate in standbys if candidate is not None}
 
     def _wake(self) -> None:
+        """Nodes, streams or orders changed."""
+        self._follow_orders()
         for running in self._fetches.values():
             running.fetch.wake()
 
@@ -318,6 +306,7 @@ class Node:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self._announce()
+            self._follow_orders()
             self._links.keep_warm(self._standbys())
             self._links.close_idle()
             self._links.forget_trouble(self._registry.nodes.keys())
@@ -327,29 +316,59 @@ class Node:
                 if name not in self._fetches and self._hub.demands(name) and not self._hub.produced(name):
                     self._begin_fetch(name)
 
-    def _announce(self) -> None:
-        """Keep the node's record true: what it carries and how busy it is."""
+    def _busy(self) -> NodeRecord:
+        """Return the node's record, as busy as it is at this moment."""
+        load = round(self._hub.demands_total / max(1, self.record.capacity), 3)
+        return msgspec.structs.replace(self.record, load=load, children=len(self._children()))
+
+    def _current(self) -> NodeRecord:
+        """Return the node's record with all that is true of it at this moment."""
         carried = sorted(name for name, broadcast in self._hub.streams.items() if broadcast.epoch)
-        record = msgspec.structs.replace(
-            self.record,
-            streams=tuple(carried[:NODE_STREAMS_MAX]),
-            load=round(self._hub.demands_total / max(1, self.record.capacity), 3),
-        )
+        streams = tuple(carried[:NODE_STREAMS_MAX])
+        return msgspec.structs.replace(self._busy(), streams=streams, depth=self._depth())
+
+    def _depth(self) -> int:
+        """Return how many nodes the streams that are fetched have passed before this one, at most."""
+        routes = (len(running.fetch.broadcast.state.route) - 1 for running in self._fetches.values())
+        return min(max(0, *routes, 0), DEPTH_MAX)
+
+    def _children(self) -> list[Link]:
+        """Return the links that feed somebody."""
+        return [link for link, sender in self._senders.items() if not sender.is_idle]
+
+    def _announce(self) -> None:
+        """Keep the node's record true."""
+        record = self._current()
         if record != self.record or self._ticker is None:
             self.record = record
             self._registry.keep_node(record)
+
+    def _follow_orders(self) -> None:
+        """Drain if somebody asked for it, or stop draining: children go elsewhere, and are fed until they have."""
+        leaving = self._placing.is_asked_to_leave
+        if leaving != self.record.draining:
+            self.record = msgspec.structs.replace(self._current(), draining=leaving)
+            self._registry.keep_node(self.record)
+            log.info("drain_begun" if leaving else "drain_ended", children=len(self._children()))
+        if not leaving or self.record.layer == INGRESS_LAYER:
+            return  # an ingress hands its sources over, and its children follow them
+        self._send_away([link for link in self._children() if not link.sent_away], MOVE_SECONDS)
+
+    def _send_away(self, children: list[Link], seconds: float) -> bool:
+        """Ask children to leave within `seconds`; return False when there is nowhere to go."""
+        alternatives = self._placing.alternatives()
+        for link in children if alternatives else ():
+            link.going_away(alternatives, int(seconds * 1000))
+        return bool(alternatives)
 
     async def _drain(self) -> None:
         """Tell children to leave, if there is anywhere to go, and wait until they have or the deadline passes."""
         self.record = msgspec.structs.replace(self.record, draining=True)
         self._registry.keep_node(self.record)
-        alternatives = self._alternatives()
-        children = [link for link, sender in self._senders.items() if not sender.is_idle]
-        if not alternatives or not children:
+        children = self._children()
+        if not children or not self._send_away(children, self._options.drain_seconds):
             return
         self._drained.clear()
-        for link in children:
-            link.going_away(alternatives, int(self._options.drain_seconds * 1000))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._options.drain_seconds):
                 await self._drained.wait()
@@ -357,17 +376,6 @@ class Node:
     def _note_idle(self) -> None:
         if all(sender.is_idle for sender in self._senders.values()):
             self._drained.set()
-
-    def _alternatives(self) -> list[Alternative]:
-        """Return the nodes that could do what this one does: those of its layer."""
-        return [
-            Alternative(node=node.node, relay_url=node.relay_url)
-            for node in self._registry.nodes.values()
-            if node.layer == self.record.layer
-            and node.node != self.record.node
-            and node.relay_url
-            and not node.draining
-        ]
 
     def _identity(self) -> Identity:
         options = self._options

@@ -30,6 +30,9 @@ TURN_BYTES = 128 * 1024
 RecallUpstream = Callable[[StreamName, float, Callable[[Recalling], None]], Recalling | None]
 """Asks the node's own parent for a stream's past; see `Node.recall`."""
 
+Admit = Callable[[StreamName, bool], tuple[str, str] | None]
+"""Returns code and reason for not serving a stream, `None` to serve it; told whether the peer lost another parent."""
+
 Age = Callable[[StreamName, ChunkId], float | None]
 """Tells how many seconds ago a stream's newest chunk came to this node if it is that one, else `None`."""
 
@@ -64,6 +67,7 @@ class HubSender:
         age: for the residence metric.
         on_idle: called when the last subscription has ended.
         recall: asks this node's own parent for what is not held here.
+        admit: decides who is served.
     """
 
     def __init__(
@@ -76,7 +80,9 @@ class HubSender:
         metrics: RelayMetrics,
         on_idle: Callable[[], None] = lambda: None,
         recall: RecallUpstream = lambda stream, seconds, done: None,
+        admit: Admit = lambda stream, lost: None,
     ) -> None:
+        self._admit = admit
         self._recall = recall
         self._link = link
         self._hub = hub
@@ -98,6 +104,10 @@ class HubSender:
         self, handle: int, stream: StreamName, after: Mapping[int, ChunkId] | None, history_seconds: float
     ) -> None:
         """Begin to serve `stream` under `handle`, after those chunks or with that much of the past."""
+        refusal = self._admit(stream, after is not None)
+        if refusal is not None:
+            self._link.refuse(handle, *refusal)
+            return
         try:
             demand = self._hub.demand(stream, after)
         except TooManyStreams as error:
