@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from headrace.errors import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, ConfigurationError, StartupError, tell
-from headrace.identifiers import InvalidName, StreamName, stream_name
+from headrace.identifiers import InvalidName, NodeId, StreamName, node_id, stream_name
 from headrace.telemetry.masking import mask_uris
 from headrace.version import VERSION
 from headrace_standalone import tokens
@@ -131,9 +131,70 @@ def streams(api: ApiOption = DEFAULT_API, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def nodes(api: ApiOption = DEFAULT_API, as_json: JsonOption = False) -> None:
-    """List the nodes of the cluster (token in HEADRACE_TOKEN)."""
-    _list("nodes", api, as_json)
+def nodes(
+    api: ApiOption = DEFAULT_API,
+    why: Annotated[
+        str | None, typer.Option(metavar="STREAM", help="Tell how nodes rank their parents for that stream, and why.")
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option(metavar="NODE", help="With --why: of that node; else of all that carry the stream.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the nodes of the cluster (token in HEADRACE_TOKEN).
+
+    With --why the registry is asked (registry.url of the settings), not the control API.
+    """
+    if why is None:
+        if of is not None:
+            raise ConfigurationError("--of: goes with --why STREAM")
+        _list("nodes", api, as_json)
+        return
+    from headrace_standalone.why import why as explain
+
+    explain(_stream(why, "--why"), _node(of, "--of") if of else None, config, os.environ, as_json)
+
+
+@app.command()
+def drain(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="The node that is to be left.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Ask it no more.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a node give its children and viewers to others, before it is stopped.
+
+    They move first and miss nothing. The node takes nothing new and stays up, idle, until it is stopped or --undo. The
+    order stands in the registry (registry.url of the settings) and holds also for a node that starts again.
+    """
+    from headrace_standalone.orders import drain
+
+    drain(_node(node, "NODE"), undo, config, os.environ).show(as_json)
+
+
+@app.command()
+def move(
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream that is to come from elsewhere.")],
+    to: Annotated[str | None, typer.Option(metavar="NODE", help="Where it is to be fetched.")] = None,
+    child: Annotated[
+        str | None, typer.Option(metavar="NODE", help="Who is to fetch it there; without, every node that can.")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Leave the choice to the nodes again.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a live stream come from another node; the new one delivers before the old one is left.
+
+    It holds while that node is there and has room. Without --child and to an ingress, the source itself is moved. The
+    order stands in the registry (registry.url of the settings).
+    """
+    if undo == (to is not None):
+        raise ConfigurationError("--to: name the node that the stream is to come from, or --undo, not both")
+    from headrace_standalone.orders import move
+
+    parent, asker = (_node(text, where) if text else None for text, where in ((to, "--to"), (child, "--child")))
+    move(_stream(stream, "STREAM"), parent, asker, undo, config, os.environ).show(as_json)
 
 
 @app.command()
@@ -187,6 +248,13 @@ def _source(text: str) -> tuple[StreamName, dict[str, str]]:
     if not equals or not uri:
         raise ConfigurationError("--source: NAME=URI is expected, for example cam1=rtsp://10.0.0.5/main")
     return _stream(name, "--source"), {"uri": uri}
+
+
+def _node(text: str, where: str) -> NodeId:
+    try:
+        return node_id(text)
+    except InvalidName as error:
+        raise ConfigurationError(f"{where}: {error}") from error
 
 
 def _stream(text: str, where: str) -> StreamName:

@@ -1,0 +1,112 @@
+"""Orders to nodes: drain one, or have a stream come from another. They stand in the registry and outlive every node."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headrace.clock import SystemClock, microseconds
+from headrace.errors import StartupError
+from headrace.identifiers import NodeId, StreamName
+from headrace.registry.desired import Desired, DesiredDrain, DesiredMove, desired_key
+from headrace.registry.registry import Registry
+from headrace_standalone.shared_registry import with_registry
+
+BY_MAX = 64
+"""Longest name of who asked, in a record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an order.
+
+    Attributes:
+        key: of its record.
+        sentence: for people.
+        revision: of its record; 0 when it is not there any more.
+    """
+
+    key: str
+    sentence: str
+    revision: int = 0
+
+    def show(self, as_json: bool) -> None:
+        """Print it."""
+        document: dict[str, Any] = {"order": self.key, "standing": bool(self.revision), "revision": self.revision}
+        print(json.dumps(document) if as_json else self.sentence)
+
+
+def drain(node: NodeId, undo: bool, config: Path | None, environ: Mapping[str, str]) -> Outcome:
+    """Ask a node to give everything away, or ask it no more; errors are those of `with_registry`."""
+    order = DesiredDrain(node=node, by=_who(), since_us=_now_us())
+
+    async def act(registry: Registry) -> Outcome:
+        if undo:
+            return await _withdraw(registry, order, f"{node} takes children and viewers again")
+        _check_known(registry, node)
+        sentence = (
+            f"{node} gives its children and viewers to other nodes, and stays up idle until it is stopped or "
+            f"'headrace drain {node} --undo'"
+        )
+        return await _give(registry, order, sentence)
+
+    return with_registry(config, environ, act)
+
+
+def move(
+    stream: StreamName,
+    to: NodeId | None,
+    child: NodeId | None,
+    undo: bool,
+    config: Path | None,
+    environ: Mapping[str, str],
+) -> Outcome:
+    """Have `stream` come from node `to`, for one child or all, or leave the choice to them again."""
+    order = DesiredMove(stream=stream, parent=to or "none", child=child or "", by=_who(), since_us=_now_us())
+    whose = child or "every node"
+
+    async def act(registry: Registry) -> Outcome:
+        if undo or to is None:
+            return await _withdraw(registry, order, f"{whose} chooses by itself where to fetch {stream}")
+        for node in (to, *([child] if child else [])):
+            _check_known(registry, node)
+        if stream not in registry.streams:
+            raise StartupError(f"there is no stream {stream}; 'headrace streams' lists them")
+        if not child and registry.nodes[to].role == "ingress":
+            return await _give(registry, order, f"the source of {stream} goes to {to}")
+        return await _give(
+            registry, order, f"{whose} that can fetches {stream} from {to} while it is there and has room"
+        )
+
+    return with_registry(config, environ, act)
+
+
+async def _give(registry: Registry, order: Desired, sentence: str) -> Outcome:
+    return Outcome(str(desired_key(order)), sentence, await registry.put_desired(order))
+
+
+async def _withdraw(registry: Registry, order: Desired, sentence: str) -> Outcome:
+    key = desired_key(order)
+    if not await registry.drop_desired(key):
+        raise StartupError(f"nobody asked for that: there is no order {key}")
+    return Outcome(str(key), sentence)
+
+
+def _check_known(registry: Registry, node: NodeId) -> None:
+    if node not in registry.nodes:
+        raise StartupError(f"there is no node {node}; 'headrace nodes' lists them")
+
+
+def _now_us() -> int:
+    return microseconds(SystemClock().utc())
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()[:BY_MAX]
+    except (OSError, KeyError):
+        return ""  # a container's user may have no name
