@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import aiohttp
+import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -235,6 +236,26 @@ async def test_going_away_with_an_alternative() -> None:
             await stopping
             with pytest.raises((OSError, InvalidStatus)):
                 await rig.dial()
+
+
+async def test_a_drained_edge_sends_its_players_elsewhere_and_stays() -> None:
+    """Its node's record says that it drains: players are told where to go and fed until they have; no new ones come."""
+    async with EdgeRig() as rig:
+        feed = rig.feed()
+        async with rig.play() as player:
+            own = NodeRecord(node=rig.edge.options.node, role="edge", public_url="http://one.example")
+            rig.registry.keep_node(msgspec.structs.replace(own, draining=True))
+            rig.registry.keep_node(NodeRecord(node="edge-2", role="edge", public_url="http://two.example"))
+            assert (await player.expect(play.GoingAway)).edges == ("ws://two.example",)
+            feed.push(1)
+            await player.chunks(2)
+            with pytest.raises(InvalidStatus):
+                await rig.dial()
+            rig.registry.keep_node(own)
+            await wait_until(lambda: not rig.registry.nodes[rig.edge.options.node].draining)
+            await asyncio.sleep(0)
+            async with rig.play():
+                pass
 
 
 async def test_stopping_without_an_alternative_is_quick(rig: EdgeRig) -> None:

@@ -16,6 +16,7 @@ from headrace.http.listener import HttpListener, format_address
 from headrace.identifiers import StreamName
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.registry import Registry, make_registry
+from headrace.registry.sealing import Vault
 from headrace.relay.broadcast import RingLimits
 from headrace.relay.hub import Hub
 from headrace.relay.window import WindowLimits
@@ -119,8 +120,9 @@ def live_options(settings: Settings) -> LiveOptions:
 def _registry(settings: Settings, runtime: Runtime) -> Registry:
     wanted = settings.registry
     metrics = RegistryMetrics.make(runtime.metrics)
+    vault = Vault([settings.relay.secret.get_secret_value()])
     try:
-        return make_registry(wanted.url, wanted.prefix, wanted.lease_seconds, runtime.clock, metrics)
+        return make_registry(wanted.url, wanted.prefix, wanted.lease_seconds, runtime.clock, metrics, vault)
     except ValueError as error:
         raise ConfigurationError(f"registry.url: {error}") from error
 

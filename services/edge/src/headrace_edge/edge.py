@@ -117,6 +117,7 @@ class Edge:
         self._senders: set[Sender] = set()
         self._viewers = 0
         self._draining = False
+        self._sent_away = False
         self._pings = 0
         self._others: tuple[str, ...] = ()
         self._told_others: tuple[str, ...] = ()
@@ -268,6 +269,17 @@ class Edge:
 
     def _note_change(self) -> None:
         self._others_changed = True
+        self._follow_orders()
+
+    def _follow_orders(self) -> None:
+        """While this edge's node drains take nobody new, and send players elsewhere as soon as there is one."""
+        own = self.registry.nodes.get(self.options.node)
+        self._draining = own is not None and own.draining
+        if self._draining and not self._sent_away and (others := self._find_others()):
+            self._sent_away = True
+            self._tell(message_frame(play.GoingAway(edges=others)))
+        elif not self._draining:
+            self._sent_away = False
 
     def _find_others(self) -> tuple[str, ...]:
         if self._others_changed:
