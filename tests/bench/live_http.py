@@ -1,6 +1,6 @@
 """Requests per CPU second: an edge's playlists and parts against nginx serving the same bytes from memory.
 
-Run it with `python -m bench.live_http` from `tests/`. Both servers get the same requests from the same client, one after
+Run it with `python -m bench.live_http` from `tests/`. Both servers get the same requests from one client, one after
 the other; what counts is the CPU time that the server's process took, so that a busy machine matters little.
 """
 

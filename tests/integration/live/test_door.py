@@ -38,7 +38,11 @@ async def test_two_edges_answer_with_the_same_bytes(http: aiohttp.ClientSession,
         names = ["index.m3u8", "1.m3u8", "2.m3u8", "1.m3u8?_HLS_skip=YES", "manifest.mpd", "manifest.mpd?start=-20"]
         _, text, _ = await get(http, rig, "demo/1.m3u8")
         for segment in read(text.decode()).segments:
-            names += [uri for uri, _ in segment.parts] + [segment.uri or "1.m3u8"]
+            assert segment.uri
+            names += [
+                segment.uri,
+                *(segment.uri.replace(".m4s", f".{part}.m4s") for part in range(int(segment.seconds * 2))),
+            ]
         names += [f"{EPOCH}/1/header.mp4", f"{EPOCH}/2/header.mp4"]
         assert len(names) > 60
         for name in names:
