@@ -17,6 +17,7 @@ declare -A why=(
     [glib-networking]="the camera's TLS"
     [iproute2]="network namespaces for the fault tests"
     [iptables]="packets dropped and delayed in them"
+    [nginx]="the cache in front of edges"
     [openssl]="certificates that tests make for themselves"
 )
 install_kustomize=$(dirname "$0")/install-kustomize.sh
