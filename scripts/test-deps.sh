@@ -2,6 +2,12 @@
 # Install the Debian packages that the tests drive as independent peers, only those missing, and kustomize.
 set -euo pipefail
 
+# Players of HLS and DASH, from npm.
+players="$(dirname "$0")/../tests/e2e/players"
+if command -v npm >/dev/null && ! cmp -s "$players/package-lock.json" "$players/node_modules/.installed"; then
+    (cd "$players" && npm ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/.installed)
+fi
+
 declare -A why=(
     [redis-server]="a real Redis for the registry"
     [chromium]="a real browser for the player"

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 
 import aiohttp
 import pytest
-from unit.live.m3u8 import read
-from unit.live.streams import Programme
 
 from headrace.http.application import make_application
 from headrace.http.listener import HttpListener
@@ -24,6 +22,8 @@ from headrace.testing import wait_until
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import RouteHop, StreamState
 from headrace_edge.app import build
+from unit.live.m3u8 import read
+from unit.live.streams import Programme
 
 DEMO = StreamName("demo")
 RING = RingLimits(seconds=75.0)
