@@ -23,6 +23,7 @@ from headrace_control_api.models import (
     StreamQuery,
     Topology,
 )
+from headrace_control_api.orders import add_orders
 from headrace_control_api.sources import add_sources
 from headrace_control_api.tokens import TokenOffice, add_tokens
 from headrace_control_api.views import list_nodes, list_streams, show_node, show_stream, show_topology
@@ -45,6 +46,7 @@ def make_api(registry: Registry, events: EventLog, office: TokenOffice) -> Api:
     _add_nodes(api, registry)
     _add_cluster(api, registry, events)
     add_sources(api, registry, office.clock)
+    add_orders(api, registry, office.clock)
     add_tokens(api, office)
     return api
 

@@ -292,3 +292,41 @@ class SourceList(Model):
     """The sources that the cluster was asked to fetch, by name."""
 
     sources: list[SourceView]
+
+
+class NewMove(Model):
+    """Where a stream is to come from."""
+
+    to: NodeText = Field(description="The node that it is to be fetched from.")
+    child: NodeText | None = Field(default=None, description="Who is to fetch it there; absent for all who can.")
+
+
+class MoveQuery(Query):
+    """Which of a stream's moves."""
+
+    child: NodeText | None = Field(default=None, description="Whose; absent for the one that is for all.")
+
+
+class DrainView(Model):
+    """A node that is to give everything away."""
+
+    node: str
+    by: str = Field(description="Who asked for it.")
+    since_us: int = Field(description="When, UTC in microseconds since 1970.")
+
+
+class MoveView(Model):
+    """A stream that is to come from a certain node."""
+
+    stream: str
+    to: str
+    child: str | None = Field(default=None, description="Who is to fetch it there; absent for all who can.")
+    by: str = Field(description="Who asked for it.")
+    since_us: int = Field(description="When, UTC in microseconds since 1970.")
+
+
+class OrderList(Model):
+    """The drains and moves that stand."""
+
+    drains: list[DrainView]
+    moves: list[MoveView]

@@ -1,0 +1,90 @@
+"""Drains and moves by API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from headrace.access.viewing import MemoryViewing
+from headrace.clock import SystemClock
+from headrace.http.application import make_application
+from headrace.identifiers import NodeId
+from headrace.registry.desired import DesiredKey, DesiredKind
+from headrace.registry.memory import MemoryRegistry, MemoryStore
+from headrace.registry.records import NodeRecord, StreamRecord
+from headrace.service.runtime import Runtime
+from headrace_control_api.access import Access
+from headrace_control_api.events import EventLog
+from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.tokens import TokenOffice
+
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+async def registry(store: MemoryStore) -> AsyncIterator[MemoryRegistry]:
+    registry = MemoryRegistry(store, clock=SystemClock())
+    await registry.start()
+    for node in ("n1", "n2"):
+        registry.keep_node(NodeRecord(node=node, role="intermediate"))
+    registry.keep_stream(StreamRecord(stream="cam1", node="n1", epoch=7, state="live"))
+    yield registry
+    await registry.close()
+
+
+@pytest.fixture
+async def client(registry: MemoryRegistry) -> AsyncIterator[Client]:
+    runtime = Runtime(NodeId("api"), "control-api")
+    app = make_application(runtime)
+    office = TokenOffice(MemoryViewing(runtime.clock), runtime.clock)
+    events = EventLog(registry, runtime.clock)
+    add_routes(app, registry, Access(), api_metrics(runtime.metrics), events, office)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def test_draining(client: Client, registry: MemoryRegistry) -> None:
+    """A drain is a desired record that stands until it is withdrawn; asking twice is no error."""
+    for _ in range(2):
+        assert (await client.put("/api/v1/nodes/n1/drain")).status == 204
+    assert DesiredKey(DesiredKind.DRAIN, "n1") in registry.desired
+    orders = await (await client.get("/api/v1/orders")).json()
+    assert ([order["node"] for order in orders["drains"]], orders["moves"]) == (["n1"], [])
+    assert (await client.delete("/api/v1/nodes/n1/drain")).status == 204
+    assert not registry.desired
+    assert (await client.delete("/api/v1/nodes/n1/drain")).status == 404
+
+
+async def test_moving(client: Client, registry: MemoryRegistry) -> None:
+    """A stream can be moved for one child or for all, and each is withdrawn by itself."""
+    path = "/api/v1/streams/cam1/move"
+    assert (await client.put(path, json={"to": "n2"})).status == 204
+    assert (await client.put(path, json={"to": "n2", "child": "n1"})).status == 204
+    moves = (await (await client.get("/api/v1/orders")).json())["moves"]
+    assert [(move["stream"], move["to"], move.get("child")) for move in moves] == [
+        ("cam1", "n2", None),
+        ("cam1", "n2", "n1"),
+    ]
+    assert (await client.delete(path, params={"child": "n1"})).status == 204
+    assert (await client.delete(path)).status == 204
+    assert (await client.delete(path)).status == 404
+    assert not registry.desired
+
+
+async def test_what_is_not_there_is_said(client: Client, store: MemoryStore) -> None:
+    """Unknown nodes and streams are 404, a store that is away 503."""
+    assert (await client.put("/api/v1/nodes/n9/drain")).status == 404
+    assert (await client.put("/api/v1/streams/cam9/move", json={"to": "n1"})).status == 404
+    assert (await client.put("/api/v1/streams/cam1/move", json={"to": "n9"})).status == 404
+    assert (await client.put("/api/v1/streams/cam1/move", json={"to": "n1", "child": "n9"})).status == 404
+    store.take_away()
+    assert (await client.put("/api/v1/nodes/n1/drain")).status == 503
+    assert (await client.delete("/api/v1/nodes/n1/drain")).status == 503
