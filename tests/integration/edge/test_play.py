@@ -26,7 +26,7 @@ async def test_joining(rig: EdgeRig) -> None:
         assert player.welcome.edge == "edge-1"
         assert player.welcome.stream == "demo"
         assert player.welcome.edges == (f"ws://{rig.address()}",)
-        assert player.welcome.heartbeat_ms == 1000
+        assert player.welcome.heartbeat_ms == 500
         assert await player.expect(play.State) == play.State(state=StreamState.LIVE, route=feed.broadcast.state.route)
         assert (await player.expect(play.Tracks)).tracks == (VIDEO, AUDIO)
         assert await player.chunks(6) == feed.sent[20:]
@@ -124,13 +124,33 @@ async def test_reports_become_metrics(rig: EdgeRig) -> None:
     assert rig.value("viewer_buffer_seconds_count") == 1
 
 
+async def test_who_joins_while_edges_are_away_hears_of_their_return() -> None:
+    """A player whose welcome names fewer edges than others were told is told when they are back."""
+    async with EdgeRig(heartbeat_seconds=0.3) as rig:
+        rig.feed()
+        two = NodeRecord(node="edge-2", role="edge", public_url="http://two.example")
+        rig.registry.keep_node(two)
+        async with rig.play() as first:
+            assert "ws://two.example" in first.welcome.edges
+            await first.expect(play.Ping)
+            rig.registry.keep_node(msgspec.structs.replace(two, draining=True))
+            async with rig.play() as second:
+                assert "ws://two.example" not in second.welcome.edges
+                rig.registry.keep_node(two)
+                assert "ws://two.example" in (await second.expect(play.Edges)).edges
+
+
 async def test_the_list_of_edges(rig: EdgeRig) -> None:
     """Other edges with a public URL are told after this one, and again when the list changes."""
-    rig.registry.keep_node(NodeRecord(node="edge-2", role="edge", public_url="https://two.example/x/", load=0.5))
-    rig.registry.keep_node(NodeRecord(node="edge-3", role="edge", public_url="http://three.example", load=0.1))
-    rig.registry.keep_node(NodeRecord(node="edge-4", role="edge", public_url="http://four.example", draining=True))
-    rig.registry.keep_node(NodeRecord(node="middle", role="intermediate", public_url="http://five.example"))
+    others = (
+        NodeRecord(node="edge-2", role="edge", public_url="https://two.example/x/", load=0.5),
+        NodeRecord(node="edge-3", role="edge", public_url="http://three.example", load=0.1),
+        NodeRecord(node="edge-4", role="edge", public_url="http://four.example", draining=True),
+        NodeRecord(node="middle", role="intermediate", public_url="http://five.example"),
+    )
     async with rig.play() as player:
+        for other in others:
+            rig.registry.keep_node(other)
         changed = await player.expect(play.Edges)
         assert changed.edges == ("ws://three.example", "wss://two.example/x")
     async with rig.play() as player:

@@ -263,7 +263,11 @@ class Edge:
     # -- other edges -------------------------------------------------------------------------------------------------
 
     def edges(self, asked: str) -> tuple[str, ...]:
-        """Return the base URLs of the edges, this one first: its public URL, else `asked`, where the player is."""
+        """Return the base URLs of the edges, this one first: its public URL, else `asked`, where the player is.
+
+        Players are told of changes only, so all must know the same: if these are news, the others are told now.
+        """
+        self._tell_others()
         own = socket_url(self.options.public_url or asked)
         return (own, *(url for url in self._find_others() if url != own))
 
