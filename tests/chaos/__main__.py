@@ -50,10 +50,12 @@ def main() -> int:
 def _run(topology: Topology, faults: list[Fault], arguments: argparse.Namespace, skipped: list[str]) -> int:
     began = time.monotonic()
     rows: list[Row] = []
+    loads = [os.getloadavg()[0]]
     quiet = watch(topology, QUIET_SECONDS)
     print(report.line(quiet), flush=True)
     for fault in faults:
         rows.append(inflict(topology, fault))
+        loads.append(os.getloadavg()[0])
         print(report.line(rows[-1]), flush=True)
         if rows[-1].problem:
             break  # nothing that follows would say anything
@@ -67,7 +69,7 @@ def _run(topology: Topology, faults: list[Fault], arguments: argparse.Namespace,
         print(f"skipped: {name}")
     report.write_json(rows, quiet, seed=arguments.seed, seconds=round(seconds), skipped=skipped)
     if arguments.write_page:
-        report.write_page(rows, quiet, _what_ran(arguments, seconds, skipped))
+        report.write_page(rows, quiet, _what_ran(arguments, seconds, skipped, loads))
     failed = [row for row in rows if row.must_hold and not row.holds]
     for row in failed:
         print(
@@ -128,12 +130,12 @@ def _keep_logs() -> None:
     os.environ["HEADRACE_TEST_KEEP_LOGS"] = "1"
 
 
-def _what_ran(arguments: argparse.Namespace, seconds: float, skipped: list[str]) -> str:
+def _what_ran(arguments: argparse.Namespace, seconds: float, skipped: list[str], loads: list[float]) -> str:
     machine = report.machine()
     left_out = f" Left out: {', '.join(skipped)}." if skipped else ""
     return (
-        f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}, load {machine['load_average']} "
-        f"at the end; {arguments.viewers} viewers, {seconds:.0f} s, seed {arguments.seed}.{left_out}"
+        f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}, load average from {min(loads):.0f} to "
+        f"{max(loads):.0f}; {arguments.viewers} viewers, {seconds:.0f} s, seed {arguments.seed}.{left_out}"
     )
 
 
