@@ -71,7 +71,7 @@ def machine() -> dict[str, Any]:
     """Return what it ran on."""
     return {
         "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
         "load_average": round(os.getloadavg()[0], 2),
     }
