@@ -135,8 +135,8 @@ def _what_ran(arguments: argparse.Namespace, seconds: float, skipped: list[str],
     load = f"load average from {min(loads):.0f} to {max(loads):.0f}"
     left_out = f" Left out: {', '.join(skipped)}." if skipped else ""
     return (
-        f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}, {load}; {arguments.viewers} viewers, "
-        f"{seconds:.0f} s, seed {arguments.seed}.{left_out}"
+        f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}, {load}; "
+        f"{arguments.viewers} viewers, {seconds:.0f} s, seed {arguments.seed}.{left_out}"
     )
 
 
