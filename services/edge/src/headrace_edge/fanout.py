@@ -242,6 +242,10 @@ class FanOut:
 
     def _send_live(self) -> bool:
         """Write the next batch to all live viewers; return False when there was none."""
+        if self._live and self._broadcast.has_left(self._cursor):
+            for viewer in tuple(self._live):  # each is told by itself what it missed
+                self._to_own_cursor(viewer)
+                self._joining[viewer] = None
         before = self._opened
         entries = self._read_shared()
         if entries and self._live:

@@ -252,6 +252,10 @@ class Broadcast:
             and not any(self._is_ahead(track, floor) for track, floor in cursor._floor.items())
         )
 
+    def has_left(self, cursor: Cursor) -> bool:
+        """Return whether the ring went on past `cursor`: its next `read` begins elsewhere, or waits."""
+        return cursor.position is not None and cursor.position < self._base
+
     def lag(self, cursor: Cursor) -> int:
         """Return how many entries `cursor` is behind; 0 while it waits for a random access point."""
         return 0 if cursor.position is None else self.end - cursor.position
