@@ -32,6 +32,7 @@ from prometheus_client import CollectorRegistry
 from headrace.clock import SystemClock, microseconds
 from headrace.http.listener import HttpListener
 from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
+from headrace.registry.desired import DesiredEntry, DesiredKey
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.relay.broadcast import Broadcast
 from headrace.relay.hub import Demand, Hub
@@ -57,11 +58,15 @@ class FixedCluster:
 
     nodes: dict[NodeId, NodeRecord] = field(default_factory=dict)
     streams: Mapping[StreamName, StreamRecord] = field(default_factory=lambda: MappingProxyType({}))
+    desired: Mapping[DesiredKey, DesiredEntry] = field(default_factory=lambda: MappingProxyType({}))
     watchers: set[Callable[[], None]] = field(default_factory=set)
 
     def keep_node(self, record: NodeRecord) -> None:
         """Know our own record."""
         self.nodes[NodeId(record.node)] = record
+
+    def refresh(self) -> None:
+        """Do nothing: all there is to know is known."""
 
 
 def stream_names(count: int) -> list[StreamName]:
