@@ -17,7 +17,7 @@ BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
 
 COLUMNS = (
     ("fault", lambda row: row.name),
-    ("what", lambda row: row.text),
+    ("what", lambda row: row.text if row.served or row.kind not in {"relay", "edge"} else f"{row.text}; served nobody"),
     ("lost", lambda row: str(row.lost)),
     ("twice", lambda row: str(row.duplicated)),
     ("pause p50", lambda row: f"{row.pause_ms_p50:.0f}"),
