@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,15 @@ RESULT = Path("build/chaos.json")
 PAGE = Path("docs/chaos.md")
 BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
 
-COLUMNS = (
+
+def _what(row: Row) -> str:
+    """Return what was done, and whether that could show anything."""
+    return row.text if row.served or row.kind not in {"relay", "edge"} else f"{row.text}; served nobody"
+
+
+COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("fault", lambda row: row.name),
-    ("what", lambda row: row.text if row.served or row.kind not in {"relay", "edge"} else f"{row.text}; served nobody"),
+    ("what", _what),
     ("lost", lambda row: str(row.lost)),
     ("twice", lambda row: str(row.duplicated)),
     ("pause p50", lambda row: f"{row.pause_ms_p50:.0f}"),
