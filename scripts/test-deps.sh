@@ -2,11 +2,13 @@
 # Install the Debian packages that the tests drive as independent peers, only those missing, and kustomize.
 set -euo pipefail
 
-# Players of HLS and DASH, from npm.
-players="$(dirname "$0")/../tests/e2e/players"
-if command -v npm >/dev/null && ! cmp -s "$players/package-lock.json" "$players/node_modules/.installed"; then
-    (cd "$players" && npm ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/.installed)
-fi
+# Players of HLS and DASH, from npm: those that the tests drive, and those that the watch page falls back to.
+top="$(dirname "$0")/.."
+for folder in "$top/tests/e2e/players" "$top/web"; do
+    if command -v npm >/dev/null && ! cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed"; then
+        (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/.installed)
+    fi
+done
 
 declare -A why=(
     [redis-server]="a real Redis for the registry"
