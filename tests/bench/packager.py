@@ -47,7 +47,6 @@ import av
 from headrace.identifiers import Epoch
 from headrace.media.headers import TrackReader
 from headrace.media.packager import EpochStart, Packager, PackagerOptions
-from headrace_ingress.resting import Rest
 
 CLIP_SECONDS = 8
 """Encoded once and repeated: 25 frames a second and 48 kHz AAC both come out even."""
@@ -305,26 +304,20 @@ def run_live(url: str, streams: int) -> None:
     """Be the process that is measured: package streams until killed, then tell when video chunks were there."""
     moments: list[tuple[int, int, float]] = []
 
-    def run(number: int) -> None:
+    def read(number: int) -> None:
         with av.open(url, options=PROBE) as source, open(os.devnull, "wb", buffering=0) as sink:
             readers, packager = _prepare(source)
-            rest, stopping, began = Rest(), threading.Event(), time.monotonic()
             for packet in source.demux():
                 if packet.dts is None:
                     return
-                read = time.monotonic()
                 sample = readers[packet.stream_index].sample(packet, time.time_ns() // 1000)
                 for chunk in packager.push(sample):
                     sink.write(chunk.record)
                     if sample.track == 1:
                         moments.append((number, packet.dts, time.monotonic()))
-                outlook = packager.outlook
-                if outlook and (seconds := rest.seconds(*outlook, began, read)):
-                    stopping.wait(seconds)
-                began = time.monotonic()
 
     for number in range(streams):
-        threading.Thread(target=run, args=(number,), daemon=True).start()
+        threading.Thread(target=read, args=(number,), daemon=True).start()
         time.sleep(STAGGER_SECONDS)
     _wait_for_term()
     sys.stdout.write("".join(f"{number} {dts} {moment}\n" for number, dts, moment in moments))

@@ -419,18 +419,3 @@ def test_samples_are_values() -> None:
     with pytest.raises(AttributeError):
         video([True])[0].pts = 1  # type: ignore[misc]
     assert isinstance(video([True])[0], Sample)
-
-
-def test_outlook_says_when_the_next_chunk_can_be_complete() -> None:
-    """Before that time no sample completes a chunk; the one that does comes within half a frame of it."""
-    packager = Packager((VIDEO,), EpochStart(Epoch(1), 1, 0.0), PackagerOptions())
-    assert packager.outlook is None
-    due: list[float] = []  # nothing is known before the first chunk
-    for sample in video([True, *[False] * 20]):
-        if packager.push(sample) and due:
-            assert abs(sample.dts / 90_000 - due[-1]) <= 0.02
-        elif packager.outlook is not None:
-            newest, soonest = packager.outlook
-            assert newest == sample.dts / 90_000
-            due.append(soonest)
-    assert due

@@ -17,8 +17,7 @@ from headrace.wire.stream import Track
 from headrace_ingress.libav import explain, open_file
 from headrace_ingress.pacing import Interleaver, Pacer, at
 from headrace_ingress.source import Note, SourceBroken, SourceEnded
-from headrace_ingress.tracks import TrackFeed, choose_streams, make_feeds
-from headrace_ingress.transcode import EncodedFeed
+from headrace_ingress.tracks import TrackFeed, choose_streams
 from headrace_ingress.uri import FeedUri
 
 
@@ -73,7 +72,6 @@ class FileSource:
         stopping: threading.Event,
     ) -> None:
         self.tracks: tuple[Track, ...] = ()
-        self.waits = False  # it lets time pass by itself
         self._uri = uri
         self._roots = roots
         self._loop = loop if uri.loop is None else uri.loop
@@ -81,7 +79,7 @@ class FileSource:
         self._stopping = stopping
         self._pacer = Pacer(clock, stopping)
         self._container: av.container.InputContainer | None = None
-        self._feeds: dict[int, TrackFeed | EncodedFeed] = {}
+        self._feeds: dict[int, TrackFeed] = {}
         self._order = Interleaver({})
         self._packets: Iterator[av.Packet[Any]] = iter(())
         self._begin: int | None = None
@@ -97,7 +95,10 @@ class FileSource:
         except (av.error.FFmpegError, OSError) as error:
             raise SourceBroken(explain(error, self._uri)) from None
         streams = choose_streams(self._container, note)
-        self._feeds = make_feeds(streams, self._options, note, parser_delay=False)
+        self._feeds = {
+            stream.index: TrackFeed(stream, number, self._options, parser_delay=False)
+            for number, stream in enumerate(streams, 1)
+        }
         self._packets = self._container.demux(streams)
         self._at_end = False
         self._begin = None

@@ -20,7 +20,6 @@ from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import Track
 from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Noted, Numbers
-from headrace_ingress.resting import Rest
 from headrace_ingress.source import Source, SourceBroken, SourceEnded
 
 log = structlog.get_logger(__name__)
@@ -88,15 +87,10 @@ class Reader:
 
     def _read_on(self) -> None:
         self._source.open(lambda text: self._put(Noted(text)))
-        rest = Rest()
         while not self._stopping.is_set():
-            began = self._clock.monotonic()
             samples = self._source.read()
             if samples:
                 self._package(samples)
-                outlook = self._packager.outlook if self._source.waits and self._packager else None
-                if outlook and (seconds := rest.seconds(*outlook, began, self._clock.monotonic())):
-                    self._stopping.wait(seconds)
 
     def _package(self, samples: Sequence[Sample]) -> None:
         if self._source.tracks is not self._tracks:

@@ -16,8 +16,7 @@ from headrace_ingress.addresses import Network, pinned
 from headrace_ingress.libav import OPEN_SECONDS, explain, rtsp_options
 from headrace_ingress.source import Note, SourceBroken
 from headrace_ingress.timing import PictureWatch
-from headrace_ingress.tracks import TrackFeed, choose_streams, make_feeds
-from headrace_ingress.transcode import EncodedFeed
+from headrace_ingress.tracks import TrackFeed, choose_streams
 from headrace_ingress.uri import FeedUri, Transport
 
 BURST_GAP_SECONDS = 0.01
@@ -57,14 +56,13 @@ class RtspSource:
         self.tracks: tuple[Track, ...] = ()
         self._uri = uri
         self._transport: Transport = (uri.transport or transport) if uri.trusted else "tcp"
-        self.waits = self._transport == "tcp"  # what comes by UDP is lost where the socket's buffer is full
         self._networks = networks
         self._options = options
         self._stall_seconds = stall_seconds
         self._clock = clock
         self._stopping = stopping
         self._container: av.container.InputContainer | None = None
-        self._feeds: dict[int, TrackFeed | EncodedFeed] = {}
+        self._feeds: dict[int, TrackFeed] = {}
         self._packets: Iterator[av.Packet[Any]] = iter(())
         self._burst = True
         self._watch: PictureWatch | None = None
@@ -79,7 +77,10 @@ class RtspSource:
         except (av.error.FFmpegError, OSError) as error:
             raise SourceBroken(explain(error, self._uri)) from None
         streams = choose_streams(self._container, note)
-        self._feeds = make_feeds(streams, self._options, note, parser_delay=True)
+        self._feeds = {
+            stream.index: TrackFeed(stream, number, self._options, parser_delay=True)
+            for number, stream in enumerate(streams, 1)
+        }
         self.tracks = tuple(feed.track for feed in self._feeds.values())
         self._packets = self._container.demux(streams)
         if any(feed.is_video for feed in self._feeds.values()):

@@ -109,24 +109,6 @@ class Packager:
         ends = (max(writer.shown_until, writer.end or 0) / writer.timescale for writer in self._writers.values())
         return max(self._start.earliest_seconds, *ends)
 
-    @property
-    def outlook(self) -> tuple[float, float] | None:
-        """The newest sample's decode time and the one from which on a chunk can be complete; `None` where not known.
-
-        Both are seconds by the source's clock. A keyframe or a cut may complete a chunk earlier.
-        """
-        if self._blocked or not self._started:
-            return None
-        newest, due = 0.0, float("inf")
-        for writer in self._writers.values():
-            last = writer.last_dts
-            if last is None or not writer.calm_from <= last + 1 <= writer.calm_until:
-                return None
-            # Samples stop being calm half a frame before the one that completes the chunk.
-            due = min(due, (writer.calm_until + writer.frame // 2) / writer.timescale)
-            newest = max(newest, last / writer.timescale)
-        return newest, due
-
     def push(self, sample: Sample) -> list[Chunk]:
         """Take one sample; return the chunks that are complete with it, in the order to send them.
 
