@@ -179,9 +179,7 @@ _RATE = """async (milliseconds) => {
            latency_ms: latency, rates };
 }"""
 
-_GLASS = """async (milliseconds) => {
-  const { video } = document.querySelector('headrace-player');
-  const canvas = new OffscreenCanvas(1, 1);
+READ_CLOCK = """  const canvas = new OffscreenCanvas(1, 1);
   const read = () => {
     const width = video.videoWidth, side = Math.min(16, Math.floor(width / 48 / 2) * 2);
     canvas.width = width;
@@ -196,7 +194,15 @@ _GLASS = """async (milliseconds) => {
     for (let rest = value >> 4n; rest > 0n; rest >>= 4n) sum += rest & 15n;
     return (sum & 15n) === (value & 15n) ? Number(value >> 4n) : null;
   };
-  const found = [], began = performance.now();
+"""
+"""JavaScript that makes `read()` of `video`: the UTC drawn into its picture (headrace_ingress.cells), null for none."""
+
+_GLASS = (
+    """async (milliseconds) => {
+  const { video } = document.querySelector('headrace-player');
+"""
+    + READ_CLOCK
+    + """  const found = [], began = performance.now();
   while (performance.now() - began < milliseconds) {
     const shown = await new Promise((done) => {
       video.requestVideoFrameCallback((_, { expectedDisplayTime }) => done(expectedDisplayTime));
@@ -207,3 +213,4 @@ _GLASS = """async (milliseconds) => {
   }
   return found;
 }"""
+)

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Page
 
-from support.browser import WatchedPage, open_browser
+from support.browser import READ_CLOCK, WatchedPage, open_browser
 
 PLAYERS = Path(__file__).parents[1] / "e2e" / "players" / "node_modules"
 
@@ -56,24 +56,12 @@ _BEGIN = """async ({ name, url }) => {
   }
 }"""
 
-_LATENCY = """async ({ milliseconds, cells }) => {
+_LATENCY = (
+    """async ({ milliseconds, cells }) => {
   const video = document.querySelector('video');
-  const canvas = new OffscreenCanvas(1, 1);
-  const read = () => {
-    const width = video.videoWidth, side = Math.min(16, Math.floor(width / 48 / 2) * 2);
-    canvas.width = width;
-    canvas.height = side;
-    const context = canvas.getContext('2d', { willReadFrequently: true });
-    context.drawImage(video, 0, 0);
-    const { data } = context.getImageData(0, side / 2, width, 1);
-    const levels = Array.from({ length: 48 }, (_, cell) => data[4 * Math.floor((cell + 0.5) * side)]);
-    const bits = levels.slice(2).map((level) => (level > (levels[0] + levels[1]) / 2 ? 1n : 0n));
-    const value = bits.reduce((all, bit) => (all << 1n) | bit, 0n);
-    let sum = 0n;
-    for (let rest = value >> 4n; rest > 0n; rest >>= 4n) sum += rest & 15n;
-    return (sum & 15n) === (value & 15n) ? Number(value >> 4n) : null;
-  };
-  const found = [], began = performance.now(), position = video.currentTime, stalls = window.seen.stalls;
+"""
+    + READ_CLOCK
+    + """  const found = [], began = performance.now(), position = video.currentTime, stalls = window.seen.stalls;
   while (performance.now() - began < milliseconds) {
     await new Promise((done) => setTimeout(done, 100));
     if (!video.videoWidth) continue;
@@ -84,6 +72,7 @@ _LATENCY = """async ({ milliseconds, cells }) => {
   return { latency_ms: found, rate: (video.currentTime - position) / seconds, stalls: window.seen.stalls - stalls,
            errors: window.seen.errors, currentTime: video.currentTime };
 }"""
+)
 
 
 class HttpPlayer:
