@@ -17,7 +17,8 @@ from headrace.wire.stream import Track
 from headrace_ingress.libav import explain, open_file
 from headrace_ingress.pacing import Interleaver, Pacer, at
 from headrace_ingress.source import Note, SourceBroken, SourceEnded
-from headrace_ingress.tracks import TrackFeed, choose_streams
+from headrace_ingress.tracks import TrackFeed, choose_streams, make_feeds
+from headrace_ingress.transcode import EncodedFeed
 from headrace_ingress.uri import FeedUri
 
 
@@ -79,7 +80,7 @@ class FileSource:
         self._stopping = stopping
         self._pacer = Pacer(clock, stopping)
         self._container: av.container.InputContainer | None = None
-        self._feeds: dict[int, TrackFeed] = {}
+        self._feeds: dict[int, TrackFeed | EncodedFeed] = {}
         self._order = Interleaver({})
         self._packets: Iterator[av.Packet[Any]] = iter(())
         self._begin: int | None = None
@@ -95,10 +96,7 @@ class FileSource:
         except (av.error.FFmpegError, OSError) as error:
             raise SourceBroken(explain(error, self._uri)) from None
         streams = choose_streams(self._container, note)
-        self._feeds = {
-            stream.index: TrackFeed(stream, number, self._options, parser_delay=False)
-            for number, stream in enumerate(streams, 1)
-        }
+        self._feeds = make_feeds(streams, self._options, note, parser_delay=False)
         self._packets = self._container.demux(streams)
         self._at_end = False
         self._begin = None
