@@ -2,22 +2,23 @@
 
     python tests/bench/packager.py --json build/packager.json
 
-Two questions, each answered by pairs of runs that alternate, with the median of the pairs' ratios as the answer:
+Two questions, each answered by pairs of runs, with the median of the pairs' ratios as the answer:
 
 - **live**: streams arrive in real time over TCP on this machine, frame by frame as a camera sends them (FLV, 2 Mbit/s
   of H.264 with 25 frames a second, AAC), and leave as fragments of 100 ms for /dev/null. Ours is one process with a
-  thread for each stream, as ingress has them; ffmpeg is one process for each. CPU is the growth of all threads' time
-  in /proc/<pid>/task/*/schedstat between two moments after everything runs, so start-up is in neither.
+  thread for each stream, as ingress has them; ffmpeg is one process for each. Both run in the same seconds, so that
+  what else the machine does, and how fast it happens to be, is the same for both; together they take a few hundredths
+  of a core. CPU is the growth of all threads' time in /proc/<pid>/task/*/schedstat between two moments after everything
+  runs, so start-up is in neither. With sound, as cameras with a microphone send it, and with video alone.
 - **file**: the same media, much longer, as fast as it can be read. Here ours counts from after the opening to the end
   (its own CPU clock), and ffmpeg is charged the child's rusage for the long file minus that for a short one.
 
 Beside them, of ours live: from the moment the last frame of a chunk was handed to the kernel by the sender until the
 chunk was there (`latency`). ffmpeg's own is not measured; its muxer keeps back the last frame until the next one comes.
 
-What is measured live is mostly waking up: seventy times a second for each stream, for one frame, on caches that others
-used in between. From a file caches are warm, and what remains is PyAV's and our own work for each frame against C's.
-Other load on the machine changes both sides, ours more: an interpreter touches more memory. Pairs that alternate are
-the remedy, quiet is a better one.
+What is measured live is mostly waking up, on caches that others used in between: ffmpeg wakes for each packet, seventy
+times a second for each stream with sound, ours for each chunk and little more. From a file caches are warm, and what
+remains is PyAV's and our own work for each frame against C's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ import argparse
 import io
 import json
 import os
-import random
 import resource
 import shutil
 import socket
@@ -36,8 +36,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ import av
 from headrace.identifiers import Epoch
 from headrace.media.headers import TrackReader
 from headrace.media.packager import EpochStart, Packager, PackagerOptions
+from headrace_ingress.resting import Rest
 
 CLIP_SECONDS = 8
 """Encoded once and repeated: 25 frames a second and 48 kHz AAC both come out even."""
@@ -94,9 +95,12 @@ def measure(plan: Plan) -> list[dict[str, Any]]:
         clip = make_clip()
         write_flv(folder / "long.flv", clip, plan.file_seconds)
         write_flv(folder / "short.flv", clip, SHORT_SECONDS)
-        live_seconds = int(plan.warm_seconds + plan.live_seconds) + 12
-        with Sender(list(tags(flv(clip, live_seconds)))) as sender:
-            live = [compare_live(sender, plan, streams) for streams in plan.streams]
+        pictures = [(number, packet) for number, packet in clip if number == 0]
+        live = [
+            compare_live(media, what, plan, streams)
+            for what, media in (("with sound", clip), ("video alone", pictures))
+            for streams in plan.streams
+        ]
         return [*live, compare_file(folder, plan)]
 
 
@@ -218,11 +222,13 @@ class Sender:
 # -- live ---------------------------------------------------------------------------------------------------------
 
 
-def compare_live(sender: Sender, plan: Plan, streams: int) -> dict[str, Any]:
-    pairs = [_live_pair(sender, plan, streams) for _ in range(plan.pairs)]
+def compare_live(clip: Sequence[tuple[int, av.Packet[Any]]], what: str, plan: Plan, streams: int) -> dict[str, Any]:
+    seconds = int(plan.warm_seconds + plan.live_seconds + 2 * streams * STAGGER_SECONDS) + 12
+    with Sender(list(tags(flv(clip, seconds)))) as sender:
+        pairs = [_live_pair(sender, plan, streams) for _ in range(plan.pairs)]
     latencies = sorted(latency for pair in pairs for latency in pair[2])
     return {
-        "name": f"packager live, {streams} streams of 2 Mbit/s, chunks of 100 ms",
+        "name": f"packager live, {streams} streams of 2 Mbit/s {what}, chunks of 100 ms",
         **_compare([(ours, ffmpeg) for ours, ffmpeg, _ in pairs]),
         "latency_p50_ms": round(1000 * statistics.median(latencies), 3) if latencies else None,
         "latency_p99_ms": round(1000 * latencies[len(latencies) * 99 // 100], 3) if latencies else None,
@@ -244,54 +250,59 @@ def _compare(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
 
 def _live_pair(sender: Sender, plan: Plan, streams: int) -> tuple[float, float, list[float]]:
     """Return milliseconds of CPU per second and stream, ours and ffmpeg's, and our latencies in seconds."""
-    latencies: list[float] = []
-    turns = {
-        "ours": lambda: _live_ours(sender, plan, streams, latencies),
-        "ffmpeg": lambda: _live_ffmpeg(sender, plan, streams),
-    }
-    cost = {name: turns[name]() for name in random.sample(sorted(turns), len(turns))}
-    return cost["ours"], cost["ffmpeg"], latencies
-
-
-def _live_ours(sender: Sender, plan: Plan, streams: int, latencies: list[float]) -> float:
     before = len(sender.sent)
-    with started([sys.executable, __file__, "--live", sender.url, str(streams)], stdout=subprocess.PIPE) as child:
-        cost = _live_cost([child], plan, streams)
-        child.terminate()
-        told, _ = child.communicate(timeout=10)
-    sent = sender.sent[before : before + streams]
+    ours_command = [sys.executable, __file__, "--live", sender.url, str(streams)]
+    with started(ours_command, stdout=subprocess.PIPE) as ours:
+        time.sleep(streams * STAGGER_SECONDS)
+        _wait_until(lambda: len(sender.sent) == before + streams)
+        with _ffmpegs(sender.url, streams) as children:
+            time.sleep(plan.warm_seconds)
+            cost = _live_costs([[ours], children], plan, streams)
+        ours.terminate()
+        told, _ = ours.communicate(timeout=10)
+    latencies = []
     for line in told.decode().splitlines():
         stream, milliseconds, moment = line.split()
         # Threads connect one after the other, so connections are in the order of the streams.
-        handed = sent[int(stream)].get(int(milliseconds))
+        handed = sender.sent[before + int(stream)].get(int(milliseconds))
         if handed is not None:
             latencies.append(float(moment) - handed)
-    return cost
+    return cost[0], cost[1], latencies
 
 
-def _live_ffmpeg(sender: Sender, plan: Plan, streams: int) -> float:
+@contextmanager
+def _ffmpegs(url: str, streams: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     inputs = [word for name, value in PROBE.items() for word in (f"-{name}", value)]
-    command = [_ffmpeg(), "-v", "error", "-nostdin", "-y", *inputs, "-i", sender.url, "-c", "copy", *FRAGMENTS]
-    children: list[subprocess.Popen[bytes]] = []
-    try:
+    command = [_ffmpeg(), "-v", "error", "-nostdin", "-y", *inputs, "-i", url, "-c", "copy", *FRAGMENTS, os.devnull]
+    with ExitStack() as stack:
+        children = []
         for _ in range(streams):
-            children.append(subprocess.Popen([*command, os.devnull]))
+            children.append(stack.enter_context(started(command)))
             time.sleep(STAGGER_SECONDS)
-        return _live_cost(children, plan, streams)
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
+        yield children
 
 
-def _live_cost(children: Sequence[subprocess.Popen[bytes]], plan: Plan, streams: int) -> float:
-    time.sleep(plan.warm_seconds + (streams * STAGGER_SECONDS if len(children) == 1 else 0))
-    began, before = time.monotonic(), sum(cpu_seconds(child.pid) for child in children)
+def _live_costs(groups: Sequence[Sequence[subprocess.Popen[bytes]]], plan: Plan, streams: int) -> list[float]:
+    """Return the milliseconds of CPU per second and stream that each group of programs takes in the same seconds."""
+    began, before = time.monotonic(), [_group_seconds(group) for group in groups]
     time.sleep(plan.live_seconds)
-    spent, lasted = sum(cpu_seconds(child.pid) for child in children) - before, time.monotonic() - began
-    if any(child.poll() is not None for child in children):
+    spent = [_group_seconds(group) - start for group, start in zip(groups, before, strict=True)]
+    lasted = time.monotonic() - began
+    if any(child.poll() is not None for group in groups for child in group):
         raise RuntimeError("a program under measurement ended too early")
-    return 1000 * spent / lasted / streams
+    return [1000 * seconds / lasted / streams for seconds in spent]
+
+
+def _group_seconds(group: Sequence[subprocess.Popen[bytes]]) -> float:
+    return sum(cpu_seconds(child.pid) for child in group)
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError("the program under measurement did not connect within 30 s")
+        time.sleep(0.01)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -307,14 +318,21 @@ def run_live(url: str, streams: int) -> None:
     def read(number: int) -> None:
         with av.open(url, options=PROBE) as source, open(os.devnull, "wb", buffering=0) as sink:
             readers, packager = _prepare(source)
+            rest, began = Rest(), time.monotonic()
             for packet in source.demux():
                 if packet.dts is None:
                     return
+                now = time.monotonic()
                 sample = readers[packet.stream_index].sample(packet, time.time_ns() // 1000)
-                for chunk in packager.push(sample):
-                    sink.write(chunk.record)
+                if chunks := packager.push(sample):
+                    for chunk in chunks:
+                        sink.write(chunk.record)
                     if sample.track == 1:
                         moments.append((number, packet.dts, time.monotonic()))
+                    outlook = packager.outlook
+                    if outlook and (seconds := rest.seconds(*outlook, now - began, now)):
+                        time.sleep(seconds)
+                began = time.monotonic()
 
     for number in range(streams):
         threading.Thread(target=read, args=(number,), daemon=True).start()

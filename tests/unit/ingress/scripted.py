@@ -57,6 +57,7 @@ class ScriptedSource:
     steps: Sequence[Step]
     stopping: threading.Event
     tracks: tuple[Track, ...] = ()
+    keeps: bool = False
     closed: threading.Event = field(default_factory=threading.Event)
     threads: set[int] = field(default_factory=set)
     note: str = ""

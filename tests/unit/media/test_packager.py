@@ -395,6 +395,34 @@ def test_sound_and_picture_leave_together() -> None:
         assert abs(ends[1] - ends[2]) < 0.25
 
 
+def test_sound_ends_its_chunks_where_the_picture_does() -> None:
+    """With each chunk of the lead leaves all sound up to there, so whoever waits for one has both."""
+    sut, ends = packager(VIDEO, AAC), []
+    for sample in interleave(video(gop(100, 50)), audio(188)):
+        chunks = sut.push(sample)
+        if any(chunk.id.track == 1 for chunk in chunks):
+            ends.append({chunk.id.track: (chunk.decode_time + chunk.duration) for chunk in chunks})
+    together = [tracks[1] / 90_000 - tracks[2] / 48_000 for tracks in ends if 2 in tracks]
+    assert len(together) >= 0.8 * len(ends)
+    assert max(together) < 0.04 + 2 * 1024 / 48_000
+
+
+def test_the_outlook_says_when_the_next_chunk_can_be_complete() -> None:
+    """After a chunk it is known which sample of the picture completes the next one."""
+    sut = packager(VIDEO, AAC)
+    assert sut.outlook is None
+    due, right, wrong = 0.0, 0, 0
+    for sample in interleave(video(gop(100, 50)), audio(188)):
+        chunks = sut.push(sample)
+        if sample.track == 1 and any(chunk.id.track == 1 for chunk in chunks):
+            right += abs(due - sample.dts / 90_000) < 0.001
+            wrong += due > sample.dts / 90_000 + 0.001 and not sample.keyframe
+            newest, due = sut.outlook or (0.0, 0.0)
+            assert newest in {0.0, sample.dts / 90_000}
+    assert right > 30
+    assert wrong == 0
+
+
 def test_parts_of_a_known_rate_are_a_fixed_number_of_frames() -> None:
     """Twelve frames at 25 a second, 25 frames of AAC: the last of a segment may be shorter."""
     tracks = by_track(package((VIDEO, AAC), interleave(video(gop(100, 50)), audio(188))))

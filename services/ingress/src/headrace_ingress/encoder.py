@@ -51,6 +51,7 @@ class PatternSource:
         metrics: IngressMetrics,
     ) -> None:
         self.tracks: tuple[Track, ...] = ()
+        self.keeps = False  # it lets time pass by itself
         self.waits = False  # it draws when it is read
         self.waits = False  # it lets time pass by itself
         self._pattern = pattern

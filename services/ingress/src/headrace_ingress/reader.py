@@ -9,6 +9,7 @@ and it closes what it opened as soon as the library returns.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -20,6 +21,7 @@ from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import Track
 from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Noted, Numbers
+from headrace_ingress.resting import Rest
 from headrace_ingress.source import Source, SourceBroken, SourceEnded
 
 log = structlog.get_logger(__name__)
@@ -87,17 +89,30 @@ class Reader:
 
     def _read_on(self) -> None:
         self._source.open(lambda text: self._put(Noted(text)))
+        rest = Rest()
         while not self._stopping.is_set():
+            began = self._clock.monotonic()
             samples = self._source.read()
-            if samples:
-                self._package(samples)
+            if not samples:
+                continue
+            waited = self._clock.monotonic() - began
+            if self._package(samples) and self._source.keeps:
+                self._sleep(rest, waited)
 
-    def _package(self, samples: Sequence[Sample]) -> None:
+    def _sleep(self, rest: Rest, waited: float) -> None:
+        """Sleep until the next chunk can be complete, after a read of `waited` seconds that completed one."""
+        outlook = self._packager.outlook if self._packager is not None else None
+        if outlook and (seconds := rest.seconds(*outlook, waited, self._clock.monotonic())):
+            # Never longer than a stop may take, so `stopping` need not end it, which would cost more.
+            time.sleep(seconds)
+
+    def _package(self, samples: Sequence[Sample]) -> bool:
+        """Package what was read; return whether that completed a chunk."""
         if self._source.tracks is not self._tracks:
             self._open_epoch()
         for sample in samples:
             self._push(sample)
-        self._tell()
+        return self._tell()
 
     def _push(self, sample: Sample) -> None:
         assert self._packager is not None
@@ -125,13 +140,15 @@ class Reader:
             self._tell()
             self._packager = None
 
-    def _tell(self) -> None:
+    def _tell(self) -> bool:
         assert self._packager is not None
-        if self._pending:
-            chunks, self._pending = tuple(self._pending), []
-            told = self._numbers
-            self._numbers = Numbers(told.epoch, self._packager.next_segment, self._packager.end_seconds, told.epochs)
-            self._put(Chunks(chunks, self._numbers))
+        if not self._pending:
+            return False
+        chunks, self._pending = tuple(self._pending), []
+        told = self._numbers
+        self._numbers = Numbers(told.epoch, self._packager.next_segment, self._packager.end_seconds, told.epochs)
+        self._put(Chunks(chunks, self._numbers))
+        return True
 
     def _close(self) -> None:
         try:

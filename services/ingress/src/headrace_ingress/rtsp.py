@@ -57,6 +57,7 @@ class RtspSource:
         self.tracks: tuple[Track, ...] = ()
         self._uri = uri
         self._transport: Transport = (uri.transport or transport) if uri.trusted else "tcp"
+        self.keeps = self._transport == "tcp"  # what comes by UDP is lost where the socket's buffer is full
         self._networks = networks
         self._options = options
         self._stall_seconds = stall_seconds

@@ -33,9 +33,11 @@ class Source(Protocol):
     Attributes:
         tracks: of the samples that `read` returned last; another tuple than before means that a header changed and
             that a new epoch must begin.
+        keeps: whether what arrives while nobody reads is kept for the next read, so that the reader may rest.
     """
 
     tracks: tuple[Track, ...]
+    keeps: bool
 
     def open(self, note: Note) -> None:
         """Connect, and learn the tracks.

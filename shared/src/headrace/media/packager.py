@@ -109,6 +109,21 @@ class Packager:
         ends = (max(writer.shown_until, writer.end or 0) / writer.timescale for writer in self._writers.values())
         return max(self._start.earliest_seconds, *ends)
 
+    @property
+    def outlook(self) -> tuple[float, float] | None:
+        """The lead's newest decode time and the one that can complete its next chunk, where one was just completed.
+
+        Both are seconds by the source's clock; `None` where it is not known. A keyframe or a cut may complete a chunk
+        earlier.
+        """
+        lead = self._lead
+        last = lead.last_dts
+        if self._blocked or last is None or lead.calm_from != last + 1:
+            return None
+        # The first of samples a frame apart that is not calm; a quarter of a frame is jitter.
+        frames = (lead.calm_until - last + lead.frame * 3 // 4) // lead.frame
+        return last / lead.timescale, (last + frames * lead.frame) / lead.timescale
+
     def push(self, sample: Sample) -> list[Chunk]:
         """Take one sample; return the chunks that are complete with it, in the order to send them.
 
@@ -192,9 +207,12 @@ class Packager:
             if time >= self._cut_from and (sample.keyframe or time >= self._segment_start + self._max_ticks):
                 self._cut(lead.end_segment(out, time), out)
             self._take_lead_sample(sample, out)
+        complete = not lead.is_open
         for follower in self._followers:
-            if follower.cuts or follower.blocked:
+            if follower.cuts or follower.blocked or (complete and follower.held):
                 self._release(follower, out)
+            if complete and not follower.cuts:
+                follower.end_chunk(out)
             if follower.silence:
                 self._listen(follower, out)
 

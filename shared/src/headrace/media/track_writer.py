@@ -32,6 +32,10 @@ from headrace.media.silence import silent_frame
 from headrace.wire.chunk import KIND_CHUNK, RECORD_HEADER, Chunk, Flag, make_chunk
 from headrace.wire.stream import Track
 
+FOLLOWER_STRETCH = 1.5
+"""Longest chunk of a track that ends its chunks with the lead's, in its nominal lengths: what it falls back to while
+the lead is silent."""
+
 AUDIO_JITTER_SECONDS = 0.02
 """How far audio may be off its count before it is put right: half of what people notice between sound and picture
 (ITU-R BT.1359: 45 ms)."""
@@ -89,6 +93,7 @@ class TrackWriter:
         "_jitter",
         "_known_frame",
         "_last_dts",
+        "_least_ticks",
         "_may_be_calm",
         "_overfull_at",
         "_part",
@@ -143,6 +148,9 @@ class TrackWriter:
         self._known_frame = self.frame
         self._guessed_frame = round(FRAME_GUESS_SECONDS * track.timescale)
         self._chunk_ticks = round(rhythm.chunk_seconds * track.timescale)
+        self._least_ticks = self._chunk_ticks // 2
+        if not leads:
+            self._chunk_ticks = round(self._chunk_ticks * FOLLOWER_STRETCH)
         self._part_ticks = round(rhythm.part_seconds * track.timescale)
         self._jitter = round(AUDIO_JITTER_SECONDS * track.timescale)
         self._chunk = self._part = self._sequence = 0
@@ -165,6 +173,11 @@ class TrackWriter:
     def idle(self) -> bool:
         """Whether nothing was written or taken since the last segment ended."""
         return self._chunk == 0 and not self._samples
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a chunk has been begun."""
+        return bool(self._samples)
 
     @property
     def end(self) -> int | None:
@@ -239,6 +252,12 @@ class TrackWriter:
         if until >= self._full_at:
             self._write(out, until, _SEGMENT | _PART if until >= self._segment_limit else 0)
         return True
+
+    def end_chunk(self, out: list[Chunk]) -> None:
+        """Write the open chunk, if at least half of a nominal one is there."""
+        end = self.end
+        if self._samples and end is not None and end - self._begin >= self._least_ticks:
+            self._write(out, end, _SEGMENT | _PART if end >= self._segment_limit else 0)
 
     def end_segment(self, out: list[Chunk], following: int | None = None, at: int = 0, capture_us: int = 0) -> int:
         """End the open segment and return where.
