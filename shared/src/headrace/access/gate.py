@@ -23,15 +23,13 @@ from headrace.access.viewing import Answer, Seat, TooManyRevoked, Viewing
 from headrace.clock import Clock
 from headrace.identifiers import StreamName
 from headrace.registry.leases import StoreAway
+from headrace.watched_file import LOOK_SECONDS, WatchedFile
 
 WATCH_SECONDS: Final = 0.25
 """How often time and revocations are looked at: what must not go on ends within a second."""
 
 STOP_SECONDS: Final = 2.0
 """How long an exchange with the store may still take when the gate stops."""
-
-JWKS_SECONDS: Final = 1.0
-"""How often it is looked whether the file of keys has changed."""
 
 LEAVING_MAX: Final = 10_000
 """Most sessions that wait to be given up while the store is away; the rest end with their leases."""
@@ -115,8 +113,8 @@ class Gate:
         self._clock = clock
         self._spawn = spawn
         self._own_keys = secret_keys(options.secrets)
-        self._jwks = _JwksFile(options.jwks_file) if options.jwks_file is not None else None
-        self._keys = self._own_keys + (self._jwks.keys if self._jwks is not None else Keys(()))
+        self._jwks = _watched_keys(options.jwks_file) if options.jwks_file is not None else None
+        self._keys = self._own_keys + (self._jwks.value if self._jwks is not None else Keys(()))
         self._passes: set[Pass] = set()
         self._revoked: dict[str, float] = {}
         self._leaving: list[Seat] = []
@@ -224,10 +222,17 @@ class Gate:
             for held in tuple(self._passes):
                 if held.token is not None and now >= held.token.expires:
                     self._end(held, "token_expired", "the token has expired")
-            if self._jwks is not None and self._clock.monotonic() >= looked + JWKS_SECONDS:
+            if self._jwks is not None and self._clock.monotonic() >= looked + LOOK_SECONDS:
                 looked = self._clock.monotonic()
                 if self._jwks.reload():
-                    self._keys = self._own_keys + self._jwks.keys
+                    self._take(self._jwks)
+
+    def _take(self, jwks: WatchedFile[Keys]) -> None:
+        if jwks.problem:
+            log.warning("viewer_keys_not_read", reason=jwks.problem)
+            return
+        self._keys = self._own_keys + jwks.value
+        log.info("viewer_keys_read", keys=len(jwks.value))
 
     async def _follow(self) -> None:
         while not self._stopping.is_set():
@@ -300,38 +305,11 @@ class Gate:
             log.info("viewers_counted_again")
 
 
-class _JwksFile:
-    """Keys in a file that may change at any time; keys that were good stay in use until better ones are there."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp: tuple[int, int] | None = None
-        self.problem = ""
-        self.keys = Keys(())
-        self.reload()
-        if self.problem:
-            raise InvalidKeys(self.problem)
-
-    def reload(self) -> bool:
-        """Read the file again if it has changed; return whether there are other keys now."""
-        try:
-            found = self._path.stat()
-            stamp = (found.st_mtime_ns, found.st_size)
-            if stamp == self._stamp:
-                return False
-            self._stamp = stamp
-            self.keys = parse_jwks(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            self._complain(f"access.jwks_file: {error}")
-            return False
-        self.problem = ""
-        log.info("viewer_keys_read", keys=len(self.keys))
-        return True
-
-    def _complain(self, problem: str) -> None:
-        if problem != self.problem:
-            self.problem = problem
-            log.warning("viewer_keys_not_read", reason=problem)
+def _watched_keys(path: Path) -> WatchedFile[Keys]:
+    try:
+        return WatchedFile(path, parse_jwks, "access.jwks_file")
+    except ValueError as error:
+        raise InvalidKeys(str(error)) from None
 
 
 def pick_token(query: str | None, authorization: str) -> str:
