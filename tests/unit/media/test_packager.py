@@ -416,7 +416,7 @@ def test_the_outlook_says_when_the_next_chunk_can_be_complete() -> None:
         chunks = sut.push(sample)
         if sample.track == 1 and any(chunk.id.track == 1 for chunk in chunks):
             right += abs(due - sample.dts / 90_000) < 0.001
-            wrong += due > sample.dts / 90_000 + 0.001 and not sample.keyframe
+            wrong += due > sample.dts / 90_000 + 0.001
             newest, due = sut.outlook or (0.0, 0.0)
             assert newest in {0.0, sample.dts / 90_000}
     assert right > 30

@@ -113,15 +113,18 @@ class Packager:
     def outlook(self) -> tuple[float, float] | None:
         """The lead's newest decode time and the one that can complete its next chunk, where one was just completed.
 
-        Both are seconds by the source's clock; `None` where it is not known. A keyframe or a cut may complete a chunk
-        earlier.
+        Both are seconds by the source's clock; `None` where it is not known. A keyframe that comes where none is
+        expected may complete one earlier.
         """
         lead = self._lead
         last = lead.last_dts
         if self._blocked or last is None or lead.calm_from != last + 1:
             return None
-        # The first of samples a frame apart that is not calm; a quarter of a frame is jitter.
-        frames = (lead.calm_until - last + lead.frame * 3 // 4) // lead.frame
+        due = lead.calm_until
+        if last < self._cut_from - lead.shift:
+            due = min(due, self._cut_from - lead.shift)  # where a keyframe is expected, which ends the segment
+        # The first of samples a frame apart from there on; a quarter of a frame is jitter.
+        frames = (due - last + lead.frame * 3 // 4) // lead.frame
         return last / lead.timescale, (last + frames * lead.frame) / lead.timescale
 
     def push(self, sample: Sample) -> list[Chunk]:
