@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -29,7 +30,7 @@ class Store:
     connected: bool = True
     told: list[str] = field(default_factory=list)
 
-    def report(self, claim: Claim, status: str, detail: str) -> None:
+    def report(self, claim: Claim, status: str, detail: str, facts: Mapping[str, str]) -> None:
         self.told.append(f"{status} {detail}")
 
 

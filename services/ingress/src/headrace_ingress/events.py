@@ -62,11 +62,13 @@ class Closed:
         reason: what broke, for people; empty when nothing did.
         ended: the source is over as intended.
         numbers: where the numbers stand.
+        code: the reason in a word, for programs; empty when there is none for it.
     """
 
     reason: str
     ended: bool
     numbers: Numbers
+    code: str = ""
 
 
 Event = EpochOpened | Chunks | Noted | Closed

@@ -35,7 +35,7 @@ from headrace_ingress.hold import Gate, Hold
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.numbering import go_on_from, ring_numbers
 from headrace_ingress.reader import Reader
-from headrace_ingress.source import Source
+from headrace_ingress.source import ChunkSource, Source
 
 NUMBERS_WAIT_SECONDS = 2.0
 """Longest wait for a stream's durable numbers at its first start; after it, numbers begin from UTC."""
@@ -58,7 +58,7 @@ NOTES_MAX = 32
 
 log = structlog.get_logger(__name__)
 
-MakeSource = Callable[[threading.Event, int], Source]
+MakeSource = Callable[[threading.Event, int], Source | ChunkSource]
 """Makes a fresh source that ends its waits when the event is set; told how many attempts in a row came to nothing."""
 
 
@@ -78,6 +78,7 @@ class Attempt:
         gate: what its events pass.
         closed: done with the reader's last word.
         live_at: when its first chunk came, by the monotonic clock; `None` before.
+        on_stop: called when it is to end.
     """
 
     def __init__(self, may_publish: Callable[[], bool], take: Callable[[Attempt, list[Event]], None]) -> None:
@@ -85,11 +86,13 @@ class Attempt:
         self.gate = Gate(may_publish, lambda events: take(self, events))
         self.closed: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
         self.live_at: float | None = None
+        self.on_stop: Callable[[], None] = lambda: None
 
     def stop(self) -> None:
         """Have it end, and nothing more of it published."""
         self.stopping.set()
         self.gate.shut()
+        self.on_stop()
 
 
 class Feed:
@@ -152,6 +155,7 @@ class Feed:
             if closed.ended:
                 self._end()
                 return
+            self._hold.facts["code"] = closed.code
             self._break(closed.reason)
             await self._stand_by()
             if steady:
@@ -188,17 +192,7 @@ class Feed:
         attempt = self._attempt = Attempt(lambda: self._hold.may_publish() and not self._is_shut, self._take)
         if self._is_shut:
             attempt.stop()
-        handover = Handover(asyncio.get_running_loop(), attempt.gate.take, attempt.stopping)
-        reader = Reader(
-            self.name,
-            self._make_source(attempt.stopping, self._failures),
-            self._numbers,
-            self._options.packager,
-            self._clock,
-            handover.put,
-            attempt.stopping,
-        )
-        reader.start()
+        self._begin(attempt, self._make_source(attempt.stopping, self._failures))
         try:
             closed = await asyncio.shield(attempt.closed)
         finally:
@@ -209,6 +203,15 @@ class Feed:
         self._failures = self._failures + 1 if attempt.live_at is None else 0
         lived = 0.0 if attempt.live_at is None else self._clock.monotonic() - attempt.live_at
         return closed, lived >= STEADY_SECONDS
+
+    def _begin(self, attempt: Attempt, source: Source | ChunkSource) -> None:
+        if isinstance(source, ChunkSource):
+            attempt.on_stop = source.stop
+            source.start(self._numbers, attempt.gate.take)
+            return
+        put = Handover(asyncio.get_running_loop(), attempt.gate.take, attempt.stopping).put
+        options = self._options.packager
+        Reader(self.name, source, self._numbers, options, self._clock, put, attempt.stopping).start()
 
     async def _abandon(self, attempt: Attempt) -> None:
         """Wait a moment for a reader that was told to stop; then leave it to end by itself."""
@@ -304,6 +307,7 @@ class Feed:
     # -- states ---------------------------------------------------------------------------------------------------
 
     def _go_live(self) -> None:
+        self._hold.facts.pop("code", None)
         self._set_state(StreamState.LIVE)
         codecs = [track.codec for track in self._broadcast.tracks.values()]
         if self._told_broken:

@@ -28,11 +28,13 @@ class Hold:
 
     Attributes:
         claim: may be replaced.
+        facts: what else others are told of the source, with its next state.
     """
 
     def __init__(self, registry: Registry, claim: Claim | None, patience_seconds: float) -> None:
         self._registry = registry
         self.claim = claim
+        self.facts: dict[str, str] = {}
         self._patience_seconds = patience_seconds
         self._saw_it_go = False
         self._unsure_since: float | None = None
@@ -64,7 +66,7 @@ class Hold:
     def tell(self, status: str, detail: str) -> None:
         """Tell others how the source does."""
         if self.claim is not None and self.is_claimed:
-            self._registry.report(self.claim, status, detail)
+            self._registry.report(self.claim, status, detail, self.facts)
 
 
 class Gate:

@@ -6,11 +6,13 @@ is closed while another thread reads from it. What may be shared is the event th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from headrace.media.samples import Sample
 from headrace.wire.stream import Track
+from headrace_ingress.events import Event, Numbers
 
 Note = Callable[[str], None]
 """Takes a sentence for the log about what is carried otherwise than asked, for example without its audio."""
@@ -61,3 +63,15 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of everything; may be called whatever `open` did."""
         ...
+
+
+class ChunkSource(ABC):
+    """One attempt at a feed whose media is packaged already: it lives on the event loop and needs no reader."""
+
+    @abstractmethod
+    def start(self, numbers: Numbers, deliver: Callable[[list[Event]], None]) -> None:
+        """Begin; everything that comes, numbered on from `numbers`, is delivered, and at the end one `Closed`."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Have it end soon; a second call does nothing."""
