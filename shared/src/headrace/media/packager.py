@@ -13,6 +13,9 @@ lead has passed them, but for no more than `hold_seconds`; a follower that has n
 its segment closed without it. If the lead is silent, followers go on after `hold_seconds` and segments are cut by
 `segment_max_seconds` alone.
 
+A chunk of the lead ends the followers' open chunks too, at the last frame that came before: whoever waits for one of
+them gets both with one wake-up, and none of them is behind the other by more than a frame.
+
 Where a source declared sound and sends none for `hold_seconds`, silence takes its place until it comes (back), since a
 player that lacks one track stops the others. Where no silent frame is known for a codec, the track stays empty and its
 first frame afterwards is stretched back to where it left off.
