@@ -48,7 +48,7 @@ def test_a_pattern_is_a_name_or_a_beginning(pattern: str, text: str, covered: bo
 
 def test_scopes_of_a_credential() -> None:
     """A site agent may deliver its own streams and fetch none."""
-    agent = Credential("site7", b"secret", role="ingress", offer=("site7/*", "extra"), subscribe=())
+    agent = Credential("site7", b"secret", roles=("ingress",), offer=("site7/*", "extra"), subscribe=())
     assert agent.may_be("ingress")
     assert not agent.may_be("edge")
     assert agent.may_offer("site7/gate")

@@ -9,7 +9,7 @@ import pytest
 from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.relay import events
 from headrace.relay.credentials import Credential, cluster_credential
-from headrace.relay.protocol import LinkState, RelayConnection, Timing, TooManySubscriptions
+from headrace.relay.protocol import LinkState, NotCovered, RelayConnection, Timing, TooManySubscriptions
 from headrace.wire import relay as wire
 from headrace.wire.stream import RouteHop, StreamState, Track
 from unit.relay.pair import CLUSTER, Pair, identity, loopback, opened_pair
@@ -58,14 +58,67 @@ def test_a_wrong_secret_is_refused_by_both() -> None:
 
 def test_an_unknown_key_is_refused() -> None:
     """Its name is told to the operator only."""
-    pair = Pair(b=identity("b", Credential("mallory", b"x")))
+    mallory = Credential("mallory", b"x")
+    pair = Pair(b=identity("b", mallory, (mallory,)))
     pair.pump()
     assert "key that is not known here: 'mallory'" in pair.got("a", events.LinkFailed)[0].detail
 
 
+def test_who_gave_us_our_key_needs_no_key_that_we_know() -> None:
+    """A site holds its own key alone; the centre proves that it knows that, and may do what the site serves."""
+    site = Credential("site7", b"s7", ("ingress",), offer=("site7/*",), subscribe=())
+    pair = opened_pair(
+        a=replace(identity("site", site, (site,)), role="ingress"), b=identity("centre", CLUSTER, (CLUSTER, site))
+    )
+    assert pair.b.peer_credential == site
+    centre = pair.a.peer_credential
+    assert centre is not None
+    assert centre.key == "site7"
+    assert (centre.may_subscribe("site7/gate"), centre.may_subscribe("other")) == (True, False)
+    assert not centre.may_offer("site7/gate")
+
+
+def test_a_key_that_is_known_must_be_proved_itself() -> None:
+    """Knowing the receiver's key gives nobody the rights of a third."""
+    site = Credential("site7", b"s7", offer=("site7/*",), subscribe=())
+    liar = Credential("cluster", b"guessed")
+    pair = Pair(a=identity("a", site, (site, CLUSTER)), b=identity("b", liar, (liar, site)))
+    pair.pump()
+    assert "does not know the secret of key 'cluster'" in pair.got("a", events.LinkFailed)[0].detail
+
+
+def test_a_host_that_does_not_know_our_key_is_refused() -> None:
+    """An unknown key and a wrong second proof."""
+    site = Credential("site7", b"s7")
+    pair = Pair(a=identity("a", site, (site,)), b=identity("b", CLUSTER, (CLUSTER, replace(site, secret=b"old"))))
+    pair.pump()
+    assert "does not know the secret of ours, 'site7'" in pair.got("a", events.LinkFailed)[0].detail
+
+
+def test_proofs_know_no_time() -> None:
+    """Clocks that differ by an hour keep nobody out."""
+    opened_pair(skew_us=3_600_000_000)
+
+
+def test_a_link_is_trusted_as_long_as_its_keys_stay_as_they_were() -> None:
+    """On both sides: a key that is gone, has another secret or covers other streams ends the trust."""
+    site = Credential("site7", b"s7", offer=("site7/*",), subscribe=())
+    centre = identity("centre", CLUSTER, (CLUSTER, site))
+    pair = opened_pair(a=identity("site", site, (site,)), b=centre)
+    assert pair.a.is_trusted_by(identity("site", site, (site,)))
+    assert pair.b.is_trusted_by(centre)
+    for changed in (replace(site, secret=b"new"), replace(site, offer=("*",)), replace(site, key="site7b")):
+        assert not pair.b.is_trusted_by(identity("centre", CLUSTER, (CLUSTER, changed)))
+        assert not pair.a.is_trusted_by(identity("site", changed, (changed,)))
+    both = identity("site", replace(site, key="site7b"), (replace(site, key="site7b"), site))
+    assert pair.a.is_trusted_by(both)
+    rotated = identity("centre", replace(CLUSTER, key="new"), (replace(CLUSTER, key="new"), CLUSTER, site))
+    assert pair.b.is_trusted_by(rotated)
+
+
 def test_a_role_that_the_credential_does_not_cover_is_refused() -> None:
     """A site agent cannot be an edge."""
-    agent = Credential("site7", b"s", role="ingress")
+    agent = Credential("site7", b"s", roles=("ingress",))
     pair = Pair(a=identity("a", accepted=(CLUSTER, agent)), b=identity("b", agent, (CLUSTER, agent)))
     pair.pump()
     assert "may not be 'intermediate'" in pair.got("a", events.LinkFailed)[0].detail
@@ -308,6 +361,21 @@ def test_subscriptions_outside_the_scope_are_refused() -> None:
     pair.pump()
     assert [event.handle for event in pair.got("b", events.SubscribeReceived)] == [inside]
     assert [event.code for event in pair.got("a", events.RefusedReceived)] == ["forbidden"]
+
+
+def test_what_the_peer_may_not_do_is_told_to_this_side() -> None:
+    """For one log line and a metric; and a stream that the peer may not deliver is not asked for."""
+    pair = scoped_pair()
+    pair.a.subscribe(CAM)
+    pair.a.offer({CAM: Epoch(6)})
+    pair.pump()
+    tried = pair.got("b", events.Overreached)
+    assert [(event.what, event.stream) for event in tried] == [
+        (events.Overreach.SUBSCRIBE, CAM),
+        (events.Overreach.OFFER, CAM),
+    ]
+    with pytest.raises(NotCovered, match="key 'site7' does not cover that its holder delivers 'cam1'"):
+        pair.b.subscribe(CAM)
 
 
 def test_offers_outside_the_scope_are_not_believed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,6 +43,23 @@ class OffersChanged:
     """The streams that the peer offers are different now; `offers` holds them all, with their epochs."""
 
     offers: Mapping[StreamName, Epoch]
+
+
+class Overreach(enum.Enum):
+    """What a peer tried that its credential does not cover."""
+
+    OFFER = "offer"
+    """It offered a stream."""
+    SUBSCRIBE = "subscribe"
+    """It asked for a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overreached:
+    """The peer tried what its credential does not cover; nothing came of it."""
+
+    what: Overreach
+    stream: StreamName
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +153,7 @@ Event = (
     LinkOpened
     | LinkFailed
     | OffersChanged
+    | Overreached
     | SubscribeReceived
     | RecallReceived
     | UnsubscribeReceived

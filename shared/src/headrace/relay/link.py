@@ -32,11 +32,27 @@ class LinkState(enum.Enum):
     """Over; nothing is taken and nothing leaves."""
 
 
-class TooManySubscriptions(Exception):
+class CannotSubscribe(Exception):
+    """A stream cannot be asked for on a link."""
+
+
+class TooManySubscriptions(CannotSubscribe):
     """All handles of a link are in use."""
 
     def __str__(self) -> str:
         return f"{HANDLE_MAX} streams on one link, its limit"
+
+
+class NotCovered(CannotSubscribe):
+    """The peer's credential does not cover that it delivers this stream."""
+
+    def __init__(self, key: str, stream: str) -> None:
+        super().__init__(key, stream)
+        self.key = key
+        self.stream = stream
+
+    def __str__(self) -> str:
+        return f"key {self.key!r} does not cover that its holder delivers {self.stream!r}"
 
 
 @dataclass(frozen=True, slots=True)

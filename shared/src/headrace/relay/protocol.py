@@ -28,8 +28,8 @@ from typing import Any, TypeVar
 
 from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
 from headrace.relay import events as happened
-from headrace.relay.credentials import Credential, Identity, proof_is_good, proof_mac
-from headrace.relay.events import Event, LinkFailed
+from headrace.relay.credentials import Credential, Identity, NotBelieved, Opening, believe, prove
+from headrace.relay.events import Event, LinkFailed, Overreach
 from headrace.relay.heartbeat import ClockSample, Heartbeat
 from headrace.relay.link import (
     GOING_AWAY,
@@ -38,6 +38,7 @@ from headrace.relay.link import (
     POLICY_VIOLATION,
     PROTOCOL_ERROR,
     LinkState,
+    NotCovered,
     Timing,
     TooManySubscriptions,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "NORMAL",
     "OFFERS_MAX",
     "LinkState",
+    "NotCovered",
     "RelayConnection",
     "Timing",
     "TooManySubscriptions",
@@ -171,8 +173,9 @@ class RelayConnection:
 
         Raises:
             TooManySubscriptions: when no handle is free.
+            NotCovered: when the peer may not deliver this stream.
         """
-        handle = self._free_handle()
+        handle = self._handle_for(stream)
         self._fetching[handle] = stream
         place = wire.places(dict(after)) if after else None
         history_ms = round(history_seconds * 1000)
@@ -184,8 +187,9 @@ class RelayConnection:
 
         Raises:
             TooManySubscriptions: when no handle is free.
+            NotCovered: when the peer may not deliver this stream.
         """
-        handle = self._free_handle()
+        handle = self._handle_for(stream)
         self._fetching[handle] = stream
         self._send(wire.Recall(handle=handle, stream=stream, history_ms=round(history_seconds * 1000)))
         return handle
@@ -235,6 +239,12 @@ class RelayConnection:
         chosen = tuple(alternatives)[: wire.ALTERNATIVES_MAX]
         self._send(wire.GoingAway(alternatives=chosen, deadline_ms=deadline_ms))
 
+    def is_trusted_by(self, identity: Identity) -> bool:
+        """Return whether the link could be opened with the same credentials by what `identity` knows now."""
+        return identity.trusts(self._identity.own) and (
+            self.peer_credential is None or identity.trusts(self.peer_credential)
+        )
+
     def close(self) -> None:
         """Be closed; the caller closes the WebSocket."""
         self.state = LinkState.CLOSED
@@ -267,15 +277,15 @@ class RelayConnection:
             self._fail(POLICY_VIOLATION, "same_node", detail)
             return
         self.state = LinkState.PROOF
-        mac = proof_mac(me.own.secret, hello.nonce, self._nonce, me.node, hello.node)
-        self._send(wire.Proof(mac=mac))
+        mac, host_mac = prove(me, self._nonce, _opening(hello))
+        self._send(wire.Proof(mac=mac, host_mac=host_mac))
 
     def _proof(self, proof: wire.Proof, now: float, utc_us: int) -> None:
-        peer, me = self.peer, self._identity
+        peer = self.peer
         assert peer is not None  # the state PROOF is entered with the hello
-        credential = me.accepted.get(peer.key)
-        problem = self._problem_of(peer, credential, proof)
-        if credential is None or problem:
+        try:
+            credential = believe(self._identity, self._nonce, _opening(peer), proof.mac, proof.host_mac)
+        except NotBelieved as problem:
             self._fail(POLICY_VIOLATION, "bad_proof", f"node {peer.node} {problem}")
             return
         self.peer_credential = credential
@@ -283,25 +293,14 @@ class RelayConnection:
         self._heartbeat = Heartbeat(self._heartbeat.interval, self._heartbeat.timeout, now)
         self._events.append(happened.LinkOpened(NodeId(peer.node), peer.role, peer.key, peer.software))
 
-    def _problem_of(self, peer: wire.Hello, credential: Credential | None, proof: wire.Proof) -> str:
-        """Return what is wrong with the peer's proof, empty when it is good."""
-        me = self._identity
-        if credential is None:
-            return f"uses a key that is not known here: {peer.key!r}"
-        if not credential.secret and not me.allow_open:
-            return "uses a key with an empty secret, which only loopback may"
-        expected = proof_mac(credential.secret, self._nonce, peer.nonce, peer.node, me.node)
-        if not proof_is_good(proof.mac, expected):
-            return f"does not know the secret of key {peer.key!r}"
-        if not credential.may_be(peer.role):
-            return f"may not be {peer.role!r} with key {peer.key!r}"
-        return ""
-
     def _offer(self, offer: wire.Offer, now: float, utc_us: int) -> None:
         assert self.peer_credential is not None
         for item in offer.streams:
-            if self.peer_credential.may_offer(item.stream):
-                self._offers[StreamName(item.stream)] = Epoch(item.epoch)
+            stream = StreamName(item.stream)
+            if self.peer_credential.may_offer(stream):
+                self._offers[stream] = Epoch(item.epoch)
+            else:
+                self._events.append(happened.Overreached(Overreach.OFFER, stream))
         if len(self._offers) > OFFERS_MAX:
             raise WireError("too_many", f"more than {OFFERS_MAX} streams offered")
         self._events.append(happened.OffersChanged(dict(self._offers)))
@@ -322,7 +321,7 @@ class RelayConnection:
             event = happened.SubscribeReceived(message.handle, stream, message.places, history_seconds)
             self._events.append(event)
         else:
-            self.refuse(message.handle, "forbidden", "the link's credential does not cover this stream")
+            self._forbid(message.handle, stream)
 
     def _recall(self, message: wire.Recall, now: float, utc_us: int) -> None:
         if message.handle in self._serving:
@@ -333,7 +332,11 @@ class RelayConnection:
         if self.peer_credential.may_subscribe(stream):
             self._events.append(happened.RecallReceived(message.handle, stream, message.history_ms / 1000))
         else:
-            self.refuse(message.handle, "forbidden", "the link's credential does not cover this stream")
+            self._forbid(message.handle, stream)
+
+    def _forbid(self, handle: int, stream: StreamName) -> None:
+        self.refuse(handle, "forbidden", "the link's credential does not cover this stream")
+        self._events.append(happened.Overreached(Overreach.SUBSCRIBE, stream))
 
     def _unsubscribe(self, message: wire.Unsubscribe, now: float, utc_us: int) -> None:
         stream = self._serving.pop(message.handle, None)
@@ -400,17 +403,24 @@ class RelayConnection:
         self.failure = LinkFailed(close_code, code, detail)
         self._events.append(self.failure)
 
-    def _free_handle(self) -> int:
+    def _handle_for(self, stream: StreamName) -> int:
         """Return the next free handle, going round.
 
         What is still under way for an old subscription must not be taken for a new one.
         """
+        credential = self.peer_credential
+        if credential is not None and not credential.may_offer(stream):
+            raise NotCovered(credential.key, stream)
         if len(self._fetching) >= wire.HANDLE_MAX:
             raise TooManySubscriptions
         while True:
             self._last_handle = self._last_handle % wire.HANDLE_MAX + 1
             if self._last_handle not in self._fetching:
                 return self._last_handle
+
+
+def _opening(hello: wire.Hello) -> Opening:
+    return Opening(hello.node, hello.role, hello.key, hello.nonce)
 
 
 def _parts(items: list[T]) -> Iterable[list[T]]:

@@ -100,6 +100,20 @@ class RelaySettings(Group):
     """How nodes pass streams on to each other."""
 
     secret: SecretStr = setting(SecretStr(""), "Secret that all nodes of the cluster share and prove to each other.")
+    credentials_file: Path | None = setting(
+        None,
+        "File with this node's credentials in place of the secret: keys with roles and streams, changed without a "
+        "restart ([deployment.md](deployment.md#credentials)).",
+    )
+    allow_open: bool = setting(
+        False,
+        "Believe an empty secret from anywhere, and not from this machine alone: whoever reaches a node is one then.",
+    )
+    ca_file: Path | None = setting(
+        None,
+        "Certificates of authorities (PEM) that nodes with a `wss://` address must have theirs from, instead of those "
+        "that the system trusts.",
+    )
     heartbeat_seconds: float = setting(0.1, "How often each side of a link pings.", unit="seconds", ge=0.01, le=10)
     timeout_seconds: float = setting(
         0.4, "Silence on a link after which its other end counts as gone.", unit="seconds", ge=0.05, le=60

@@ -58,6 +58,7 @@ class Runtime:
         metrics: where components register their metrics.
         health: where components add their checks.
         failure: what ended a task that `spawn` runs, `None` while all is well.
+        reloads: called on SIGHUP, to read files again; without any, SIGHUP ends the program as it always does.
     """
 
     node: NodeId
@@ -66,6 +67,7 @@ class Runtime:
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     health: Health = field(default_factory=Health)
     failure: BaseException | None = None
+    reloads: list[Callable[[], None]] = field(default_factory=list)
     _failed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -141,7 +143,7 @@ async def _live(role: str, settings: Settings, build: Build, on_ready: Callable[
     if role in LAYERS and settings.registry.url == "memory:":
         log.warning("alone", reason="registry.url is memory: no other process can find this node")
     stopping = asyncio.Event()
-    _obey_signals(stopping)
+    _obey_signals(stopping, runtime.reloads)
     lag = asyncio.create_task(measure_loop_lag(gauges.loop_lag_seconds, runtime.clock), name="loop-lag")
     started: list[Component] = []
     try:
@@ -200,15 +202,21 @@ async def _wait_for_end(stopping: asyncio.Event, runtime: Runtime) -> None:
             end.cancel()
 
 
-def _obey_signals(stopping: asyncio.Event) -> None:
+def _obey_signals(stopping: asyncio.Event, reloads: Sequence[Callable[[], None]]) -> None:
     def stop() -> None:
         if stopping.is_set():
             _give_up()
         stopping.set()
 
+    def reload() -> None:
+        for each in reloads:
+            each()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
+    if reloads:
+        loop.add_signal_handler(signal.SIGHUP, reload)
 
 
 def _give_up() -> NoReturn:

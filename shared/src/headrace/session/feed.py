@@ -70,7 +70,7 @@ class ParentFeed:
         """Subscribe, see `RelayConnection.subscribe`.
 
         Raises:
-            TooManySubscriptions: when the link has no free handle.
+            CannotSubscribe: when the link has no free handle, or its peer may not deliver the stream.
             LinkError: when the link ended meanwhile.
         """
         if not self.link.is_open:

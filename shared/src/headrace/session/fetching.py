@@ -23,7 +23,7 @@ from headrace.clock import Clock
 from headrace.identifiers import ChunkId, NodeId, StreamName
 from headrace.registry.placement import Candidate, pick_standby
 from headrace.relay.broadcast import Broadcast, StateChange
-from headrace.relay.protocol import TooManySubscriptions
+from headrace.relay.link import NotCovered, TooManySubscriptions
 from headrace.session.feed import FeedEnd, ParentFeed
 from headrace.session.link import Link, LinkError
 from headrace.session.metrics import RelayMetrics
@@ -235,6 +235,11 @@ class Fetch:
         except (LinkError, TooManySubscriptions) as error:
             log.debug("parent_failed", stream=self.broadcast.name, parent=candidate.node, error=str(error))
             self._avoid_for(candidate.node, FAILED_SECONDS)
+            return
+        except NotCovered as error:
+            self._context.metrics.refused.labels("deliver").inc()
+            log.warning("stream_forbidden", stream=error.stream, node=candidate.node, key=error.key, tried="deliver")
+            self._avoid_for(candidate.node, AVOID_SECONDS)
             return
         patience = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._lose_patience, feed)
         try:

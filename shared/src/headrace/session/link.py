@@ -145,6 +145,7 @@ class Link:
         self._opened.add_done_callback(lambda future: future.cancelled() or future.exception())
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._told: set[happened.Overreach] = set()
 
     def __repr__(self) -> str:
         way = "to" if self.dialled else "from"
@@ -189,6 +190,10 @@ class Link:
     def writable(self) -> bool:
         """Whether more media should be handed over now."""
         return self.channel.writable and self.end is None
+
+    def is_trusted_by(self, identity: Identity) -> bool:
+        """See `RelayConnection.is_trusted_by`."""
+        return self._connection.is_trusted_by(identity)
 
     def subscribe(
         self, stream: StreamName, after: Mapping[int, ChunkId] | None, history_seconds: float, feed: Feed
@@ -304,6 +309,8 @@ class Link:
             self._owner.offers_changed(self)
         elif isinstance(event, happened.GoingAwayReceived):
             self._leave()
+        elif isinstance(event, happened.Overreached):
+            self._forbid(event)
         elif isinstance(event, happened.SubscribeReceived | happened.RecallReceived | happened.UnsubscribeReceived):
             self._serve(event)
         else:
@@ -357,6 +364,16 @@ class Link:
     def _fail(self, event: happened.LinkFailed) -> None:
         self._finish(LinkError(event.code, event.detail))
         self.channel.close(event.close_code, event.code)
+
+    def _forbid(self, event: happened.Overreached) -> None:
+        """Count it; tell it once for each link and kind, for a peer may try as often as it likes."""
+        tried = event.what.value
+        self._metrics.refused.labels(tried).inc()
+        tell = log.debug if event.what in self._told else log.warning
+        self._told.add(event.what)
+        credential = self._connection.peer_credential
+        key = credential.key if credential is not None else ""
+        tell("stream_forbidden", stream=event.stream, node=self.peer, key=key, tried=tried)
 
     def _leave(self) -> None:
         self.leaving = True

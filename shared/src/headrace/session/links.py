@@ -13,7 +13,7 @@ from headrace.clock import Clock
 from headrace.identifiers import NodeId
 from headrace.registry.placement import Candidate
 from headrace.relay.credentials import Identity
-from headrace.relay.protocol import NORMAL
+from headrace.relay.link import NORMAL, POLICY_VIOLATION
 from headrace.session.link import Link, LinkError, Owner
 from headrace.session.metrics import RelayMetrics
 from headrace.session.options import RelayOptions
@@ -24,6 +24,9 @@ from headrace.wire.relay import CONTROL_MAX_BYTES, SUBPROTOCOL
 
 RETRY_MAX_SECONDS = 2.0
 """Longest wait before a parent that failed is tried again: a dial is cheap, and viewers wait for it."""
+
+BLAMELESS = frozenset({"idle", "stopped", "key_changed"})
+"""Ends of links that say nothing against the node at the other end."""
 
 STEADY_SECONDS = 10.0
 """A link that lived this long was no failure: its node is tried again after the shortest wait."""
@@ -115,6 +118,7 @@ class Links:
                 SUBPROTOCOL,
                 max_size=CONTROL_MAX_BYTES,
                 send_limit_bytes=self._options.send_limit_bytes,
+                tls=self._options.tls,
             )
         except DialError as error:
             self._failed(candidate.node, error.code, error.detail)
@@ -168,7 +172,7 @@ class Links:
             return
         if self._clock.monotonic() - link.opened_at >= STEADY_SECONDS:
             self._troubles.pop(link.peer, None)
-        if end.code not in ("idle", "stopped"):
+        if end.code not in BLAMELESS:
             self._avoid(link.peer)
 
     def failing(self) -> Set[NodeId]:
@@ -193,6 +197,13 @@ class Links:
     def forget_trouble(self, known: Set[NodeId]) -> None:
         """Keep troubles only of nodes that still exist."""
         self._troubles = {node: trouble for node, trouble in self._troubles.items() if node in known}
+
+    def renew(self, identity: Identity) -> None:
+        """Bring `identity` to openings from now on, and end the links that it does not trust any more."""
+        self._identity = identity
+        for link in tuple(self._all):
+            if not link.is_trusted_by(identity):
+                link.close(POLICY_VIOLATION, "key_changed")
 
     async def close(self, code: int, reason: str) -> None:
         """End every link and dial; wait until they are over."""

@@ -71,6 +71,9 @@ class Process(Protocol):
     @property
     def health(self) -> Health: ...
 
+    @property
+    def reloads(self) -> list[Callable[[], None]]: ...
+
 
 class Membership:
     """Follows the registry and runs the node, from `start` to `stop`.
@@ -132,6 +135,8 @@ def join_cluster(
     node = Node(record, hub, registry, settings.relay, process.clock, process.metrics, lambda: relay_url(*listens_on()))
     process.health.add("registry", lambda: registry.problem)
     process.health.add("relay", lambda: node.problem)
+    if settings.relay.credentials_file is not None:
+        process.reloads.append(node.refresh_credentials)
     return Membership(registry, node)
 
 

@@ -12,10 +12,11 @@ HOP_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0
 KNOWN_ENDS = frozenset(
     {"idle", "stopped", "going_away", "peer_closed", "connection_lost", "heartbeat_timeout", "opening_timeout"}
     | {"bad_proof", "too_slow", "same_node", "bad_version", "no_secret", "bad_message", "wrong_node", "unexpected"}
+    | {"key_changed"}
 )
 """Ends of links that have a name of their own in metrics; a peer chooses the words of all others."""
 
-KNOWN_FAILURES = KNOWN_ENDS | {"unreachable", "timeout", "handshake", "bad_url"}
+KNOWN_FAILURES = KNOWN_ENDS | {"unreachable", "timeout", "certificate", "handshake", "bad_url"}
 """The same for links that did not come about."""
 
 
@@ -41,6 +42,7 @@ class RelayMetrics:
     skipped: Counter
     fetching: Gauge
     serving: Gauge
+    refused: Counter
 
     @classmethod
     def make(cls, registry: CollectorRegistry) -> RelayMetrics:
@@ -76,6 +78,7 @@ class RelayMetrics:
             skipped=counter("skipped_entries", "Entries that slow children were moved past"),
             fetching=gauge("fetched_streams", "Streams fetched from parents now"),
             serving=gauge("served_subscriptions", "Subscriptions of children now"),
+            refused=counter("refused", "Streams refused since a credential does not cover them", "reason"),
         )
 
     def link_ended(self, reason: str) -> None:

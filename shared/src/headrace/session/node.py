@@ -21,7 +21,6 @@ from headrace.clock import Clock
 from headrace.identifiers import ChunkId, NodeId, StreamName
 from headrace.registry.placement import INGRESS_LAYER, Candidate
 from headrace.registry.records import DEPTH_MAX, NODE_STREAMS_MAX, NodeRecord
-from headrace.relay.credentials import Identity
 from headrace.relay.hub import Hub
 from headrace.relay.protocol import GOING_AWAY
 from headrace.session.fetching import Fetch, FetchContext
@@ -32,6 +31,7 @@ from headrace.session.options import RelayGroup, RelayOptions
 from headrace.session.placing import MOVE_SECONDS, Cluster, Placing, Refusal
 from headrace.session.recalling import Recalling
 from headrace.session.serving import HubSender
+from headrace.session.trust import Trust
 from headrace.transport.accepting import accept
 from headrace.transport.channel import Channel
 from headrace.wire.relay import CONTROL_MAX_BYTES, SUBPROTOCOL
@@ -85,7 +85,8 @@ class Node:
         self._relay_url = relay_url
         self._metrics = RelayMetrics.make(metrics)
         self._hop = RouteHop(record.node, record.role)
-        self._links = Links(self._identity(), self._options, self, clock, self._metrics)
+        self._trust = Trust(self._options, record.node, record.role, record.software)
+        self._links = Links(self._trust.identity, self._options, self, clock, self._metrics)
         self._placing = Placing(lambda: self.record, registry, lambda: self._links.open_links, clock)
         self._context = FetchContext(
             self._hop,
@@ -148,10 +149,17 @@ class Node:
         """What is wrong, for `/health/ready`; `None` when all is well."""
         if self._ticker is None:
             return "the node takes no links: it is starting or stopping"
+        if self._trust.problem is not None:
+            return self._trust.problem
         orphans = sum(running.fetch.is_orphan for running in self._fetches.values())
         if orphans:
             return f"{orphans} of {len(self._fetches)} wanted streams come from nowhere: no parent delivers them"
         return None
+
+    def refresh_credentials(self) -> None:
+        """Look whether the file of credentials has changed; links whose keys did end, and are made anew."""
+        if self._trust.refresh():
+            self._links.renew(self._trust.identity)
 
     def parent(self, stream: StreamName) -> NodeId | None:
         """Return the node that `stream` comes from now."""
@@ -305,6 +313,7 @@ class Node:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
+            self.refresh_credentials()
             self._announce()
             self._follow_orders()
             self._links.keep_warm(self._standbys())
@@ -376,11 +385,6 @@ class Node:
     def _note_idle(self) -> None:
         if all(sender.is_idle for sender in self._senders.values()):
             self._drained.set()
-
-    def _identity(self) -> Identity:
-        options = self._options
-        accepted = {credential.key: credential for credential in options.accepted or (options.own,)}
-        return Identity(self.record.node, self.record.role, options.own, accepted, software=self.record.software)
 
 
 def _direction(link: Link) -> str:

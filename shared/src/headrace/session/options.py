@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from pydantic import SecretStr
 
+from headrace.errors import ConfigurationError
 from headrace.relay.credentials import Credential, cluster_credential
 from headrace.relay.protocol import Timing
 
@@ -20,6 +23,15 @@ class RelayGroup(Protocol):
 
     @property
     def secret(self) -> SecretStr: ...
+
+    @property
+    def credentials_file(self) -> Path | None: ...
+
+    @property
+    def allow_open(self) -> bool: ...
+
+    @property
+    def ca_file(self) -> Path | None: ...
 
     @property
     def heartbeat_seconds(self) -> float: ...
@@ -41,6 +53,8 @@ class RelayOptions:
     Attributes:
         own: the credential it proves to others.
         accepted: the credentials it believes.
+        credentials_file: where both are read from instead, again and again (`headrace.relay.keyring`).
+        tls: what `wss://` addresses of nodes are verified with; `None` for the system's trust.
         allow_open: believe an empty secret from anywhere; without it only where both ends are loopback addresses.
         heartbeat_seconds: between pings on a link.
         timeout_seconds: of silence, after which the peer is gone.
@@ -55,6 +69,8 @@ class RelayOptions:
 
     own: Credential = field(default_factory=lambda: cluster_credential(""))
     accepted: tuple[Credential, ...] = ()
+    credentials_file: Path | None = None
+    tls: ssl.SSLContext | None = None
     allow_open: bool = False
     heartbeat_seconds: float = 0.1
     timeout_seconds: float = 0.4
@@ -67,11 +83,18 @@ class RelayOptions:
 
     @classmethod
     def of(cls, group: RelayGroup) -> RelayOptions:
-        """Return the options that a settings group asks for: the cluster's secret, for everything."""
+        """Return the options that a settings group asks for: the cluster's secret, for everything, or a file.
+
+        Raises:
+            ConfigurationError: when the authorities for TLS cannot be read.
+        """
         own = cluster_credential(group.secret.get_secret_value())
         return cls(
             own=own,
             accepted=(own,),
+            credentials_file=group.credentials_file,
+            tls=_trusting(group.ca_file),
+            allow_open=group.allow_open,
             heartbeat_seconds=group.heartbeat_seconds,
             timeout_seconds=group.timeout_seconds,
             send_limit_bytes=group.send_limit_bytes,
@@ -82,3 +105,12 @@ class RelayOptions:
     def timing(self) -> Timing:
         """The part that a relay connection needs."""
         return Timing(self.heartbeat_seconds, self.timeout_seconds)
+
+
+def _trusting(ca_file: Path | None) -> ssl.SSLContext | None:
+    if ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # a file without a certificate is an SSLError, which is one
+        raise ConfigurationError(f"relay.ca_file: {ca_file}: {error.strerror or error}") from None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.relay.broadcast import Opened
-from headrace.relay.protocol import TooManySubscriptions
+from headrace.relay.link import CannotSubscribe
 from headrace.session.link import Link
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import RouteHop, StreamState, Track
@@ -45,7 +45,7 @@ class Recalling:
         """Ask; return False when the link cannot take another question."""
         try:
             self._handle = self._link.recall(stream, history_seconds, self)
-        except TooManySubscriptions:
+        except CannotSubscribe:
             return False
         self._timer = asyncio.get_running_loop().call_later(RECALL_SECONDS, self._end)
         return True

@@ -22,7 +22,7 @@ class DialError(Exception):
     """A node could not be reached, or what answered there is none.
 
     Attributes:
-        code: a short word for metrics: `unreachable`, `timeout`, `handshake`, `bad_url`.
+        code: a short word for metrics: `unreachable`, `timeout`, `certificate`, `handshake`, `bad_url`.
     """
 
     def __init__(self, code: str, detail: str) -> None:
@@ -70,6 +70,9 @@ async def dial(
             await connection.handshake
     except TimeoutError as error:
         raise DialError("timeout", f"{_place(uri)} did not answer within {timeout:g} s") from error
+    except ssl.SSLCertVerificationError as error:
+        told = error.verify_message.rstrip(".")
+        raise DialError("certificate", f"the certificate of {_place(uri)} is not good: {told}") from error
     except OSError as error:
         raise DialError("unreachable", f"cannot connect to {_place(uri)}: {_reason(error)}") from error
     except InvalidStatus as error:

@@ -111,11 +111,12 @@ class Hello(Message, frozen=True, kw_only=True):
         _check_node(self.node)
 
 
-class Proof(Message, frozen=True, kw_only=True):
+class Proof(Message, frozen=True, kw_only=True, omit_defaults=True):
     """That the sender knows its credential's secret (section 4.2)."""
 
     type: ClassVar[int] = 2
     mac: Annotated[bytes, msgspec.Meta(min_length=MAC_BYTES, max_length=MAC_BYTES)]
+    host_mac: Annotated[bytes, msgspec.Meta(max_length=MAC_BYTES)] = b""
 
 
 class OfferedStream(msgspec.Struct, frozen=True, kw_only=True):
