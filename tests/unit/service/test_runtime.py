@@ -46,6 +46,7 @@ class Part:
 def build(settings, runtime):
     names = sys.argv_parts
     if "wrong" in names: raise ConfigurationError("ingress.sources.x: wrong")
+    if "reading" in names: runtime.reloads.append(lambda: print("reload", flush=True))
     return [Part(name, runtime) for name in names]
 
 sys.argv_parts, sys.argv[1:] = sys.argv[1].split(","), sys.argv[2:]
@@ -94,6 +95,18 @@ def test_signal_stops_in_reverse_order(number: signal.Signals) -> None:
     process.send_signal(number)
     code, output, _ = finish(process)
     assert (code, output) == (0, ["start a", "start b", "stop b", "stop a"])
+
+
+def test_hangup_has_files_read_again() -> None:
+    """Where a component reads some; elsewhere it ends the program, as a terminal that closes should."""
+    process, other = start("reading"), start("a")
+    wait_started(process)
+    wait_started(other)
+    process.send_signal(signal.SIGHUP)
+    other.send_signal(signal.SIGHUP)
+    wait_for(process, "reload")
+    process.send_signal(signal.SIGTERM)
+    assert (finish(process)[0], finish(other)[0]) == (0, -signal.SIGHUP)
 
 
 def test_startup_error_leaves_nothing_behind() -> None:
