@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -206,9 +207,15 @@ class Mesh:
     ring: RingLimits = field(default_factory=RingLimits)
 
     async def add(
-        self, name: str, role: str = "intermediate", layer: int | None = None, options: RelayOptions | None = None
+        self,
+        name: str,
+        role: str = "intermediate",
+        layer: int | None = None,
+        options: RelayOptions | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> MeshNode:
-        """Start a node."""
+        """Start a node; with `tls` it serves `wss://localhost`."""
+        here = "wss://localhost" if tls is not None else "ws://127.0.0.1"
         hub, metrics, clock = Hub(self.ring), CollectorRegistry(), SystemClock()
         registry = self.make_registry(self)
         record = NodeRecord(node=name, role=role, layer=LAYERS.get(role, 1) if layer is None else layer)
@@ -219,9 +226,9 @@ class Mesh:
             options or self.options,
             clock,
             metrics,
-            relay_url=lambda: f"ws://127.0.0.1:{listener.bound_port}/relay",
+            relay_url=lambda: f"{here}:{listener.bound_port}/relay",
         )
-        listener = HttpListener(name, "127.0.0.1", 0, application(node))
+        listener = HttpListener(name, "127.0.0.1", 0, application(node), tls=tls)
         await registry.start()
         await listener.start()
         await node.start()
