@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from headrace.registry.placement import Candidate
+from headrace.session import fetching
 from headrace.session.link import Link, LinkError
 from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
@@ -184,8 +187,9 @@ async def test_a_new_epoch_goes_through() -> None:
         assert new[0].chunk == 0
 
 
-async def test_a_parent_that_is_cut_off_from_the_source_is_left() -> None:
+async def test_a_parent_that_is_cut_off_from_the_source_for_long_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own children still hear it; what it lost is told by its route."""
+    monkeypatch.setattr(fetching, "ASTRAY_SECONDS", 0.5)
     async with mesh() as m:
         source, edge, viewer = await diamond(m)
         first = parent_of(m, edge)

@@ -122,6 +122,7 @@ def test_why_is_for_people() -> None:
         "intermediate in layer 1, same region eu, carries the stream, load 120%, full, draining",
         region="eu",
         poor=2,
+        distance=(0, -1),
     )
     assert ranked[NodeId("in")].why == "the stream's owner, other region, carries the stream, load 0%"
 

@@ -8,14 +8,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
 from headrace.registry.placement import Candidate
-from headrace.relay.broadcast import Broadcast
+from headrace.relay.broadcast import Broadcast, StateChange
 from headrace.session import fetching
+from headrace.session.context import FetchContext
 from headrace.session.feed import ParentFeed
-from headrace.session.fetching import Fetch, FetchContext
+from headrace.session.fetching import Fetch
 from headrace.session.link import Link, LinkError
 from headrace.session.metrics import RelayMetrics
 from headrace.testing import FakeClock, wait_until
@@ -94,6 +96,8 @@ class World:
     moved_to: NodeId | None = None
     full: set[str] = field(default_factory=set)
     hosts: dict[str, str] = field(default_factory=dict)
+    draining: set[str] = field(default_factory=set)
+    distances: dict[str, int] = field(default_factory=dict)
     searches: int = 0
     broadcast: Broadcast = field(default_factory=lambda: Broadcast(CAM))
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -110,6 +114,7 @@ class World:
             RelayMetrics.make(self.registry),
             lambda stream: self.moved_to,
             self.look_for_room,
+            lambda node: node in self.draining,
         )
         self.fetch = Fetch(self.broadcast, lambda: None, context)
 
@@ -132,7 +137,15 @@ class World:
     def rank(self, stream: StreamName, avoid: Collection[NodeId], lost: bool) -> list[Candidate]:
         names = sorted(self.names, key=lambda name: (name in self.full, name != self.moved_to))
         return [
-            Candidate(NodeId(name), f"ws://{name}/relay", "", self.hosts.get(name, ""), "", int(name in self.full))
+            Candidate(
+                NodeId(name),
+                f"ws://{name}/relay",
+                "",
+                self.hosts.get(name, ""),
+                "",
+                int(name in self.full),
+                (self.distances.get(name, 0), 0),
+            )
             for name in names
             if name not in avoid
         ]
@@ -229,6 +242,7 @@ async def test_a_parent_that_cannot_be_reached_is_passed_over() -> None:
 async def test_with_nobody_known_the_stream_is_interrupted_and_the_registry_waited_for() -> None:
     """A change wakes the fetch."""
     async with fetching_from() as w:
+        assert w.broadcast.state.reason == "it has not appeared here yet"
         await wait_until(lambda: "no node" in w.broadcast.state.reason)
         assert not w.fetch.is_orphan
         w.names.append("a")
@@ -289,6 +303,23 @@ async def test_a_parent_that_leaves_delivers_until_the_next_one_does() -> None:
         assert w.broadcast.gaps == 0
 
 
+async def test_a_parent_that_drains_no_longer_is_taken_again_at_once() -> None:
+    """It sent the stream away, and was told to stay after all."""
+    async with fetching_from("a") as w:
+        a = await w.fed_by("a")
+        a.live("in")
+        a.deliver(0)
+        a.feed.parent_leaving()
+        w.fetch.wake()
+        await pass_seconds(0.02)
+        assert len(a.asked) == 1
+        w.draining = {"a"}
+        w.fetch.wake()
+        w.draining = set()
+        w.fetch.wake()
+        await wait_until(lambda: len(a.asked) == 2)
+
+
 async def test_a_parent_that_leaves_with_no_other_to_go_to_is_kept_to_its_end() -> None:
     """Nothing better is there."""
     async with fetching_from("a") as w:
@@ -313,30 +344,51 @@ async def test_the_source_itself_being_away_moves_nobody() -> None:
         assert w.fetch.parent == "a"
 
 
-async def test_a_parent_that_is_cut_off_from_the_source_is_left() -> None:
-    """Its own link lives, but its route does not reach the owner any more."""
+async def test_a_parent_that_lost_its_own_is_kept() -> None:
+    """It looks for another itself: viewers are told at once, and news of other nodes move nobody either."""
     async with fetching_from("a", "b") as w:
         a = await w.fed_by("a")
         a.live("in")
         a.deliver(0)
         a.interrupted("the node it came from is away")
+        assert w.state is StreamState.INTERRUPTED
+        w.fetch.wake()
+        w.fetch.tick()
+        await pass_seconds(0.02)
+        assert w.fetch.parent == "a"
+        a.live("in")
+        a.deliver(1)
+        assert w.state is StreamState.LIVE
+        assert "b" not in w.links
+
+
+async def test_a_parent_that_finds_no_way_to_the_source_for_long_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own link lives, but its route does not reach the owner any more, and it is cut off from all others."""
+    monkeypatch.setattr(fetching, "ASTRAY_SECONDS", 0.1)
+    async with fetching_from("a", "b") as w:
+        a = await w.fed_by("a")
+        a.live("in")
+        a.deliver(0)
+        a.interrupted("the node it came from is away")
+        assert w.fetch.parent == "a"
         b = await w.fed_by("b")
         b.live("in")
         b.deliver(1)
-        await pass_seconds(2 * SWITCH_SECONDS)
         assert w.state is StreamState.LIVE
         assert w.switches("astray") == 1
         assert a.let_go == 1
 
 
-async def test_a_parent_that_is_cut_off_is_kept_while_there_is_no_other() -> None:
+async def test_a_parent_that_is_cut_off_is_kept_while_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Viewers are told; when another one appears it is taken."""
+    monkeypatch.setattr(fetching, "ASTRAY_SECONDS", 0.05)
     async with fetching_from("a") as w:
         a = await w.fed_by("a")
         a.live("in")
         a.deliver(0)
         a.interrupted("the node it came from is away")
-        await wait_until(lambda: w.state is StreamState.INTERRUPTED)
+        assert w.state is StreamState.INTERRUPTED
+        await wait_until(lambda: a.feed.is_overdue)
         assert w.fetch.parent == "a"
         w.names.append("b")
         w.fetch.wake()
@@ -344,7 +396,7 @@ async def test_a_parent_that_is_cut_off_is_kept_while_there_is_no_other() -> Non
 
 
 async def test_a_parent_that_was_cut_off_and_recovers_goes_on() -> None:
-    """Before anybody was told."""
+    """Its patience begins anew each time."""
     async with fetching_from("a") as w:
         a = await w.fed_by("a")
         a.live("in")
@@ -352,8 +404,8 @@ async def test_a_parent_that_was_cut_off_and_recovers_goes_on() -> None:
         a.interrupted("the node it came from is away")
         a.live("in")
         a.deliver(1)
-        await pass_seconds(2 * SWITCH_SECONDS)
         assert w.state is StreamState.LIVE
+        assert a.feed._patience is None
 
 
 async def test_without_an_owner_in_the_registry_an_interruption_is_believed() -> None:
@@ -422,3 +474,28 @@ async def test_a_cold_node_begins_where_its_child_asked() -> None:
     await wait_until(lambda: "a" in world.links and world.links["a"].asked == [after])
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_viewer_that_resumes_at_a_cold_node_hears_nothing_until_it_is_known() -> None:
+    """It may be there in a moment; somebody who comes without a past is told what there is."""
+    async with fetching_from("a") as w:
+        a = await w.fed_by("a")
+        cursor, newcomer = w.broadcast.resume({1: video(0).id}), w.broadcast.join()
+        a.interrupted("it has not appeared here yet")
+        assert w.broadcast.read(cursor) == []
+        assert [entry.state for entry in w.broadcast.read(newcomer)] == [StreamState.INTERRUPTED]
+        a.live("in")
+        a.deliver(1)
+        states = [entry.state for entry in w.broadcast.read(cursor) if isinstance(entry, StateChange)]
+        assert states == [StreamState.LIVE]
+
+
+async def test_a_viewer_that_resumes_at_a_cold_node_is_told_when_nothing_comes() -> None:
+    """After as long as a switch may take."""
+    async with fetching_from("a") as w:
+        a = await w.fed_by("a")
+        cursor = w.broadcast.resume({1: video(0).id})
+        a.interrupted("the camera is away", "in")
+        assert w.broadcast.read(cursor) == []
+        await wait_until(lambda: not w.broadcast.awaited)
+        assert [entry.reason for entry in w.broadcast.read(cursor)] == ["the camera is away"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from headrace.identifiers import NodeId
+from headrace.session import aims
 from headrace.testing import wait_until
-from unit.session.test_fetching import fetching_from
+from unit.session.test_fetching import fetching_from, pass_seconds
 
 
 async def test_a_moved_stream_takes_the_new_parent_before_it_leaves_the_old_one() -> None:
@@ -66,3 +69,56 @@ async def test_a_loss_is_followed_by_a_parent_on_another_host() -> None:
         assert standby.node == "c"
         a.lose()
         await world.fed_by("c")
+
+
+async def test_a_move_that_is_refused_keeps_the_parent_and_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is subscribed to anew, the stream flows all the time, and it is tried again after waits that grow."""
+    async with fetching_from("a", "b") as world:
+        a = await world.fed_by("a")
+        a.live("in")
+        a.deliver(0)
+        world.moved_to = NodeId("b")
+        for tries in (1, 2, 3):
+            world.fetch.wake()
+            b = await world.fed_by("b")
+            b.feeds.popitem()[1].refused("forbidden", "not for you")
+            await wait_until(lambda: world.fetch.parent == "a" and not a.feed.ended.done())
+            world.fetch.wake()
+            world.fetch.tick()
+            await pass_seconds(0.02)
+            assert len(b.asked) == tries
+            a.deliver(tries)
+            world.clock.advance(aims.RETRY_SECONDS * 2 ** (tries - 1))
+        assert len(a.asked) == 1
+        assert world.broadcast.last[1].id.chunk == 3
+    assert capsys.readouterr().out.count("[warning  ] move_failed") == 1
+
+
+async def test_a_stream_that_went_past_its_layer_goes_back_when_that_has_been_there_for_a_while() -> None:
+    """The old parent delivers until the new one does, and nothing goes anywhere after that."""
+    async with fetching_from("near", "far") as world:
+        world.distances = {"far": 2}
+        world.unreachable = {"near"}
+        far = await world.fed_by("far")
+        far.live("in")
+        far.deliver(0)
+        world.unreachable = set()
+        world.fetch.tick()
+        world.clock.advance(aims.RETURN_SECONDS / 2 - 1)
+        world.fetch.tick()
+        await pass_seconds(0.02)
+        assert world.fetch.parent == "far"
+        world.clock.advance(aims.RETURN_SECONDS / 2 + 1)
+        world.fetch.tick()
+        near = await world.fed_by("near")
+        far.deliver(1)
+        assert far.let_go == 0
+        near.live("in")
+        near.deliver(1, 2)
+        assert far.let_go == 1
+        assert world.switches("nearer") == 1
+        for _ in range(5):
+            world.clock.advance(aims.RETURN_SECONDS)
+            world.fetch.tick()
+        await pass_seconds(0.02)
+        assert world.fetch.parent == "near"

@@ -48,6 +48,8 @@ class Candidate:
         why: for people: what speaks for it and against it, as the ranking saw it.
         host, region: where it runs, for who wants a standby that does not share its fate.
         poor: how much speaks against it: 1 each for draining and for having no room.
+        distance: how far it is from the node that asks, by the third rule of `rank_parents`: compares as that orders.
+        is_peer: it is in the layer of the node that asks.
     """
 
     node: NodeId
@@ -56,6 +58,8 @@ class Candidate:
     host: str = ""
     region: str = ""
     poor: int = 0
+    distance: tuple[int, int] = (0, 0)
+    is_peer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +260,7 @@ class _Cluster:
             poor,
             not has_room(node),
             bool(poor) or node.node != prefer,
-            self._tier(node),
-            -node.layer,
+            *self._distance(node),
             node.region != self.me.region,
             not self._carries(node),
             node.depth,
@@ -266,10 +269,13 @@ class _Cluster:
             node.node,
         )
 
-    def _tier(self, node: NodeRecord) -> int:
+    def _distance(self, node: NodeRecord) -> tuple[int, int]:
         if node.node == self.owner:
-            return 2 if self.layered else 0
-        return int(node.layer == self.me.layer)
+            return 2 if self.layered else 0, -node.layer
+        return int(self._is_peer(node)), -node.layer
+
+    def _is_peer(self, node: NodeRecord) -> bool:
+        return node.layer == self.me.layer and node.node != self.owner
 
     def poor(self, node: NodeRecord) -> int:
         """Return how much speaks against a candidate."""
@@ -295,8 +301,16 @@ class _Cluster:
         elif not has_room(node, self.lost):
             parts.append("the room left is kept for those that lose their parent")
         parts += ["draining"] * node.draining
-        name = NodeId(node.node)
-        return Candidate(name, node.relay_url, ", ".join(parts), node.host, node.region, self.poor(node))
+        return Candidate(
+            NodeId(node.node),
+            node.relay_url,
+            ", ".join(parts),
+            node.host,
+            node.region,
+            self.poor(node),
+            self._distance(node),
+            self._is_peer(node),
+        )
 
 
 def _weight(me: str, node: str, capacity: int) -> float:

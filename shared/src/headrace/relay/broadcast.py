@@ -71,6 +71,8 @@ class Broadcast:
         epoch: the newest epoch seen, 0 before the first.
         tracks: the tracks of that epoch, by number.
         state: the newest state and route.
+        awaited: somebody has begun to look for the stream, and the first word of it is under way: whoever resumes is
+            told no state until then, for what it had may be there in a moment.
         listeners: called, without arguments, after each change; they must not block and must not raise.
         duplicates: chunks dropped because they were had already or belong to an older epoch.
         gaps: gaps told so far.
@@ -83,6 +85,7 @@ class Broadcast:
         self.epoch = Epoch(0)
         self.tracks: dict[int, Track] = {}
         self.state = StateChange(StreamState.INTERRUPTED, "it has not appeared here yet")
+        self.awaited = False
         self.listeners: set[Callable[[], None]] = set()
         self.duplicates = 0
         self.gaps = 0
@@ -170,6 +173,7 @@ class Broadcast:
 
     def set_state(self, state: StreamState, reason: str = "", route: tuple[RouteHop, ...] | None = None) -> None:
         """Tell every cursor how the stream is doing; the route stays as it is when none is given."""
+        self.awaited = False
         change = StateChange(state, reason, self.state.route if route is None else route)
         if change != self.state:
             self.state = change
@@ -202,6 +206,8 @@ class Broadcast:
         if not after:
             return self.join()
         cursor = Cursor(None)
+        if self.awaited:
+            cursor.state = self.state
         for position, entry in enumerate(self._log, self._base):
             if not isinstance(entry, Chunk) or entry.id.track not in after:
                 continue

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
-from headrace.relay.broadcast import Broadcast, Gap
+from headrace.registry.placement import Candidate
+from headrace.relay.broadcast import Broadcast, Gap, StateChange
 from headrace.session.link import Link, LinkError
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import RouteHop, StreamState, Track
@@ -29,6 +30,8 @@ class FeedEnd(enum.Enum):
     """The parent stops soon; it delivers until then."""
     MOVED = "moved"
     """Somebody moved the stream to another parent; this one delivers until that one does."""
+    NEARER = "nearer"
+    """The stream had gone past the node's layer, which is there again; this one delivers until that one does."""
 
 
 class FeedOwner(Protocol):
@@ -48,23 +51,30 @@ class ParentFeed:
     """One subscription to one parent, until `ended` says why it does not do any more.
 
     Attributes:
+        candidate: the parent, as it was chosen.
         delivers: a chunk or a good state has come.
         is_astray: the parent said that it has no way to the source.
         is_overdue: it has had the time to find one.
+        said: what the parent said last of the stream's state, with this node at the end of the route.
+        leaves: the parent said that it goes away.
         ended: done when another parent is to be looked for; what comes until the end is taken all the same.
         detail: why, for the log.
     """
 
-    def __init__(self, fetch: FeedOwner, link: Link) -> None:
+    def __init__(self, fetch: FeedOwner, link: Link, candidate: Candidate) -> None:
         self.link = link
+        self.candidate = candidate
         self.node = link.peer or NodeId("?")
         self.detail = ""
         self.delivers = False
         self.is_astray = False
         self.is_overdue = False
+        self.leaves = False
+        self.said: StateChange | None = None
         self.ended: asyncio.Future[FeedEnd] = asyncio.get_running_loop().create_future()
         self._fetch = fetch
         self._handle: int | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
     def begin(self, stream: StreamName, after: Mapping[int, ChunkId] | None, history_seconds: float) -> None:
         """Subscribe, see `RelayConnection.subscribe`.
@@ -79,6 +89,7 @@ class ParentFeed:
 
     def stop(self) -> None:
         """Unsubscribe, if that did not happen yet."""
+        self.be_content()
         handle, self._handle = self._handle, None
         if handle is not None and self.link.is_open:
             self.link.unsubscribe(handle)
@@ -88,6 +99,34 @@ class ParentFeed:
         if not self.ended.done():
             self.detail = detail
             self.ended.set_result(end)
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether nothing was wrong with it when it was ended, and nothing is yet."""
+        done = self.ended.done() and self.ended.result() in (FeedEnd.MOVED, FeedEnd.NEARER)
+        return done and self.delivers and not self.leaves and not self.is_astray and self.link.is_open
+
+    def keep(self) -> None:
+        """Go on after all."""
+        self.ended = asyncio.get_running_loop().create_future()
+        self.detail = ""
+
+    def be_patient(self, seconds: float, on_end: Callable[[ParentFeed], None]) -> None:
+        """Be overdue in so many seconds, and call `on_end` then; unless it is to be called already."""
+        if self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(seconds, self._lose_patience, on_end)
+
+    def be_content(self) -> None:
+        """Nothing is overdue."""
+        self.is_overdue = False
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _lose_patience(self, on_end: Callable[[ParentFeed], None]) -> None:
+        self._patience = None
+        self.is_overdue = True
+        on_end(self)
 
     def tracks_received(self, epoch: Epoch, tracks: tuple[Track, ...]) -> None:
         """Begin an epoch."""
@@ -119,4 +158,5 @@ class ParentFeed:
 
     def parent_leaving(self) -> None:
         """Look for another parent, while this one still delivers."""
+        self.leaves = True
         self.finish(FeedEnd.LEAVING, "")

@@ -2,9 +2,12 @@
 
 A `Fetch` lives from the first demand to the end of the linger. It asks the registry's placement for the best parent,
 subscribes there after the last chunks it has, and feeds the stream's broadcast. When the link is lost, the parent
-refuses, leaves, has lost its own way to the source or turns out to be fed by this node, it goes on from the next one at
-once: with several parents known, trying again is for those that failed only. A parent that leaves keeps delivering
-until the next one does.
+refuses, leaves or turns out to be fed by this node, it goes on from the next one at once: with several parents known,
+trying again is for those that failed only. A parent that leaves keeps delivering until the next one does, and so does
+one that nothing is wrong with when the stream goes elsewhere (headrace.session.aims); if that fails, it is kept.
+
+A parent that says that the stream is interrupted is kept: whoever lost its own parent looks for another, those below it
+wait. Only when it has found none for `ASTRAY_SECONDS`, while the source is known to be somewhere, is it left.
 
 Viewers hear nothing of a switch that succeeds within `switch_seconds`: the state stays as it was, and a cold parent's
 first word, that it has nothing yet, is held back for as long.
@@ -13,20 +16,20 @@ first word, that it has nothing yet, is held back for as long.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Set
-from dataclasses import dataclass
-from typing import Protocol
+import random
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
-from headrace.clock import Clock
-from headrace.identifiers import ChunkId, NodeId, StreamName
+from headrace.identifiers import ChunkId, NodeId
 from headrace.registry.placement import Candidate, pick_standby
 from headrace.relay.broadcast import Broadcast, StateChange
 from headrace.relay.link import NotCovered, TooManySubscriptions
+from headrace.session.aims import Aims, is_nearer
+from headrace.session.avoiding import Avoided
+from headrace.session.context import FetchContext
 from headrace.session.feed import FeedEnd, ParentFeed
 from headrace.session.link import Link, LinkError
-from headrace.session.metrics import RelayMetrics
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import ROUTE_MAX_NODES, RouteHop, StreamState
 
@@ -42,55 +45,14 @@ FAILED_SECONDS = 0.1
 PATIENCE_SECONDS = 3.0
 """How long a new parent may take to deliver, when there are others: it may have to dial a whole chain itself."""
 
+ASTRAY_SECONDS = 10.0
+"""How long a parent that delivered may be without a way to a source that is known to be somewhere; up to half as long
+again, so that not all children leave at once. Longer than another ingress takes to take a source over: a death further
+up moves nobody else."""
+
+NOBODY_KNOWN = "no node to fetch the stream from is known"
+
 log = structlog.get_logger(__name__)
-
-
-class Parents(Protocol):
-    """Where a fetch gets its links from."""
-
-    async def open(self, candidate: Candidate) -> Link:
-        """Return an open link to `candidate`.
-
-        Raises:
-            LinkError: when there is none to be had.
-        """
-
-    def failing(self) -> Set[NodeId]:
-        """Return the nodes that are not worth a try at the moment."""
-
-    def next_try(self) -> float | None:
-        """Return in how many seconds the first of them is worth a try again."""
-
-
-Rank = Callable[[StreamName, Collection[NodeId], bool], list[Candidate]]
-"""Returns the candidates for a stream, best first, without those to avoid; told whether the stream had a parent."""
-
-
-@dataclass(frozen=True, slots=True)
-class FetchContext:
-    """What all fetches of a node share.
-
-    Attributes:
-        hop: this node.
-        parents: makes links.
-        rank: chooses parents.
-        owner: returns the node that has a stream's source, as far as is known.
-        switch_seconds: how long a stream may be without a parent before its viewers are told.
-        history_seconds: how much of the past a stream begins with.
-        preferred: returns where somebody moved a stream to.
-        look_for_room: called when no parent that is known has any.
-    """
-
-    hop: RouteHop
-    parents: Parents
-    rank: Rank
-    owner: Callable[[StreamName], NodeId | None]
-    switch_seconds: float
-    history_seconds: float
-    clock: Clock
-    metrics: RelayMetrics
-    preferred: Callable[[StreamName], NodeId | None] = lambda stream: None
-    look_for_room: Callable[[], None] = lambda: None
 
 
 class Fetch:
@@ -112,7 +74,7 @@ class Fetch:
         self.parent: NodeId | None = None
         self._begin_after = begin_after
         self._context = context
-        self._avoid: dict[NodeId, float] = {}
+        self._avoided = Avoided(context.is_draining)
         self._changed = asyncio.Event()
         self._feeds: list[ParentFeed] = []
         self._silence: asyncio.TimerHandle | None = None
@@ -121,6 +83,8 @@ class Fetch:
         self._candidate: Candidate | None = None
         self._had_parent = False
         self._newest: tuple[ChunkId, float] | None = None
+        self._aims = Aims()
+        broadcast.awaited = not broadcast.epoch
 
     @property
     def is_orphan(self) -> bool:
@@ -130,11 +94,24 @@ class Fetch:
     @property
     def standby(self) -> Candidate | None:
         """The parent to go on from should this one be lost, `None` when there is no parent or no other."""
+        return self._standby_of(self._ranked())
+
+    def tick(self) -> Candidate | None:
+        """Do what is not urgent, about once a second; return the standby."""
+        ranked = self._ranked()
+        newest = self._feeds[-1] if self._feeds else None
+        if newest is not None and not newest.ended.done() and newest.delivers and not newest.is_astray:
+            if self._is_moved(newest):
+                self._leave_for(newest, ranked[0].node, FeedEnd.MOVED)
+            else:
+                self._return_to_layer(newest, ranked)
+        return self._standby_of(ranked)
+
+    def _standby_of(self, ranked: list[Candidate]) -> Candidate | None:
         if self.parent is None:
             return None
-        ranked = self._ranked()
         if self._candidate is not None and all(one.node != self.parent for one in ranked):
-            ranked.insert(0, self._candidate)
+            ranked = [self._candidate, *ranked]
         return pick_standby(ranked, self.parent)
 
     @property
@@ -146,22 +123,24 @@ class Fetch:
     def wake(self) -> None:
         """Look again: nodes or streams changed."""
         self._changed.set()
+        self._avoided.pardon()
         newest = self._feeds[-1] if self._feeds else None
-        if newest is None:
+        if newest is None or newest.ended.done():
             return
-        if newest.is_astray and (newest.delivers or newest.is_overdue):
+        if newest.is_astray and newest.is_overdue:
             self._leave_astray(newest, "another parent is there")
         elif self._is_moved(newest):
-            newest.finish(FeedEnd.MOVED, "")
+            self._leave_for(newest, self._ranked()[0].node, FeedEnd.MOVED)
 
     def seconds_since(self, id: ChunkId) -> float | None:
         """Return how long ago the newest chunk came if it is `id`."""
         if self._newest is None or self._newest[0] != id:
             return None
-        return self._context.clock.monotonic() - self._newest[1]
+        return self._now - self._newest[1]
 
     async def run(self) -> None:
         """Fetch until cancelled."""
+        self._expect_silence()
         try:
             while True:
                 await self._fetch_once()
@@ -181,7 +160,7 @@ class Fetch:
         if transit is not None:
             metrics.transit.observe(transit)
         gaps = self.broadcast.gaps
-        self._newest = (chunk.id, self._context.clock.monotonic())
+        self._newest = (chunk.id, self._now)
         if not self.broadcast.append(chunk):
             metrics.duplicates.inc()
         elif self.broadcast.gaps != gaps:
@@ -198,20 +177,24 @@ class Fetch:
             feed.finish(FeedEnd.LOOP, " > ".join(hop.node for hop in route))
             self.feed_over(feed)
             return
+        change = feed.said = StateChange(state, reason, (*route, own))
         if feed is not self._feeds[-1]:
             return  # the parent before, which is leaving; the next one's word counts
-        change = StateChange(state, reason, (*route, own))
         feed.is_astray = state is StreamState.INTERRUPTED and not self._leads_to_source(route)
         if state is not StreamState.INTERRUPTED:
             self._delivers(feed)
             self._tell(change)
-        elif self.broadcast.state.state is StreamState.LIVE and (feed.is_astray or not feed.delivers):
+        elif self._is_quiet and not feed.delivers:
             self._held = change  # another parent, or this one in a moment, may have it
             self._expect_silence()
         else:
             self._tell(change)
-        if feed.is_astray and feed.delivers:
+        if not feed.is_astray and feed.delivers:
+            feed.be_content()
+        elif feed.is_overdue:
             self._leave_astray(feed, reason)
+        elif feed.delivers:
+            feed.be_patient(ASTRAY_SECONDS * (1 + random.random() / 2), self._lose_patience)
 
     def feed_over(self, feed: ParentFeed) -> None:
         """`feed` delivers nothing any more."""
@@ -226,27 +209,50 @@ class Fetch:
         """Take the best parent there is and stay with it until its feed ends; or wait for one."""
         self._changed.clear()
         candidate = self._choose_next()
-        if candidate is None:
-            await self._wait_for_candidate()
-            return
+        feed = self._kept_instead_of(candidate)
+        if feed is None:
+            if candidate is None:
+                await self._wait_for_candidate()
+                return
+            feed = await self._take(candidate)
+        if feed is not None:
+            self._after(feed, await feed.ended)
+
+    async def _take(self, candidate: Candidate) -> ParentFeed | None:
+        """Subscribe at `candidate`; return `None` when that cannot be done."""
         try:
-            link = await self._context.parents.open(candidate)
-            feed = self._subscribe(link, candidate)
-        except (LinkError, TooManySubscriptions) as error:
-            log.debug("parent_failed", stream=self.broadcast.name, parent=candidate.node, error=str(error))
-            self._avoid_for(candidate.node, FAILED_SECONDS)
-            return
+            return self._subscribe(await self._context.parents.open(candidate), candidate)
         except NotCovered as error:
             self._context.metrics.refused.labels("deliver").inc()
             log.warning("stream_forbidden", stream=error.stream, node=candidate.node, key=error.key, tried="deliver")
-            self._avoid_for(candidate.node, AVOID_SECONDS)
-            return
-        patience = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._lose_patience, feed)
-        try:
-            end = await feed.ended
-        finally:
-            patience.cancel()
-        self._after(feed, end)
+            self._avoided.add(candidate.node, self._now + AVOID_SECONDS)
+        except (LinkError, TooManySubscriptions) as error:
+            log.debug("parent_failed", stream=self.broadcast.name, parent=candidate.node, error=str(error))
+            self._avoided.add(candidate.node, self._now + FAILED_SECONDS)
+        return None
+
+    def _kept_instead_of(self, candidate: Candidate | None) -> ParentFeed | None:
+        """Return the parent before if the stream was on its way from it to another that cannot be had, else `None`."""
+        aim = self._aims.aim
+        if aim is None or (candidate is not None and candidate.node == aim):
+            return None
+        is_news = self._aims.missed(self._now, random.random())
+        kept = next((feed for feed in reversed(self._feeds) if feed.may_be_kept), None)
+        if kept is None:
+            return None
+        for newer in self._feeds[self._feeds.index(kept) + 1 :]:
+            self._drop(newer)
+        kept.keep()
+        self.parent, self._candidate, self._last_end = kept.node, kept.candidate, None
+        if kept.said is not None:
+            self._tell(kept.said)
+        (log.warning if is_news else log.debug)("move_failed", stream=self.broadcast.name, to=aim, parent=kept.node)
+        log.info("parent_chosen", stream=self.broadcast.name, parent=kept.node, why=f"kept, for {aim} cannot be had")
+        return kept
+
+    @property
+    def _now(self) -> float:
+        return self._context.clock.monotonic()
 
     def _choose(self, beside: NodeId | None = None) -> Candidate | None:
         """Return the best parent that is worth a try, other than `beside`."""
@@ -263,10 +269,10 @@ class Fetch:
 
     def _ranked(self) -> list[Candidate]:
         """Return the parents that are worth a try, best first."""
-        now = self._context.clock.monotonic()
-        self._avoid = {node: until for node, until in self._avoid.items() if until > now}
-        avoid = self._avoid.keys() | self._context.parents.failing()
-        return self._rank(avoid)
+        return self._rank(self._unwanted())
+
+    def _unwanted(self) -> Collection[NodeId]:
+        return self._avoided.nodes(self._now) | self._context.parents.failing()
 
     def _rank(self, avoid: Collection[NodeId]) -> list[Candidate]:
         return self._context.rank(self.broadcast.name, avoid, self._had_parent)
@@ -274,10 +280,26 @@ class Fetch:
     def _is_moved(self, feed: ParentFeed) -> bool:
         """Return whether the stream was moved to another parent than that of `feed`, which can be had."""
         wanted = self._context.preferred(self.broadcast.name)
-        if wanted is None or wanted == feed.node or feed.ended.done():
+        if wanted is None or wanted == feed.node or feed.ended.done() or not self._aims.may_try(wanted, self._now):
             return False
         best = self._choose()
         return best is not None and best.node == wanted
+
+    def _return_to_layer(self, feed: ParentFeed, ranked: list[Candidate]) -> None:
+        """Go back to the node's layer, if the stream went past it and the layer has been there again for a while."""
+        present = next((one for one in ranked if one.node == feed.node), None)
+        if present is None:
+            return
+        best = ranked[0]
+        if is_nearer(best, present):  # and has more room than is kept for who lost its parent?
+            best = next(iter(self._context.rank(self.broadcast.name, self._unwanted(), False)), best)
+        if self._aims.is_time_to_return(present, best, self._now, random.random()):
+            self._leave_for(feed, best.node, FeedEnd.NEARER)
+
+    def _leave_for(self, feed: ParentFeed, node: NodeId, end: FeedEnd) -> None:
+        """Go from `feed`, which nothing is wrong with, to `node`."""
+        self._aims.begin(node)
+        feed.finish(end, f"for {node}")
 
     def _leads_to_source(self, route: tuple[RouteHop, ...]) -> bool:
         """Return whether a parent's route begins where the source is; `True` when that is not known."""
@@ -290,20 +312,18 @@ class Fetch:
             feed.finish(FeedEnd.ASTRAY, reason)
 
     def _lose_patience(self, feed: ParentFeed) -> None:
-        """`feed` should have delivered by now, unless the source itself is away."""
-        feed.is_overdue = True
-        if feed.is_astray and not feed.delivers:
-            self._leave_astray(feed, "it has delivered nothing yet")
+        """`feed` should deliver by now, unless the source itself is away."""
+        if feed.is_astray:
+            self._leave_astray(feed, "it has had no way to the source for long")
 
     async def _wait_for_candidate(self) -> None:
         """Wait until the registry changes or a parent that failed is worth a try; tell viewers if none is known."""
         known = self._rank(())
-        if not self._feeds and not known:
-            self._interrupt("no node to fetch the stream from is known")
+        if not self._feeds and not known and not self.broadcast.awaited:
+            self._interrupt(NOBODY_KNOWN)
         if known and all(one.poor for one in known):
             self._context.look_for_room()
-        now = self._context.clock.monotonic()
-        waits = [until - now for until in self._avoid.values()]
+        waits = self._avoided.seconds(self._now)
         next_try = self._context.parents.next_try()
         if next_try is not None:
             waits.append(next_try)
@@ -315,8 +335,10 @@ class Fetch:
 
     def _subscribe(self, link: Link, candidate: Candidate) -> ParentFeed:
         after = {track: chunk.id for track, chunk in self.broadcast.last.items()} or self._begin_after()
-        feed = ParentFeed(self, link)
+        feed = ParentFeed(self, link, candidate)
         feed.begin(self.broadcast.name, after, self._context.history_seconds)
+        patience = ASTRAY_SECONDS if self._last_end is FeedEnd.ASTRAY else PATIENCE_SECONDS
+        feed.be_patient(patience, self._lose_patience)
         self._feeds.append(feed)
         self.parent = candidate.node
         self._candidate = candidate
@@ -330,14 +352,21 @@ class Fetch:
         """The newest feed does not do any more."""
         self._last_end = end
         log.info("parent_lost", stream=self.broadcast.name, parent=feed.node, reason=end.value, detail=feed.detail)
-        if end not in (FeedEnd.LOST, FeedEnd.MOVED):  # a lost link has its node avoided for all streams
-            self._avoid_for(feed.node, AVOID_SECONDS)
+        if end in (FeedEnd.MOVED, FeedEnd.NEARER):
+            return
+        self._aims.lost(feed.node, self._now, random.random())
+        if end is FeedEnd.LEAVING:
+            self._avoided.add_leaving(feed.node, self._now + AVOID_SECONDS)
+        elif end is not FeedEnd.LOST:  # a lost link has its node avoided for all streams
+            self._avoided.add(feed.node, self._now + AVOID_SECONDS)
 
     def _delivers(self, feed: ParentFeed) -> None:
         """The stream flows by `feed`, or is about to: nobody needs to be told that it does not."""
         if (feed.delivers and self._silence is None) or feed is not self._feeds[-1]:
             return
         feed.delivers = self._had_parent = True
+        feed.be_content()
+        self._aims.reached(feed.node, self._now)
         self._cancel_silence()
         self._held = None
 
@@ -346,12 +375,14 @@ class Fetch:
             self._feeds.remove(feed)
         feed.stop()
 
-    def _avoid_for(self, node: NodeId, seconds: float) -> None:
-        self._avoid[node] = self._context.clock.monotonic() + seconds
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether viewers believe, or may believe, that the stream is live."""
+        return self.broadcast.awaited or self.broadcast.state.state is StreamState.LIVE
 
     def _expect_silence(self) -> None:
         """Tell viewers if nothing has come for `switch_seconds`."""
-        if self._silence is None and self.broadcast.state.state is StreamState.LIVE:
+        if self._silence is None and self._is_quiet:
             loop = asyncio.get_running_loop()
             self._silence = loop.call_later(self._context.switch_seconds, self._silence_told)
 
@@ -364,7 +395,7 @@ class Fetch:
         elif held is not None:
             self._tell(held)
         else:
-            self._interrupt("the node it came from is away")
+            self._interrupt("the node it came from is away" if self._rank(()) else NOBODY_KNOWN)
 
     def _cancel_silence(self) -> None:
         if self._silence is not None:

@@ -21,8 +21,9 @@ from headrace.relay.credentials import Identity
 from headrace.relay.events import Event
 from headrace.relay.protocol import NORMAL, RelayConnection, Timing
 from headrace.session.metrics import RelayMetrics
+from headrace.session.parties import Feed, Sender
+from headrace.session.stillness import Stillness
 from headrace.transport.channel import ABNORMAL, Channel
-from headrace.wire.chunk import Chunk
 from headrace.wire.relay import MESSAGE_MAX_BYTES, NONCE_BYTES, Alternative
 from headrace.wire.stream import RouteHop, StreamState, Track
 
@@ -35,57 +36,17 @@ class LinkError(Exception):
     Attributes:
         code: a short word for metrics.
         detail: a sentence for the log.
+        by_peer: it came from the other side: a goodbye, or a connection that broke.
     """
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, *, by_peer: bool = False) -> None:
         super().__init__(code, detail)
         self.code = code
         self.detail = detail
+        self.by_peer = by_peer
 
     def __str__(self) -> str:
         return self.detail
-
-
-class Feed(Protocol):
-    """Who receives one stream over a link."""
-
-    def tracks_received(self, epoch: Epoch, tracks: tuple[Track, ...]) -> None: ...
-
-    def state_received(self, state: StreamState, reason: str, route: tuple[RouteHop, ...]) -> None: ...
-
-    def gap_received(self, following: ChunkId) -> None: ...
-
-    def chunk_received(self, chunk: Chunk, sent_us: int) -> None: ...
-
-    def refused(self, code: str, reason: str) -> None:
-        """The subscription is over: the parent ended it."""
-
-    def link_lost(self, reason: str) -> None:
-        """The subscription is over: the link ended."""
-
-    def parent_leaving(self) -> None:
-        """The parent will stop soon; it delivers until then."""
-
-
-class Sender(Protocol):
-    """Who serves the peer's subscriptions."""
-
-    def subscribe(
-        self, handle: int, stream: StreamName, after: Mapping[int, ChunkId] | None, history_seconds: float
-    ) -> None: ...
-
-    def recall(self, handle: int, stream: StreamName, history_seconds: float) -> None: ...
-
-    def unsubscribe(self, handle: int) -> None: ...
-
-    def became_writable(self) -> None: ...
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it serves nothing now."""
-
-    def close(self) -> None:
-        """The link is over: release everything."""
 
 
 class Owner(Protocol):
@@ -104,6 +65,8 @@ class Link:
 
     Attributes:
         peer: who it is with; `None` until it is open.
+        peer_role: what that one is.
+        peer_key: the name of the credential that it proved.
         dialled: whether this side dialled.
         offers: streams that the peer offers.
         feeds: our subscriptions, by handle.
@@ -121,12 +84,15 @@ class Link:
         owner: Owner,
         clock: Clock,
         metrics: RelayMetrics,
+        stillness: Stillness,
         *,
         dialled: bool,
         expected: NodeId | None = None,
     ) -> None:
         now = clock.monotonic()
         self.peer: NodeId | None = None
+        self.peer_role = ""
+        self.peer_key = ""
         self.dialled = dialled
         self.offers: Mapping[StreamName, Epoch] = {}
         self.feeds: dict[int, Feed] = {}
@@ -139,6 +105,7 @@ class Link:
         self._owner = owner
         self._clock = clock
         self._metrics = metrics
+        self._stillness = stillness
         self._expected = expected
         self._sender: Sender | None = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -221,6 +188,16 @@ class Link:
         """Return how long what arrives now was under way, `None` until the clocks were compared."""
         return self._connection.transit_seconds(sent_us, microseconds(self._clock.utc()))
 
+    def offer(self, streams: Mapping[StreamName, Epoch]) -> None:
+        """See `RelayConnection.offer`."""
+        self._connection.offer(streams)
+        self._react()
+
+    def withdraw(self, streams: Iterable[StreamName]) -> None:
+        """See `RelayConnection.withdraw`."""
+        self._connection.withdraw(streams)
+        self._react()
+
     def send_state(self, handle: int, state: StreamState, reason: str, route: tuple[RouteHop, ...]) -> None:
         """See `RelayConnection.send_state`."""
         self._connection.send_state(handle, state, reason, route)
@@ -277,10 +254,10 @@ class Link:
     def channel_closed(self, code: int, reason: str) -> None:
         """End, unless this side ended it."""
         if code == ABNORMAL:
-            self._finish(LinkError("connection_lost", "the connection was lost"))
+            self._finish(LinkError("connection_lost", "the connection was lost", by_peer=True))
         else:
             word = reason if reason.replace("_", "").isalnum() else "peer_closed"
-            self._finish(LinkError(word, f"the peer closed the link: {code} {reason}".rstrip()))
+            self._finish(LinkError(word, f"the peer closed the link: {code} {reason}".rstrip(), by_peer=True))
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -354,7 +331,7 @@ class Link:
             self._finish(LinkError("wrong_node", detail))
             self.channel.close(NORMAL, "wrong_node")
             return
-        self.peer = event.node
+        self.peer, self.peer_role, self.peer_key = event.node, event.role, event.key
         self.channel.allow(MESSAGE_MAX_BYTES)
         self.opened_at = self._clock.monotonic()
         self._sender = self._owner.link_opened(self)
@@ -387,6 +364,7 @@ class Link:
         self.end = end
         self._connection.close()
         if self._timer is not None:
+            self._stillness.note(self._timer_at, self._clock.monotonic())
             self._timer.cancel()
         if not self._opened.done():
             self._opened.set_exception(end)
@@ -412,5 +390,7 @@ class Link:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._connection.handle_timer(self._clock.monotonic(), microseconds(self._clock.utc()))
+        now = self._clock.monotonic()
+        self._stillness.note(self._timer_at, now)
+        self._connection.handle_timer(now, microseconds(self._clock.utc()))
         self._react()

@@ -17,6 +17,7 @@ from headrace.relay.link import NORMAL, POLICY_VIOLATION
 from headrace.session.link import Link, LinkError, Owner
 from headrace.session.metrics import RelayMetrics
 from headrace.session.options import RelayOptions
+from headrace.session.stillness import Stillness
 from headrace.transport.backoff import Backoff
 from headrace.transport.channel import Channel
 from headrace.transport.dialling import DialError, dial
@@ -58,6 +59,7 @@ class Links:
         self._owner = owner
         self._clock = clock
         self._metrics = metrics
+        self._stillness = Stillness(options.timeout_seconds / 2)
         self._open: list[Link] = []
         self._all: set[Link] = set()
         self._dialling: dict[NodeId, asyncio.Task[Link]] = {}
@@ -143,6 +145,7 @@ class Links:
             self._owner,
             self._clock,
             self._metrics,
+            self._stillness,
             dialled=dialled,
             expected=expected,
         )
@@ -170,9 +173,11 @@ class Links:
         self._open.remove(link)
         if link.peer is None or not link.dialled:
             return
-        if self._clock.monotonic() - link.opened_at >= STEADY_SECONDS:
+        now = self._clock.monotonic()
+        if now - link.opened_at >= STEADY_SECONDS:
             self._troubles.pop(link.peer, None)
-        if end.code not in BLAMELESS:
+        ours = end.code in BLAMELESS or (end.by_peer and self._stillness.explains(link.opened_at, now))
+        if not ours:
             self._avoid(link.peer)
 
     def failing(self) -> Set[NodeId]:

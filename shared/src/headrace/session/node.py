@@ -23,11 +23,13 @@ from headrace.registry.placement import INGRESS_LAYER, Candidate
 from headrace.registry.records import DEPTH_MAX, NODE_STREAMS_MAX, NodeRecord
 from headrace.relay.hub import Hub
 from headrace.relay.protocol import GOING_AWAY
-from headrace.session.fetching import Fetch, FetchContext
-from headrace.session.link import Link, LinkError, Sender
+from headrace.session.context import FetchContext
+from headrace.session.fetching import Fetch
+from headrace.session.link import Link, LinkError
 from headrace.session.links import Links
 from headrace.session.metrics import RelayMetrics
 from headrace.session.options import RelayGroup, RelayOptions
+from headrace.session.parties import Sender
 from headrace.session.placing import MOVE_SECONDS, Cluster, Placing, Refusal
 from headrace.session.recalling import Recalling
 from headrace.session.serving import HubSender
@@ -65,6 +67,9 @@ class Node:
         clock: where the time is read.
         metrics: where the relay's metrics are exported.
         relay_url: asked at start when the record has no relay URL, for nodes that listen on any free port.
+
+    Attributes:
+        on_offers: called with a link whose peer offers other streams than before.
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class Node:
             self._metrics,
             self._placing.preferred,
             self._placing.look_for_room,
+            self._placing.is_draining,
         )
         self._fetches: dict[StreamName, _Running] = {}
         self._lingering: dict[StreamName, asyncio.TimerHandle] = {}
@@ -107,6 +113,7 @@ class Node:
         self._ticker: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
         self._warned_at = 0.0
+        self.on_offers: Callable[[Link], None] = lambda link: None
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -291,11 +298,12 @@ class Node:
     def offers_changed(self, link: Link) -> None:
         """Look again: a peer offers other streams than before."""
         self._wake()
+        self.on_offers(link)
 
     def _standbys(self) -> dict[NodeId, Candidate]:
+        standbys = [running.fetch.tick() for running in self._fetches.values()]
         if not self._options.standby:
             return {}
-        standbys = (running.fetch.standby for running in self._fetches.values())
         return {candidate.node: candidate for candidate in standbys if candidate is not None}
 
     def _wake(self) -> None:

@@ -22,6 +22,9 @@ REFRESH_SECONDS = 5.0
 MOVE_SECONDS = 30.0
 """How long a child that is sent elsewhere is promised to be fed; as long as it stays, it is fed."""
 
+OFFERED = (-1, 0)
+"""The distance of a peer that offers the stream over its own link: none is nearer."""
+
 Refusal = tuple[str, str]
 """Code and reason of a subscription that is not taken."""
 
@@ -79,7 +82,7 @@ class Placing:
     def rank(self, stream: StreamName, avoid: Collection[NodeId], lost: bool) -> list[Candidate]:
         """Return whom to fetch `stream` from, best first: peers that offer it over a link that is open, then others."""
         offering = [
-            Candidate(link.peer, "", "offers the stream")
+            Candidate(link.peer, "", "offers the stream", distance=OFFERED)
             for link in self._links()
             if stream in link.offers and link.peer is not None and link.peer not in avoid
         ]
@@ -95,6 +98,11 @@ class Placing:
         """Return the node that has the stream's source, as far as is known."""
         record = self._cluster.streams.get(stream)
         return None if record is None else NodeId(record.node)
+
+    def is_draining(self, node: NodeId) -> bool:
+        """Return whether `node` says of itself that it goes away."""
+        record = self._cluster.nodes.get(node)
+        return record is not None and record.draining
 
     @property
     def is_asked_to_leave(self) -> bool:
