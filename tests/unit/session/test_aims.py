@@ -74,7 +74,8 @@ def test_a_good_aim_is_forgiven() -> None:
 @given(st.lists(st.floats(1.0, STEADY_SECONDS - 1), min_size=1), st.lists(st.floats(0, 1), min_size=1))
 def test_a_parent_that_comes_and_goes_moves_nobody_often(lives: list[float], chances: list[float]) -> None:
     """However short it lives each time, a stream goes back to it a few times an hour at most, and ever less often."""
-    aims, present, back, dies_at = Aims(), FAR, [], float("inf")
+    aims, present, dies_at = Aims(), FAR, float("inf")
+    back: list[int] = []
     for second in range(2 * HOUR):
         chance = chances[second % len(chances)]
         if present is NEAR and second >= dies_at:
