@@ -104,8 +104,6 @@ async def test_live_requests_need_a_token_and_stay_private(rig: GuardedRig, http
     async with http.get(f"{url}/demo/index.m3u8") as answer:
         assert (answer.status, answer.content_type) == (401, "application/problem+json")
         assert answer.headers["Cache-Control"] == "no-store"
-    async with http.get(f"{url}/demo/index.m3u8?token={token('demo', viewers_max=3)}") as answer:
-        assert answer.status == 403
     async with http.get(f"{url}/demo/index.m3u8", headers={"Authorization": f"Bearer {token()}"}) as answer:
         assert (answer.status, answer.headers["Cache-Control"].split(",")[0]) == (200, "private")
     async with http.get(f"{url}/open-house/index.m3u8") as answer:
@@ -194,7 +192,11 @@ async def test_through_a_real_store(redis_server: RedisServer) -> None:  # noqa:
             assert await refusal_of(second, path, session="b") == "viewers"
             await office.revoke("t1", time.time() + 1000)
             assert (await player.expect(play.Refused)).code == "token_revoked"
-        assert await refusal_of(second, path, session="b") == "token_revoked"
+
+        async def is_known() -> bool:
+            return await refusal_of(second, path, session="b") == "token_revoked"
+
+        await wait_until(is_known)  # each edge asks the store for itself
     await office.close()
 
 

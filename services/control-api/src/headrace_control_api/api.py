@@ -26,6 +26,7 @@ from headrace_control_api.models import (
 from headrace_control_api.orders import add_orders
 from headrace_control_api.sources import add_sources
 from headrace_control_api.tokens import TokenOffice, add_tokens
+from headrace_control_api.viewers import add_viewers
 from headrace_control_api.views import list_nodes, list_streams, show_node, show_stream, show_topology
 
 PREFIX = "/api/v1"
@@ -48,6 +49,7 @@ def make_api(registry: Registry, events: EventLog, office: TokenOffice) -> Api:
     add_sources(api, registry, office.clock)
     add_orders(api, registry, office.clock)
     add_tokens(api, office)
+    add_viewers(api, office.viewing, office.clock)
     return api
 
 

@@ -27,11 +27,12 @@ from headrace.session.node import Node
 from headrace.version import SOFTWARE
 from headrace_edge.edge import Edge, EdgeOptions
 from headrace_edge.fanout import FanOutLimits
-from headrace_edge.guarding import guard_live, keep_private, make_gate
+from headrace_edge.guarding import LiveGuard, make_gate
 from headrace_edge.live.door import LiveDoor
 from headrace_edge.live.metrics import LiveMetrics
 from headrace_edge.live.outlets import LiveOptions, Outlets
 from headrace_edge.live.past import Recall
+from headrace_edge.live.sessions import LiveSessions
 from headrace_edge.metrics import edge_metrics
 from headrace_edge.pages import Pages
 from headrace_edge.plain import PlainDoor
@@ -82,11 +83,9 @@ def build(
     )
     app.add_routes(LiveDoor(live).routes())
     fmp4 = HttpListener("fmp4", listening.host, listening.fmp4_port, fmp4_application(edge), setting="edge.fmp4_port")
-    if gate is None:
-        return [main, fmp4, *membership, edge, live]
-    app.middlewares.append(guard_live(gate, edge))
-    app.on_response_prepare.append(keep_private(gate))
-    return [gate, main, fmp4, *membership, edge, live]
+    sessions = LiveSessions(gate, runtime.clock, metrics, runtime.spawn)
+    LiveGuard(gate, edge, sessions).add_to(app)
+    return [gate, main, fmp4, *membership, edge, live, sessions]
 
 
 def _forget_unwanted(hub: Hub) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
-from headrace.access.gate import Gate, Pass
+from headrace.access.gate import Gate
+from headrace.access.passes import Pass
 from headrace.access.policy import Asked
 from headrace.access.tokens import TokenRefused
 from headrace.clock import Clock, microseconds
@@ -202,7 +203,7 @@ class Edge:
             yield Pass(asked)
             return
         try:
-            held = await self.gate.admit(asked)
+            held = await self.gate.admit(replace(asked, door=door))
         except TokenRefused as refused:
             raise self.refusal(door, refused.code, refused.reason, status_of(refused.code)) from None
         try:

@@ -2,99 +2,194 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from headrace.access.gate import Gate, GateOptions
-from headrace.access.policy import Policy
+from headrace.access.keyring import Keyring
+from headrace.access.policy import Asked, Policy
 from headrace.access.tokens import InvalidKeys, TokenRefused
 from headrace.access.viewing import Viewing, make_viewing
 from headrace.errors import ConfigurationError
 from headrace.http.problems import problem
-from headrace.identifiers import StreamName
 from headrace.service.runtime import Runtime
 from headrace.service.settings import Settings
 from headrace_edge.asking import asked_of, status_of
 from headrace_edge.edge import Edge
-from headrace_edge.live.paths import parse_path
+from headrace_edge.live.paths import Index, Manifest, Resource, Time, parse_path
+from headrace_edge.live.sessions import PREPARED, LiveSessions, answer_while
+from headrace_edge.live.tickets import Ticket, is_session, make_ticket, split_ticket, ticketed_location
 
 LIVE = "/live/"
 LIVE_DOOR = "live"
 
+AUTHORIZE = "/authorize"
+"""Where a cache in front asks whether a request may be answered from it (nginx: `auth_request`)."""
+
+ORIGINAL_URI = "X-Original-URI"
+"""Names the request that a cache asks about: path and query, as the client sent them."""
+
+KEPT_FOR = "X-Headrace-Kept-For"
+"""A cache that asks at `AUTHORIZE` for every request says so by `asking`: it may keep what needs a token."""
+
+SESSION_BYTES = 12
+"""Random bytes of a session's name: nobody guesses somebody else's."""
+
+_PROTECTED = web.RequestKey("headrace-protected", bool)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_gate(settings: Settings, runtime: Runtime, viewing: Viewing | None = None) -> Gate | None:
-    """Return the gate that the settings ask for; `None` when every stream is public.
+def make_gate(settings: Settings, runtime: Runtime, viewing: Viewing | None = None) -> Gate:
+    """Return the gate that the settings ask for.
 
-    Sessions are counted in `viewing`, or where the registry is.
+    Viewers are known in `viewing`, or where the registry is.
 
     Raises:
         ConfigurationError: when the keys cannot be used.
     """
     access, registry = settings.access, settings.registry
-    policy = Policy(access.policy, tuple(access.streams.items()))
-    if policy.is_open:
-        return None
     options = GateOptions(
         node=runtime.node,
-        policy=policy,
-        secrets=tuple(secret.get_secret_value() for secret in access.secrets),
-        jwks_file=None if access.jwks_file is None else Path(access.jwks_file),
+        policy=Policy(access.policy, tuple(access.streams.items())),
         refuse_while_away=access.while_away == "refuse",
         lease_seconds=registry.lease_seconds,
     )
     if viewing is None:
         viewing = make_viewing(registry.url, registry.prefix, registry.lease_seconds, runtime.clock)
+    own = [secret.get_secret_value() for secret in access.secrets]
     try:
-        gate = Gate(options, viewing, runtime.clock, runtime.spawn)
+        keys = Keyring(own, None if access.jwks_file is None else Path(access.jwks_file))
     except InvalidKeys as error:
         raise ConfigurationError(f"access: {error}") from None
+    gate = Gate(options, keys, viewing, runtime.clock, runtime.spawn)
     runtime.health.add("viewer tokens", lambda: gate.problem)
     return gate
 
 
-def guard_live(gate: Gate, edge: Edge) -> Middleware:
-    """Return what stands before HLS and DASH: each request for a stream that needs a token shows it.
+class LiveGuard:
+    """Stands before HLS and DASH: each request for a stream that needs a token shows it, itself or by its ticket."""
 
-    A token that limits viewers is refused here: a request is no session that could be counted.
-    """
+    def __init__(self, gate: Gate, edge: Edge, sessions: LiveSessions) -> None:
+        self._gate = gate
+        self._edge = edge
+        self._sessions = sessions
 
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        name = _protected(gate, request)
-        if name is None or request.method == hdrs.METH_OPTIONS:
-            return await handler(request)
+    def add_to(self, app: web.Application) -> None:
+        """Put the guard before the handlers of `app`."""
+        app.middlewares.append(self._middleware())
+        app.on_response_prepare.append(self._mark)
+        app.router.add_get(AUTHORIZE, self._authorize)
+
+    def _middleware(self) -> Middleware:
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if not request.path.startswith(LIVE) or request.method == hdrs.METH_OPTIONS:
+                return await handler(request)
+            ticket, rest = split_ticket(request.match_info.get("path", ""))
+            parsed = parse_path(rest)
+            if ticket is not None:
+                request.match_info["path"] = rest
+            if parsed is None or isinstance(parsed[1], Time) or self._gate.mode_of(parsed[0]) == "public":
+                return await handler(request)
+            request[_PROTECTED] = True
+            asked = replace(asked_of(request, parsed[0]), door=LIVE_DOOR)
+            try:
+                if ticket is None:
+                    return await self._answer_one(request, asked, parsed[1], handler)
+                session = await self._sessions.enter(_with(ticket, asked), begins=_begins(parsed[1]))
+                return await self._sessions.answer(session, request, handler)
+            except TokenRefused as refused:
+                return self._refuse(refused)
+
+        return guard
+
+    async def _answer_one(
+        self, request: web.Request, asked: Asked, resource: Resource, handler: Handler
+    ) -> web.StreamResponse:
+        """Answer a request that shows its token itself; who begins with one in the query gets a ticket instead.
+
+        Raises:
+            TokenRefused: when it may not be answered.
+        """
+        token = self._gate.check(asked)
+        counted = token is not None and token.viewers_max is not None
+        if isinstance(resource, Index | Manifest) and (counted or "token" in request.query):
+            ticket = make_ticket(_session_of(request), asked.token)
+            if ticket is not None:
+                return _send_on(request, ticket)
+        if counted:
+            reason = "this token limits viewers: begin with index.m3u8 or manifest.mpd and follow where they send you"
+            raise TokenRefused("session_needed", reason)
+        held = self._gate.hold(asked)
+        asking: set[asyncio.Task[Any]] = set()
+
+        def end(code: str, reason: str) -> None:
+            for task in asking:
+                task.cancel()
+
+        held.when_ended(end)
         try:
-            token = gate.check(asked_of(request, name))
-            if token is not None and token.viewers_max is not None:
-                raise TokenRefused("viewers", "this token limits viewers, who are not counted here")
+            return await answer_while(held, asking, request, handler)
+        finally:
+            self._gate.leave(held)
+
+    async def _authorize(self, request: web.Request) -> web.StreamResponse:
+        """Answer a cache that asks about a request: 204 when it may be answered, else why not."""
+        path = request.headers.get(ORIGINAL_URI, "").partition("?")[0]
+        ticket, rest = split_ticket(path.removeprefix(LIVE))
+        parsed = parse_path(rest)
+        if parsed is None or self._gate.mode_of(parsed[0]) == "public":
+            return web.Response(status=204)
+        asked = replace(asked_of(request, parsed[0]), door=LIVE_DOOR)
+        try:
+            if ticket is None:
+                raise TokenRefused("token_needed", "only addresses with a session are kept")
+            await self._sessions.enter(_with(ticket, asked), begins=_begins(parsed[1]))
         except TokenRefused as refused:
-            edge.refusal(LIVE_DOOR, refused.code, refused.reason)
-            return problem(status_of(refused.code), refused.reason, headers={hdrs.CACHE_CONTROL: "no-store"})
-        return await handler(request)
+            return self._refuse(refused)
+        return web.Response(status=204)
 
-    return guard
-
-
-def keep_private(gate: Gate) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """Return what keeps streams that need a token out of shared caches; for `on_response_prepare`."""
-
-    async def mark(request: web.Request, response: web.StreamResponse) -> None:
+    async def _mark(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Keep streams that need a token out of shared caches, but for one that asks before it answers."""
+        request[PREPARED] = True
         caching = response.headers.get(hdrs.CACHE_CONTROL, "")
-        if "public" in caching and _protected(gate, request) is not None:
-            response.headers[hdrs.CACHE_CONTROL] = caching.replace("public", "private")
+        if not request.get(_PROTECTED) or "public" not in caching:
+            return
+        response.headers[hdrs.CACHE_CONTROL] = caching.replace("public", "private")
+        if request.headers.get(KEPT_FOR) == "asking":
+            age = next((part.split("=")[1] for part in caching.split(", ") if part.startswith("max-age=")), "0")
+            response.headers["X-Accel-Expires"] = age
 
-    return mark
+    def _refuse(self, refused: TokenRefused) -> web.Response:
+        self._edge.refusal(LIVE_DOOR, refused.code, refused.reason)
+        return problem(status_of(refused.code), refused.reason, headers={hdrs.CACHE_CONTROL: "no-store"})
 
 
-def _protected(gate: Gate, request: web.Request) -> StreamName | None:
-    if not request.path.startswith(LIVE):
-        return None
-    parsed = parse_path(request.match_info.get("path", ""))
-    if parsed is None or gate.mode_of(parsed[0]) == "public":
-        return None
-    return parsed[0]
+def _with(ticket: Ticket, asked: Asked) -> Asked:
+    return replace(asked, session=ticket.session, token=ticket.token or asked.token)
+
+
+def _begins(resource: Resource) -> bool:
+    return isinstance(resource, Index | Manifest)
+
+
+def _session_of(request: web.Request) -> str:
+    named = request.query.get("session", "")
+    return named if is_session(named) else secrets.token_urlsafe(SESSION_BYTES)
+
+
+def _send_on(request: web.Request, ticket: Ticket) -> web.Response:
+    kept = request.rel_url.query.copy()
+    for name in ("token", "session"):
+        kept.popall(name, None)
+    query = request.rel_url.with_query(kept).raw_query_string
+    location = ticketed_location(request.rel_url.raw_path, query, ticket)
+    return web.Response(status=302, headers={hdrs.LOCATION: location, hdrs.CACHE_CONTROL: "no-store"})

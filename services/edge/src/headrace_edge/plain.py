@@ -10,7 +10,7 @@ import re
 
 from aiohttp import web
 
-from headrace.access.gate import Pass
+from headrace.access.passes import Pass
 from headrace.identifiers import InvalidName, StreamName, stream_name
 from headrace.relay.hub import TooManyStreams
 from headrace.wire.errors import WireError

@@ -27,6 +27,7 @@ class Asked:
         session: the viewing session, which stays the same when the viewer comes back, here or at another edge.
         origin: of the page, `None` when it is none.
         address: of the viewer.
+        door: at which it asks.
     """
 
     stream: StreamName
@@ -34,6 +35,7 @@ class Asked:
     session: str = ""
     origin: str | None = None
     address: str = ""
+    door: str = ""
 
 
 @dataclass(frozen=True, slots=True)

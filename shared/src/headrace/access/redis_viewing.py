@@ -1,10 +1,14 @@
-"""Viewing sessions and revocations in Redis or Valkey.
+"""Viewers, their sessions, and what must end, in Redis or Valkey.
 
 | key (`P` is the registry's prefix) | type | TTL | holds |
 |---|---|---|---|
 | `{P}:viewing:<token id>` | sorted set | 2 leases | sessions by the end of their lease, ms of the store's clock |
 | `{P}:viewers:<token id>` | hash | 2 leases | who holds each session |
 | `{P}:revoked` | sorted set | none; entries leave when they end | token ids by when they may be forgotten, UTC in s |
+| `{P}:kicked` | sorted set | none; entries leave when they end | ids of viewers by when they may come back, UTC in s |
+| `{P}:audiences` | sorted set | 2 leases | edges by the end of their lease, ms of the store's clock |
+| `{P}:audience-counts` | hash | 2 leases | by edge how many watch, as JSON |
+| `{P}:audience:<node>` | hash | 2 leases | an edge's viewers by id, as JSON |
 
 A token's id may be anything, so keys have its digest. Each script is one step in the store, and bears to be run twice.
 """
@@ -15,15 +19,23 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from redis.exceptions import NoScriptError
 
-from headrace.access.viewing import REVOKED_MAX, Answer, Seat, TooManyRevoked
+from headrace.access.records import AudienceChange, Counts, ViewerRecord
+from headrace.access.viewing import KICKED_MAX, REVOKED_MAX, Answer, Ends, Seat, TooManyKicked, TooManyRevoked
 from headrace.registry.redis_connection import RedisConnection
 from headrace.registry.redis_scripts import Script
 from headrace.registry.redis_url import parse_store_url
 
 SEATS_A_CALL: Final = 500
 """Most sessions of one exchange: some 50 KB."""
+
+NODES_MAX: Final = 10_000
+"""Most edges whose viewers are counted."""
+
+VIEWERS_A_CALL: Final = 500
+"""Most viewers told by one script: some 150 KB, and well under the 8,000 values that Lua unpacks."""
 
 _NOW = """
 local time = redis.call('TIME')
@@ -88,7 +100,29 @@ return 'held'
 """
 )
 
-_ALL = (ENTER, LEAVE, REVOKE)
+TELL: Final = _script(
+    """
+-- KEYS: audiences, counts, viewers. ARGV: node, lease in ms, counts, '1' to begin anew, how many have gone, their ids,
+-- then pairs of id and record
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local over = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 500)
+if #over > 0 then
+  redis.call('ZREM', KEYS[1], unpack(over))
+  redis.call('HDEL', KEYS[2], unpack(over))
+end
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+if ARGV[4] == '1' then redis.call('DEL', KEYS[3]) end
+local first = 6 + ARGV[5]
+for place = 6, first - 1 do redis.call('HDEL', KEYS[3], ARGV[place]) end
+for place = first, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[place], ARGV[place + 1]) end
+for place = 1, 3 do redis.call('PEXPIRE', KEYS[place], ARGV[2] * 2) end
+return redis.call('HLEN', KEYS[3])
+"""
+)
+
+_ALL = (ENTER, LEAVE, REVOKE, TELL)
 _Call = tuple[Script, list[str], list[Any]]
 
 
@@ -129,9 +163,19 @@ class RedisViewing:
         await self.restore({token: until})
 
     async def revoked(self) -> Mapping[str, float]:
-        async with self._connection.client() as client:
-            found: Any = await client.zrange(self._revoked, 0, -1, withscores=True)
-        return {name.decode(errors="replace"): float(until) for name, until in found}
+        return (await self.ends()).revoked
+
+    async def ends(self) -> Ends:
+        async with self._connection.client() as client, client.pipeline(transaction=False) as pipeline:
+            for key in (self._revoked, self._kicked):
+                pipeline.zrange(key, 0, -1, withscores=True)
+            revoked, kicked = await pipeline.execute()
+        return Ends(_scores(revoked), _scores(kicked))
+
+    async def kick(self, viewer: str, until: float) -> None:
+        (answer,) = await self._run([(REVOKE, [self._kicked], [KICKED_MAX, viewer, round(until)])])
+        if answer == b"full":
+            raise TooManyKicked
 
     async def restore(self, revoked: Mapping[str, float]) -> None:
         pairs = [part for token, until in revoked.items() for part in (token, round(until))]
@@ -140,6 +184,43 @@ class RedisViewing:
             if answer == b"full":
                 raise TooManyRevoked
 
+    async def tell(self, node: str, change: AudienceChange) -> int:
+        counts = msgspec.json.encode(change.counts)
+        records = [(record.id, msgspec.json.encode(record)) for record in change.came]
+        calls: list[_Call] = []
+        for first in range(0, max(len(records), len(change.gone), 1), VIEWERS_A_CALL):
+            gone = change.gone[first : first + VIEWERS_A_CALL]
+            came = [part for pair in records[first : first + VIEWERS_A_CALL] for part in pair]
+            begin = int(change.whole and first == 0)
+            calls.append((TELL, self._audience(node), [node, self._lease_ms, counts, begin, len(gone), *gone, *came]))
+        return int((await self._run(calls))[-1])
+
+    async def counts(self) -> Mapping[str, Counts]:
+        async with self._connection.client() as client:
+            now = await client.time()
+            living: Any = await client.zrangebyscore(
+                self._audiences, now[0] * 1000 + now[1] // 1000, "+inf", start=0, num=NODES_MAX
+            )
+            found: Any = await client.hmget(self._counts, living) if living else []
+        return {
+            node.decode(): msgspec.json.decode(text, type=Counts)
+            for node, text in zip(living, found, strict=True)
+            if text is not None
+        }
+
+    async def viewers(self, node: str) -> Sequence[ViewerRecord]:
+        async with self._connection.client() as client:
+            found: Any = await client.hvals(self._audience(node)[2])
+        return [msgspec.json.decode(text, type=ViewerRecord) for text in found]
+
+    async def has(self, viewer: str, nodes: Sequence[str]) -> bool:
+        if not nodes:
+            return False
+        async with self._connection.client() as client, client.pipeline(transaction=False) as pipeline:
+            for node in nodes:
+                pipeline.hexists(self._audience(node)[2], viewer)
+            return any(await pipeline.execute())
+
     async def close(self) -> None:
         """Let go of the connections."""
         await self._connection.close()
@@ -147,6 +228,21 @@ class RedisViewing:
     @property
     def _revoked(self) -> str:
         return f"{self._tag}:revoked"
+
+    @property
+    def _kicked(self) -> str:
+        return f"{self._tag}:kicked"
+
+    @property
+    def _audiences(self) -> str:
+        return f"{self._tag}:audiences"
+
+    @property
+    def _counts(self) -> str:
+        return f"{self._tag}:audience-counts"
+
+    def _audience(self, node: str) -> list[str]:
+        return [self._audiences, self._counts, f"{self._tag}:audience:{node}"]
 
     def _enter(self, seat: Seat, *, renew: bool) -> _Call:
         arguments = [seat.session, seat.holder, seat.viewers_max, self._lease_ms, int(renew)]
@@ -171,3 +267,7 @@ class RedisViewing:
                 if isinstance(answer, Exception):
                     raise answer
             return answers
+
+
+def _scores(found: Any) -> dict[str, float]:
+    return {name.decode(errors="replace"): float(until) for name, until in found}

@@ -1,4 +1,5 @@
-"""Where viewing sessions are counted and revocations stand: in one process, or (`redis_viewing`) in the store.
+"""Where viewers are known: sessions that are counted, who watches at which edge, what is revoked and who was sent away;
+in one process, or (`redis_viewing`) in the store.
 
 A session is held by one viewer at a time: who comes with it later takes it over, so a viewer that moved to another
 edge is not counted twice, and one session shared by many is one viewer. It ends when it is left, or when it was not
@@ -12,10 +13,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from headrace.access.records import AudienceChange, Counts, ViewerRecord
 from headrace.clock import Clock
 
 REVOKED_MAX: Final = 10_000
 """Most revocations at once: every edge holds them all."""
+
+
+KICKED_MAX: Final = 10_000
+"""Most viewers that are kept away at once: every edge holds them all."""
 
 
 class Answer(enum.Enum):
@@ -49,8 +55,25 @@ class TooManyRevoked(Exception):
     """There are `REVOKED_MAX` revocations."""
 
 
+class TooManyKicked(Exception):
+    """There are `KICKED_MAX` viewers that are kept away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What must not go on.
+
+    Attributes:
+        revoked: ids of tokens and until when (UTC in seconds) that is remembered.
+        kicked: ids of viewers and until when they are kept away.
+    """
+
+    revoked: Mapping[str, float]
+    kicked: Mapping[str, float]
+
+
 class Viewing(Protocol):
-    """Counts sessions and remembers revocations; every call may raise `StoreAway`."""
+    """Counts sessions, lists viewers and remembers what must end; every call may raise `StoreAway`."""
 
     async def enter(self, seat: Seat) -> Answer:
         """Take a session, or take it over; `HELD` or `FULL`."""
@@ -80,6 +103,37 @@ class Viewing(Protocol):
         """Write revocations again that the store has lost."""
         ...
 
+    async def kick(self, viewer: str, until: float) -> None:
+        """Send a viewer away from whatever edge it is at, and keep its session away `until` (UTC in seconds).
+
+        Raises:
+            TooManyKicked: when there are too many.
+        """
+        ...
+
+    async def ends(self) -> Ends:
+        """Return everything that must not go on."""
+        ...
+
+    async def tell(self, node: str, change: AudienceChange) -> int:
+        """Note who came to an edge and who went, and that it lives; return how many of its viewers are listed now.
+
+        When that is not `change.listed` something was lost, and the whole is to be told.
+        """
+        ...
+
+    async def counts(self) -> Mapping[str, Counts]:
+        """Return how many watch, by the node of the edge, of those that told within a lease."""
+        ...
+
+    async def viewers(self, node: str) -> Sequence[ViewerRecord]:
+        """Return the viewers that an edge lists, in no order."""
+        ...
+
+    async def has(self, viewer: str, nodes: Sequence[str]) -> bool:
+        """Return whether one of the edges lists a viewer."""
+        ...
+
     async def close(self) -> None:
         """Let go."""
         ...
@@ -91,14 +145,23 @@ class _Held:
     until: float
 
 
+@dataclass(slots=True)
+class _Told:
+    viewers: dict[str, ViewerRecord]
+    counts: Counts
+    until: float
+
+
 class MemoryViewing:
-    """The sessions of one process."""
+    """The viewers of one process."""
 
     def __init__(self, clock: Clock, lease_seconds: float = 3.0) -> None:
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._sessions: dict[str, dict[str, _Held]] = {}
         self._revoked: dict[str, float] = {}
+        self._kicked: dict[str, float] = {}
+        self._audiences: dict[str, _Told] = {}
 
     async def enter(self, seat: Seat) -> Answer:
         sessions = self._living(seat.token)
@@ -139,6 +202,43 @@ class MemoryViewing:
     async def restore(self, revoked: Mapping[str, float]) -> None:
         for token, until in revoked.items():
             await self.revoke(token, until)
+
+    async def kick(self, viewer: str, until: float) -> None:
+        now = self._clock.utc()
+        self._kicked = {known: end for known, end in self._kicked.items() if end > now}
+        if viewer not in self._kicked and len(self._kicked) >= KICKED_MAX:
+            raise TooManyKicked
+        self._kicked[viewer] = max(until, self._kicked.get(viewer, 0.0))
+
+    async def ends(self) -> Ends:
+        now = self._clock.utc()
+        return Ends(await self.revoked(), {viewer: end for viewer, end in self._kicked.items() if end > now})
+
+    async def tell(self, node: str, change: AudienceChange) -> int:
+        told = self._audiences.setdefault(node, _Told({}, Counts(), 0.0))
+        if change.whole:
+            told.viewers.clear()
+        for viewer in change.gone:
+            told.viewers.pop(viewer, None)
+        told.viewers |= {record.id: record for record in change.came}
+        told.counts, told.until = change.counts, self._clock.monotonic() + self._lease_seconds
+        return len(told.viewers)
+
+    async def counts(self) -> Mapping[str, Counts]:
+        return {node: told.counts for node, told in self._telling().items()}
+
+    async def viewers(self, node: str) -> Sequence[ViewerRecord]:
+        told = self._telling().get(node)
+        return [] if told is None else list(told.viewers.values())
+
+    async def has(self, viewer: str, nodes: Sequence[str]) -> bool:
+        telling = self._telling()
+        return any(viewer in telling[node].viewers for node in nodes if node in telling)
+
+    def _telling(self) -> dict[str, _Told]:
+        now = self._clock.monotonic()
+        self._audiences = {node: told for node, told in self._audiences.items() if told.until > now}
+        return self._audiences
 
     async def close(self) -> None:
         """Nothing is held."""
