@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import shutil
 import signal
 import sys
@@ -26,7 +25,7 @@ from chaos.faults import FAULTS, Fault
 from chaos.measuring import Row, inflict, watch
 from chaos.network import INSIDE, Loopback, Namespaces, Network, isolate
 from chaos.random_faults import in_a_row
-from chaos.soak import soak
+from chaos.soak import SHAPE, soak
 from chaos.topology import Shape, Topology, running
 
 LOGS = Path("build/chaos-logs")
@@ -40,10 +39,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     _keep_logs()
     faults = _chosen(arguments, network.isolated)
-    with running(network, Shape(viewers=arguments.viewers)) as topology:
-        print(f"{len(topology.services)} processes and {arguments.viewers} viewers are well", flush=True)
+    shape = SHAPE if arguments.soak is not None else Shape(viewers=arguments.viewers)
+    with running(network, shape) as topology:
+        print(f"{len(topology.services)} processes and {shape.viewers} viewers are well", flush=True)
         if arguments.soak is not None:
-            return soak(topology, faults, arguments.soak, random.Random(arguments.seed), arguments.seed)
+            return soak(topology, faults, arguments.soak, arguments.seed)
         return _run(topology, faults, arguments, skipped)
 
 

@@ -1,128 +1,121 @@
-"""Random faults for a long time, and whether memory grows."""
+"""Random faults for a long time, and whether memory grows. What is known so far is in build/soak.json all the time."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
-import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from chaos import report
-from chaos.faults import Fault, Kind
+from chaos.faults import Fault, Kind, kill, terminate
 from chaos.measuring import Row, inflict
+from chaos.memory import GROWTH_MAX, WINDOWS, Life, Memory
 from chaos.random_faults import add
-from chaos.topology import Topology
+from chaos.topology import Shape, Topology
+from support.services import Service
 
 RESULT = Path("build/soak.json")
-SAMPLE_SECONDS = 5.0
-WARM_UP_SECONDS = 60.0
-"""Memory of a process is looked at after this time: rings fill, and allocators take what they will keep."""
 
-SAMPLES_MIN = 12
+SHAPE = Shape(viewers=9, probe_processes=1)
+"""Memory does not need thirty viewers, and an hour of them would keep a small machine from everything else."""
+
+KEPT = ("ingress-1", "mid-1-1", "mid-2-1", "edge-1")
+"""Processes that nothing ends, so that there is an hour to look at; they suffer all other faults."""
+
+PAUSE_SECONDS = (5.0, 30.0)
+"""Between two faults, by chance."""
+
+PROBLEMS_MAX = 3
+"""After so many faults from which the topology did not come back it is over."""
+
+
+def soak(topology: Topology, faults: Sequence[Fault], seconds: float, seed: int) -> int:
+    """Do random faults for `seconds` and print what became of chunks and memory; return the exit code."""
+    print(f"soak for {seconds:.0f} s, seed {seed}", flush=True)
+    drawn, chosen = random.Random(seed), [sparing(fault) for fault in faults if fault.single]
+    memory = Memory(topology)
+    memory.start()
+    result = Result(seed, seconds, Row("soak", Kind.MIXED.value, f"random faults for {seconds:.0f} s, seed {seed}"))
+    deadline, problems = time.monotonic() + seconds, 0
+    while time.monotonic() < deadline and problems < PROBLEMS_MAX:
+        row = inflict(topology, drawn.choice(chosen))
+        problems += bool(row.problem)
+        result.count += 1
+        print(f"  {result.count:3} {time.strftime('%H:%M:%S')} {report.line(row)}", flush=True)
+        add(result.total, row)
+        result.write(list(memory.lives.values()))
+        time.sleep(max(0.0, min(drawn.uniform(*PAUSE_SECONDS), deadline - time.monotonic())))
+    memory.stop()
+    lives = list(memory.lives.values())
+    result.write(lives, over=True)
+    _tell(result, lives)
+    return 0 if result.total.holds and result.is_flat(lives) else 1
+
+
+def sparing(fault: Fault) -> Fault:
+    """Return `fault`, done to another process of the same kind where it would end one of `KEPT`."""
+    if fault.begin not in (kill, terminate):
+        return fault
+
+    def choose(topology: Topology) -> Service:
+        victim = fault.choose(topology)
+        layer = victim.settings.get("node.layer")
+        like = [one for one in topology.of_role(victim.role) if one.settings.get("node.layer") == layer]
+        return victim if victim.node not in KEPT else topology.busiest([one for one in like if one.node not in KEPT])
+
+    return replace(fault, choose=choose)
 
 
 @dataclass(slots=True)
-class Life:
-    """Memory of one process.
+class Result:
+    """What came of it so far."""
 
-    Attributes:
-        samples: moments in seconds and resident sizes in MiB.
-    """
+    seed: int
+    seconds: float
+    total: Row
+    count: int = 0
 
-    name: str
-    pid: int
-    samples: list[tuple[float, float]] = field(default_factory=list)
+    def is_flat(self, lives: Sequence[Life]) -> bool:
+        """Return whether every process that lived through it all is flat, and there are such."""
+        growths = [growth for life in lives if (growth := life.growth(self.seconds)) is not None]
+        return bool(growths) and max(growths) <= GROWTH_MAX
 
-    @property
-    def warm(self) -> list[tuple[float, float]]:
-        """The samples after the warm-up."""
-        return [sample for sample in self.samples if sample[0] >= self.samples[0][0] + WARM_UP_SECONDS]
+    def write(self, lives: Sequence[Life], over: bool = False) -> None:
+        """Write build/soak.json, at once or not at all."""
+        answer = {
+            "seed": self.seed,
+            "seconds": self.seconds,
+            "over": over,
+            "faults": self.count,
+            "machine": report.machine(),
+            "total": self.total.as_json(),
+            "rule": f"median of the last 1/{WINDOWS} at most {GROWTH_MAX:.0%} above that of the second",
+            "flat": self.is_flat(lives) if over else None,
+            "processes": [self._life(life) for life in lives],
+        }
+        RESULT.parent.mkdir(exist_ok=True)
+        draft = RESULT.with_suffix(".new")
+        draft.write_text(json.dumps(answer) + "\n")
+        os.replace(draft, RESULT)
 
-    @property
-    def slope(self) -> float | None:
-        """MiB an hour, by least squares; `None` when it did not live long enough."""
-        return slope(self.warm) if len(self.warm) >= SAMPLES_MIN else None
-
-
-def slope(samples: Sequence[tuple[float, float]]) -> float:
-    """Return the slope of a line through samples, for each hour."""
-    moment = sum(at for at, _ in samples) / len(samples)
-    size = sum(value for _, value in samples) / len(samples)
-    spread = sum((at - moment) ** 2 for at, _ in samples)
-    return 3600 * sum((at - moment) * (value - size) for at, value in samples) / spread if spread else 0.0
-
-
-class Memory(threading.Thread):
-    """Samples the memory of all processes until stopped."""
-
-    def __init__(self, topology: Topology) -> None:
-        super().__init__(daemon=True)
-        self.lives: dict[int, Life] = {}
-        self._topology = topology
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        """Sample."""
-        while not self._ended.wait(SAMPLE_SECONDS):
-            for name, pid in self._processes():
-                if (size := resident_mib(pid)) is not None:
-                    self.lives.setdefault(pid, Life(name, pid)).samples.append((time.monotonic(), size))
-
-    def stop(self) -> None:
-        """End."""
-        self._ended.set()
-        self.join()
-
-    def _processes(self) -> list[tuple[str, int]]:
-        found = [(node, service.pid) for node, service in self._topology.services.items() if service.is_running]
-        if self._topology.probes is not None:
-            found += [(f"probes-{n}", process.pid) for n, process in enumerate(self._topology.probes.processes)]
-        return found
+    def _life(self, life: Life) -> dict[str, Any]:
+        facts = {"name": life.name, "pid": life.pid, "growth": life.growth(self.seconds), "mib_per_hour": life.slope}
+        return {**facts, "samples": life.samples}
 
 
-def resident_mib(pid: int) -> float | None:
-    """Return the resident size of a process, `None` when it is gone."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return None
-    sizes = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
-    return int(sizes[0]) / 1024 if sizes else None
-
-
-def soak(topology: Topology, faults: Sequence[Fault], seconds: float, drawn: random.Random, seed: int) -> int:
-    """Do random faults for `seconds` and print what became of chunks and memory; return the exit code."""
-    print(f"soak for {seconds:.0f} s, seed {seed}", flush=True)
-    faults = [fault for fault in faults if fault.single]
-    memory = Memory(topology)
-    memory.start()
-    total = Row("soak", Kind.MIXED.value, f"random faults for {seconds:.0f} s, seed {seed}")
-    deadline, count = time.monotonic() + seconds, 0
-    while time.monotonic() < deadline and not total.problem:
-        row = inflict(topology, drawn.choice(faults))
-        count += 1
-        print(f"  {count:3} {report.line(row)}", flush=True)
-        add(total, row)
-        time.sleep(min(drawn.uniform(0, 20), max(0.0, deadline - time.monotonic())))
-    memory.stop()
-    _tell(total, count, seed, list(memory.lives.values()))
-    return 0 if total.holds else 1
-
-
-def _tell(total: Row, count: int, seed: int, lives: list[Life]) -> None:
-    print(f"\n{count} faults: {report.line(total)}\n")
-    print(f"{'process':12} {'lived s':>8} {'MiB first':>10} {'last':>8} {'most':>8} {'MiB/h':>8}")
+def _tell(result: Result, lives: Sequence[Life]) -> None:
+    print(f"\n{result.count} faults: {report.line(result.total)}\n")
+    print(f"{'process':12} {'lived s':>8} {'MiB first':>10} {'last':>8} {'most':>8} {'MiB/h':>8} {'growth':>8}")
     for life in sorted(lives, key=lambda life: life.name):
-        samples = life.warm or life.samples
-        sizes = [size for _, size in samples]
+        sizes = [size for _, size in life.samples]
         lived = life.samples[-1][0] - life.samples[0][0]
-        told = "–" if life.slope is None else f"{life.slope:.1f}"
-        print(f"{life.name:12} {lived:8.0f} {sizes[0]:10.1f} {sizes[-1]:8.1f} {max(sizes):8.1f} {told:>8}")
-    RESULT.parent.mkdir(exist_ok=True)
-    processes = [
-        {"name": life.name, "pid": life.pid, "mib_per_hour": life.slope, "samples": life.samples} for life in lives
-    ]
-    RESULT.write_text(json.dumps({"seed": seed, "total": total.as_json(), "processes": processes}) + "\n")
+        hourly = "–" if life.slope is None else f"{life.slope:.1f}"
+        growth = life.growth(result.seconds)
+        grew = "–" if growth is None else f"{growth:+.1%}"
+        print(f"{life.name:12} {lived:8.0f} {sizes[0]:10.1f} {sizes[-1]:8.1f} {max(sizes):8.1f} {hourly:>8} {grew:>8}")
+    print(f"memory is {'flat' if result.is_flat(lives) else 'NOT flat'}")

@@ -8,8 +8,8 @@ import pytest
 
 from chaos.identity import HEADER, Check, Identity, LinkCheck, missing_between, read_identity
 from chaos.measuring import percentile
+from chaos.memory import Life, slope
 from chaos.scraping import grown
-from chaos.soak import slope
 
 
 def chunk(segment: int, number: int, *, end: bool = False, epoch: int = 1, track: int = 1) -> Identity:
@@ -113,3 +113,15 @@ def test_a_counter_of_a_restarted_process_begins_anew() -> None:
 def test_the_slope_of_memory_is_for_an_hour() -> None:
     """One MiB a minute is sixty an hour."""
     assert slope([(60.0 * minute, 100.0 + minute) for minute in range(10)]) == pytest.approx(60.0)
+
+
+@pytest.mark.parametrize(("leak", "growth"), [(0.0, 0.0), (0.1, 4.0 / 101.5)])
+def test_growth_is_from_the_second_sixth_to_the_last(leak: float, growth: float) -> None:
+    """MiB a minute; what happens at the beginning, and single peaks, do not count."""
+    sizes = [(10.0 * n, 100.0 + leak * n / 6 + (50 if n < 60 or n == 350 else 0)) for n in range(361)]
+    assert Life("edge-1", 1, sizes).growth(3600.0) == pytest.approx(growth, abs=1e-3)
+
+
+def test_a_process_that_did_not_live_through_it_all_is_not_judged() -> None:
+    """It was ended and started again by a fault."""
+    assert Life("edge-1", 1, [(10.0 * n, 100.0) for n in range(60, 300)]).growth(3600.0) is None
