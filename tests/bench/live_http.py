@@ -17,6 +17,9 @@ from pathlib import Path
 
 SECONDS = 4.0
 CONNECTIONS = 16
+SAMPLE_BYTES = 10_000
+"""Size of a picture: 2 Mbit/s with 25 a second, so a part has 120 kB and a segment 500 kB."""
+
 TICKS = os.sysconf("SC_CLK_TCK")
 
 EDGE = """
@@ -28,7 +31,7 @@ from unit.live.streams import Programme
 
 async def main():
     async with EdgeRig(window_seconds=60.0) as rig:
-        publish(rig, Programme().epoch(60.0))
+        publish(rig, Programme(sample_bytes={size}).epoch(60.0))
         print("ADDRESS", rig.address(), flush=True)
         await asyncio.sleep(3600)
 
@@ -97,7 +100,7 @@ def nginx(folder: Path, port: int):  # type: ignore[no-untyped-def]
 async def main() -> None:
     """Measure and print."""
     tests = str(Path(__file__).parents[1])
-    edge = subprocess.Popen([sys.executable, "-c", EDGE.format(tests=tests)], stdout=subprocess.PIPE, text=True)
+    edge = subprocess.Popen([sys.executable, "-c", EDGE.format(tests=tests, size=SAMPLE_BYTES)], stdout=subprocess.PIPE, text=True)
     assert edge.stdout is not None
     line = next(line for line in edge.stdout if line.startswith("ADDRESS"))
     port = int(line.rsplit(":", 1)[1])

@@ -60,11 +60,13 @@ class Programme:
         segment: the next segment number.
         now: where the timeline stands, in seconds.
         epochs: how many there were.
+        sample_bytes: size of each sample, 0 for a few bytes that say which it is.
     """
 
     segment: int = 100
     now: float = float(BEGIN_SECONDS)
     epochs: int = 0
+    sample_bytes: int = 0
     entries: list[Opened | Chunk] = field(default_factory=list)
 
     def epoch(
@@ -85,7 +87,7 @@ class Programme:
         packager = Packager(tracks, start, OPTIONS)
         declared = tuple(declare(track, OPTIONS, self.epochs) for track in tracks)
         made: list[Opened | Chunk] = [Opened(start.epoch, declared)]
-        for sample in sorted(_samples(tracks, seconds, gop, frame_rate or 25.0, self.now), key=_time_in(tracks)):
+        for sample in sorted(self._samples(tracks, seconds, gop, frame_rate or 25.0), key=_time_in(tracks)):
             if sample.track != 1 or round(sample.dts * (frame_rate or 25.0) / 90_000) not in leave_out:
                 made += packager.push(sample)
         made += packager.finish()
@@ -94,15 +96,15 @@ class Programme:
         self.entries += made
         return made
 
-
-def _samples(tracks: tuple[Track, ...], seconds: float, gop: int, rate: float, now: float) -> Iterator[Sample]:
-    for track in tracks:
-        step = round(90_000 / rate) if track.kind == "video" else AAC_FRAME
-        for index in range(int(seconds * track.timescale / step)):
-            time = index * step
-            key = track.kind != "video" or index % gop == 0
-            capture = round((now + time / track.timescale) * 1_000_000)
-            yield Sample(track.track, time, time, step, key, b"%d:%d" % (track.track, index), capture)
+    def _samples(self, tracks: tuple[Track, ...], seconds: float, gop: int, rate: float) -> Iterator[Sample]:
+        for track in tracks:
+            step = round(90_000 / rate) if track.kind == "video" else AAC_FRAME
+            for index in range(int(seconds * track.timescale / step)):
+                time = index * step
+                key = track.kind != "video" or index % gop == 0
+                capture = round((self.now + time / track.timescale) * 1_000_000)
+                data = b"%d:%d" % (track.track, index)
+                yield Sample(track.track, time, time, step, key, data.ljust(self.sample_bytes, b"."), capture)
 
 
 def _time_in(tracks: tuple[Track, ...]):  # type: ignore[no-untyped-def]

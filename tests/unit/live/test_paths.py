@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace_edge.live.answers import _range, _takes_gzip
+from headrace_edge.live.answers import _range, takes_gzip
 from headrace_edge.live.paths import Header, Index, Manifest, Media, Playlist, Time, parse_path
 
 
@@ -68,4 +68,4 @@ def test_ranges(wanted: str, found: tuple[int, int] | None) -> None:
 )
 def test_gzip_is_for_who_takes_it(accepted: str, takes: bool) -> None:
     """Accept-Encoding with its weights."""
-    assert _takes_gzip(accepted) is takes
+    assert takes_gzip(accepted) is takes

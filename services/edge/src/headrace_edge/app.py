@@ -64,7 +64,7 @@ def build(
     membership: list[Component] = []
     recall: Recall | None = None
     app = make_application(runtime, cors=True)
-    main = HttpListener("edge", listening.host, listening.port, app, setting="edge.port")
+    main = HttpListener("edge", listening.host, listening.port, app, tls=runtime.tls, setting="edge.port")
     registry = registry or _registry(settings, runtime)
     if hub is not None:
         _forget_unwanted(hub)
@@ -81,10 +81,12 @@ def build(
     live = Outlets(
         live_options(settings), hub, registry, runtime.clock, LiveMetrics.make(runtime.metrics), runtime.spawn, recall
     )
-    app.add_routes(LiveDoor(live).routes())
-    fmp4 = HttpListener("fmp4", listening.host, listening.fmp4_port, fmp4_application(edge), setting="edge.fmp4_port")
     sessions = LiveSessions(gate, runtime.clock, metrics, runtime.spawn)
+    door = LiveDoor(live, lambda name: gate.mode_of(name) == "public")
+    port, doors = listening.fmp4_port, fmp4_application(edge)
+    fmp4 = HttpListener("fmp4", listening.host, port, doors, tls=runtime.tls, setting="edge.fmp4_port")
     LiveGuard(gate, edge, sessions).add_to(app)
+    door.add_to(app)
     return [gate, main, fmp4, *membership, edge, live, sessions]
 
 
@@ -137,7 +139,7 @@ class PublicAddress:
         """Complete the node's record before it is announced."""
         if not self.node.record.public_url:
             host = socket.gethostname() if self.listener.host in ANY_ADDRESS else self.listener.host
-            url = f"http://{format_address(host, self.listener.bound_port)}"
+            url = f"{self.listener.scheme}://{format_address(host, self.listener.bound_port)}"
             self.node.record = msgspec.structs.replace(self.node.record, public_url=url)
 
     async def stop(self) -> None:

@@ -47,7 +47,7 @@ class Text:
 
 def answer_text(request: web.Request, text: Text, cache_control: str) -> web.Response:
     """Answer with a text, compressed for who takes that; 304 to who has it."""
-    packed = text.packed is not None and _takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+    packed = text.packed is not None and takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
     etag = f'"{text.etag}{"-gz" if packed else ""}"'
     headers = {hdrs.CACHE_CONTROL: cache_control, hdrs.ETAG: etag, hdrs.VARY: hdrs.ACCEPT_ENCODING}
     if _is_known(request, etag):
@@ -107,7 +107,8 @@ def _is_known(request: web.Request, etag: str) -> bool:
     return known.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in known.split(","))
 
 
-def _takes_gzip(accepted: str) -> bool:
+def takes_gzip(accepted: str) -> bool:
+    """Return whether `Accept-Encoding` has gzip."""
     for item in accepted.lower().split(","):
         coding, _, parameters = item.partition(";")
         if coding.strip() in {"gzip", "*"}:

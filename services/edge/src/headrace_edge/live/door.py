@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import hdrs, web
 
@@ -12,10 +12,12 @@ from headrace.identifiers import StreamName
 from headrace.media.playlists import date_time
 from headrace.media.segments import Segment, media_bytes, part_target
 from headrace.relay.window import TrackWindow
-from headrace_edge.live.answers import NO_STORE, answer_media, answer_text, media_headers, refuse
+from headrace_edge.live.answers import NO_STORE, answer_media, answer_text, media_headers, refuse, takes_gzip
 from headrace_edge.live.outlet import Outlet
 from headrace_edge.live.outlets import Busy, Outlets
 from headrace_edge.live.paths import Header, Index, Manifest, Media, Playlist, Resource, Time, parse_path
+from headrace_edge.live.quick import QuickWay
+from headrace_edge.live.ready import Answer, answer_head, is_plain_query
 
 AHEAD_MAX_SEGMENTS = 2
 """How many segments beyond the newest may be waited for (8216bis, 6.2.5.2)."""
@@ -43,16 +45,31 @@ _KINDS: dict[type[Resource], str] = {
 }
 
 
+_KEEP = web.RequestKey("live answer to keep", Answer)
+
+
 class BadQuery(ValueError):
     """A delivery directive that makes no sense."""
 
 
 class LiveDoor:
-    """Answers HLS and DASH requests."""
+    """Answers HLS and DASH requests.
 
-    def __init__(self, outlets: Outlets) -> None:
+    Args:
+        outlets: the streams.
+        is_public: whether anybody may have a stream: what is asked of each request is not asked on the quick way.
+    """
+
+    def __init__(self, outlets: Outlets, is_public: Callable[[StreamName], bool] = lambda _: True) -> None:
         self._outlets = outlets
         self._options = outlets.options
+        self._is_public = is_public
+        self._quick = QuickWay(outlets.shelf, outlets.clock)
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes; after everything else that is told of responses, since those are kept as they leave."""
+        app.add_routes(self.routes())
+        app.on_response_prepare.append(self._keep)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -76,7 +93,37 @@ class LiveDoor:
         except BadQuery as error:
             response = refuse(400, str(error))
         self._outlets.metrics.requests.labels(kind, f"{response.status}").inc()
+        if parsed is not None and not response.prepared and self._is_public(parsed[0]):
+            self._offer(request, response, parsed[0], kind)
         return response
+
+    def _offer(self, request: web.Request, response: web.StreamResponse, name: StreamName, kind: str) -> None:
+        """Mark what others will ask for as well, to be kept as it leaves, and take this connection the quick way."""
+        outlet = self._outlets.opened(name)
+        caching = response.headers.get(hdrs.CACHE_CONTROL, "")
+        body = getattr(response, "body", None)
+        if request.method != hdrs.METH_GET or response.status != 200 or outlet is None or not isinstance(body, bytes):
+            return
+        if caching.startswith("public") and is_plain_query(request.query_string):
+            metrics, is_media = self._outlets.metrics, kind in {"segment", "part", "header"}
+            request[_KEEP] = Answer(
+                outlet,
+                None if is_media else outlet.turns,
+                b"",
+                body,
+                metrics.requests.labels(kind, "200"),
+                metrics.sent_bytes if is_media else None,
+            )
+            self._quick.open(request)
+
+    async def _keep(self, request: web.Request, response: web.StreamResponse) -> None:
+        answer = request.get(_KEEP)
+        if answer is None or hdrs.CONNECTION in response.headers:
+            return
+        answer.head = answer_head("HTTP/1.1 200 OK", response.headers.items())
+        gzip = answer.turn is not None and takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        packed, plain = answer.turn is None or gzip, answer.turn is None or not gzip
+        self._outlets.shelf.put(request.raw_path.encode(), answer, plain=plain, packed=packed)
 
     async def _answer(self, request: web.Request, name: StreamName, resource: Resource) -> web.StreamResponse:
         if isinstance(resource, Time):

@@ -44,12 +44,15 @@ class Outlet:
         window: what can be named.
         used_at: when it was asked for last, by the monotonic clock.
         waiting: requests that wait now.
+        turns: how often it has read on: what was said of it in one turn is true until the next.
     """
 
     def __init__(self, demand: Demand, limits: WindowLimits, clock: Clock, recall: Recall | None = None) -> None:
         self.window = Window(limits)
         self.used_at = clock.monotonic()
         self.waiting = 0
+        self.turns = 0
+        self._known = False
         self._demand = demand
         self._broadcast = demand.broadcast
         self._past = Past(self._broadcast.name, limits.seconds + limits.grace_seconds, recall, clock)
@@ -67,13 +70,15 @@ class Outlet:
     @property
     def is_known(self) -> bool:
         """Whether there is anything to list, and nothing older is expected."""
-        lead = self.window.lead
-        return (
-            self._past.settled
-            and lead is not None
-            and lead.head[1] >= 0
-            and bool(lead.listed(self.window.limits.seconds))
-        )
+        if not self._known:
+            lead = self.window.lead
+            self._known = (
+                self._past.settled
+                and lead is not None
+                and lead.head[1] >= 0
+                and bool(lead.listed(self.window.limits.seconds))
+            )
+        return self._known
 
     def close(self) -> None:
         """Let go of the stream; who waits is woken."""
@@ -121,6 +126,7 @@ class Outlet:
             self._wake(key)
 
     def _read(self) -> None:
+        self.turns += 1
         for entry in self._broadcast.read(self._cursor):
             self.window.take(entry)
         if self.window.epoch and not self._past.settled:
@@ -130,6 +136,7 @@ class Outlet:
         """The past came: begin with it, and take what is held here after it. Nobody was answered before."""
         if self._closed:
             return
+        self.turns += 1
         if self._past.entries:
             self.window = Window(self.window.limits)
             for entry in self._past.entries:

@@ -17,6 +17,7 @@ from headrace.relay.window import WindowLimits
 from headrace_edge.live.metrics import LiveMetrics
 from headrace_edge.live.outlet import Outlet
 from headrace_edge.live.past import Recall
+from headrace_edge.live.ready import Shelf
 
 SWEEP_SECONDS = 1.0
 """How often idle outlets are looked for."""
@@ -50,7 +51,14 @@ class LiveOptions:
 
 
 class Outlets:
-    """The outlets by stream; a component of the process."""
+    """The outlets by stream; a component of the process.
+
+    Attributes:
+        options: how this edge serves.
+        metrics: what is counted.
+        clock: its time.
+        shelf: the answers kept ready of every outlet.
+    """
 
     def __init__(
         self,
@@ -67,6 +75,7 @@ class Outlets:
         self.options = options
         self.metrics = metrics
         self.clock = clock
+        self.shelf = Shelf()
         self._hub = hub
         self._registry = registry
         self._spawn = spawn
@@ -101,6 +110,10 @@ class Outlets:
             outlet = self._open(name)
         outlet.used_at = self.clock.monotonic()
         return outlet
+
+    def opened(self, name: StreamName) -> Outlet | None:
+        """Return the outlet of a stream where it is open."""
+        return self._outlets.get(name)
 
     async def wait(self, outlet: Outlet, key: object, ready: Callable[[], bool], seconds: float) -> bool:
         """Wait as `Outlet.wait` does.
@@ -145,7 +158,9 @@ class Outlets:
         return outlet
 
     def _close(self, name: StreamName) -> None:
-        self._outlets.pop(name).close()
+        outlet = self._outlets.pop(name)
+        self.shelf.forget(outlet)
+        outlet.close()
         self.metrics.streams.dec()
         log.info("live_closed", stream=name)
 

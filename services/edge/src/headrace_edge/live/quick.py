@@ -1,0 +1,146 @@
+"""The quick way: requests for what is ready are answered between a connection and aiohttp.
+
+A connection that asked for something below `/live/` gets a `Quick` before its protocol. What it reads is looked up by
+path; if an answer is ready, that is written and aiohttp never hears of it. Everything else goes on to aiohttp: other
+methods, conditions, ranges, bodies, requests in pieces or while another is being answered, clients that do
+not read. A request that is not whole in one read ends the quick way for its connection until the next answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from enum import Enum
+
+from aiohttp import web
+
+from headrace.clock import Clock
+from headrace_edge.live.answers import takes_gzip
+from headrace_edge.live.ready import Shelf
+
+PASS_SECONDS = 10.0
+"""How often at least a connection's request goes to aiohttp, which closes connections that are idle for 75 s."""
+
+KINDS_MAX = 4096
+"""Most sets of headers remembered: players of one kind send the same with each request, behind a proxy each its own."""
+
+HEADERS_MAX_BYTES = 4096
+"""Longest set of headers looked at here: a browser's has some 500 bytes."""
+
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\x20-\x7e]*)", re.ASCII)
+
+_NOT_WHOLE = frozenset({b"content-length", b"transfer-encoding", b"upgrade", b"expect"})
+_NOT_QUICK = frozenset(
+    {b"range", b"if-range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"}
+)
+
+
+class Kind(Enum):
+    """What the headers of a request allow."""
+
+    STRANGE = "strange"
+    """It is not whole, or not for us to judge."""
+    SLOW = "slow"
+    """A whole request without a body that aiohttp is to answer."""
+    PLAIN = "plain"
+    PACKED = "packed"
+
+
+def kind_of(headers: bytes) -> Kind:
+    """Return what `headers` allow: all that follows the request line, with the empty line at the end."""
+    if not headers.endswith(b"\r\n\r\n") or len(headers) > HEADERS_MAX_BYTES:
+        return Kind.STRANGE
+    found: dict[bytes, bytes] = {}
+    for line in headers[:-4].split(b"\r\n"):
+        match = _FIELD.fullmatch(line)
+        name = match[1].lower() if match else b""
+        if match is None or name in found or name in _NOT_WHOLE:
+            return Kind.STRANGE
+        found[name] = match[2].rstrip()
+    if b"host" not in found:
+        return Kind.STRANGE
+    if found.get(b"connection", b"keep-alive").lower() != b"keep-alive" or _NOT_QUICK & found.keys():
+        return Kind.SLOW
+    return Kind.PACKED if takes_gzip(found.get(b"accept-encoding", b"").decode()) else Kind.PLAIN
+
+
+class QuickWay:
+    """What the quick ways of one edge share."""
+
+    def __init__(self, shelf: Shelf, clock: Clock) -> None:
+        self.shelf = shelf
+        self.clock = clock
+        self._kinds: dict[bytes, Kind] = {}
+
+    def open(self, request: web.Request) -> None:
+        """Put a quick way before aiohttp on the connection of `request`, if none is there."""
+        transport, inner = request.transport, request.protocol
+        if transport is not None and transport.get_protocol() is inner:
+            transport.set_protocol(Quick(self, transport, inner))
+
+    def kind(self, headers: bytes) -> Kind:
+        """Return `kind_of(headers)`, remembered."""
+        kind = self._kinds.get(headers)
+        if kind is None:
+            if len(self._kinds) >= KINDS_MAX:
+                self._kinds.clear()
+            kind = kind_of(headers)
+            if kind is not Kind.STRANGE:
+                self._kinds[headers] = kind
+        return kind
+
+
+class Quick(asyncio.Protocol):
+    """Stands between one connection and aiohttp's protocol."""
+
+    __slots__ = ("_inner", "_passed_at", "_transport", "_way")
+
+    def __init__(self, way: QuickWay, transport: asyncio.Transport, inner: web.RequestHandler) -> None:
+        self._way = way
+        self._transport = transport
+        self._inner = inner
+        self._passed_at = way.clock.monotonic()
+
+    def data_received(self, data: bytes) -> None:
+        line, _, headers = data.partition(b"\r\n")
+        way = self._way
+        kind = way.kind(headers)
+        if kind is Kind.STRANGE or line[-9:] != b" HTTP/1.1":
+            self._transport.set_protocol(self._inner)
+        elif kind is not Kind.SLOW and line[:4] == b"GET " and self._answer(line[4:-9], kind, way.clock.monotonic()):
+            return
+        else:
+            self._passed_at = way.clock.monotonic()
+        self._inner.data_received(data)
+
+    def _answer(self, path: bytes, kind: Kind, now: float) -> bool:
+        """Answer if that is ready; return whether it was."""
+        shelf = self._way.shelf
+        answer = (shelf.packed if kind is Kind.PACKED else shelf.plain).get(path)
+        if answer is None:
+            return False
+        source = answer.source
+        if (answer.turn is not None and answer.turn != source.turns) or now - self._passed_at > PASS_SECONDS:
+            return False
+        inner, transport = self._inner, self._transport
+        # aiohttp waits for the next request, has none, and what was answered before has left.
+        if inner._waiter is None or inner._messages or transport.get_write_buffer_size() or transport.is_closing():
+            return False
+        transport.write(answer.bytes_at(self._way.clock.utc()))
+        source.used_at = now
+        answer.requests.inc()
+        if answer.sent_bytes is not None:
+            answer.sent_bytes.inc(len(answer.body))
+        return True
+
+    def eof_received(self) -> None:
+        self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._inner.connection_lost(exc)
