@@ -6,7 +6,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from headrace_ingress.addresses import is_allowed, may_reach, pinned
+from headrace.transport.reaching import is_allowed
+from headrace_ingress.addresses import may_reach, pinned
 from headrace_ingress.source import SourceBroken
 from headrace_ingress.uri import parse_uri
 

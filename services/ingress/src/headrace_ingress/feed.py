@@ -174,6 +174,11 @@ class Feed:
         if self._attempt is not None:
             self._attempt.stop()
 
+    def finish(self) -> None:
+        """Tell viewers that the stream is over, as somebody said; to be called before `close`."""
+        if self._state is not None and self._state is not StreamState.ENDED:
+            self._end()
+
     def close(self) -> None:
         """Tell viewers and registry that this node feeds the stream no more; `run` has returned or was cancelled."""
         if self._state is None:

@@ -19,6 +19,7 @@ from headrace.relay.hub import STREAMS_MAX, Hub, TooManyStreams
 from headrace.service.runtime import Runtime
 from headrace.wire.stream import RouteHop
 from headrace_ingress.addresses import Network
+from headrace_ingress.border.sources import BorderSources
 from headrace_ingress.claimant import Claimant
 from headrace_ingress.encoder import PatternSource
 from headrace_ingress.feed import Feed, FeedOptions
@@ -26,7 +27,7 @@ from headrace_ingress.file import FileSource
 from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.rtsp import RtspSource
-from headrace_ingress.source import Source
+from headrace_ingress.source import ChunkSource, Source
 from headrace_ingress.uri import Scheme
 from headrace_ingress.wanted import SourceRequest, Wanted
 
@@ -73,6 +74,7 @@ class Feeds:
     lease_seconds: float = 3.0
     source_options: SourceOptions = field(default_factory=SourceOptions)
     feed_options: FeedOptions = field(default_factory=FeedOptions)
+    border: BorderSources | None = None
     _running: dict[StreamName, _Running] = field(default_factory=dict, init=False)
     _claimant: Claimant | None = field(default=None, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
@@ -114,7 +116,7 @@ class Feeds:
         feed = Feed(
             name,
             request.shown,
-            lambda stopping, failures: self._make_source(request, stopping, failures),
+            lambda stopping, failures: self._make_source(request, hold, stopping, failures),
             broadcast,
             self.registry,
             hold,
@@ -137,6 +139,8 @@ class Feeds:
             return
         running.task.cancel()
         await asyncio.wait([running.task])
+        if not (self.wanted.is_own(name) or self.wanted.is_desired(name)):
+            running.feed.finish()
         running.feed.close()
         self.hub.retire(name)
 
@@ -148,7 +152,9 @@ class Feeds:
         if name in self._running:
             self._running[name].feed.fence(other)
 
-    def _make_source(self, request: SourceRequest, stopping: threading.Event, failures: int) -> Source:
+    def _make_source(
+        self, request: SourceRequest, hold: Hold, stopping: threading.Event, failures: int
+    ) -> Source | ChunkSource:
         options, clock = self.feed_options.packager, self.runtime.clock
         uri = request.uris[failures % len(request.uris)]
         match uri.scheme:
@@ -162,6 +168,9 @@ class Feeds:
                     clock,
                     stopping,
                 )
+            case Scheme.WS | Scheme.WSS | Scheme.HEADRACE | Scheme.HEADRACES:
+                assert self.border is not None, "the app gives it"
+                return self.border.make(uri, request.remote_name, hold.facts)
             case Scheme.FILE:
                 return FileSource(uri, self.source_options.file_roots, request.loop, options, clock, stopping)
             case Scheme.TEST:

@@ -11,8 +11,9 @@ import av.error
 
 from headrace.clock import Clock
 from headrace.media.samples import PackagerOptions, Sample
+from headrace.transport.reaching import Network
 from headrace.wire.stream import Track
-from headrace_ingress.addresses import Network, pinned
+from headrace_ingress.addresses import pinned
 from headrace_ingress.libav import OPEN_SECONDS, explain, rtsp_options
 from headrace_ingress.source import Note, SourceBroken
 from headrace_ingress.timing import PictureWatch

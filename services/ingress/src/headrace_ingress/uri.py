@@ -5,6 +5,9 @@
 | `rtsp://[user:password@]host[:port]/path[?query][#transport=udp]` | pulled from a camera or server |
 | `rtsps://…` | the same over TLS |
 | `file:/path`, `file:///path`, `file:relative/path`, each with `[?loop=no]` | a media file at live speed |
+| `ws://[key:secret@]host[:port][/path][?token=…]` | a stream of another Headrace, by `/play/` or `/relay` |
+| `wss://…` | the same over TLS |
+| `headrace://node/stream`, `headraces://…` | a stream of a node of this cluster under another name |
 | `test:[?size=1280x720&rate=25&gop=1&audio=yes&video=yes]` | the test pattern |
 
 Blanks and `?` in a file's name are written `%20` and `%3F`. A fragment never travels to a camera, so an option of ours
@@ -49,11 +52,15 @@ class Scheme(enum.Enum):
     RTSPS = "rtsps"
     FILE = "file"
     TEST = "test"
+    WS = "ws"
+    WSS = "wss"
+    HEADRACE = "headrace"
+    HEADRACES = "headraces"
 
     @property
     def is_network(self) -> bool:
         """Whether it connects to an address."""
-        return self in {Scheme.RTSP, Scheme.RTSPS}
+        return self in {Scheme.RTSP, Scheme.RTSPS, Scheme.WS, Scheme.WSS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,8 @@ def parse_uri(text: str, *, trusted: bool) -> FeedUri:
         raise InvalidUri(_scheme_sentence(text)) from None
     match scheme:
         case Scheme.RTSP | Scheme.RTSPS:
+            return _parse_network(scheme, text, trusted)
+        case Scheme.WS | Scheme.WSS | Scheme.HEADRACE | Scheme.HEADRACES:
             return _parse_network(scheme, text, trusted)
         case Scheme.FILE:
             return _parse_file(text, trusted)

@@ -14,7 +14,9 @@ from headrace.registry.leases import StoreAway
 from headrace.registry.records import InvalidRecord
 from headrace.registry.registry import Registry
 from headrace.registry.sealing import SealError, Uri
-from headrace_ingress.addresses import Network, may_reach
+from headrace.registry.transfers import OPTION_REMOTE_NAME
+from headrace.transport.reaching import Network
+from headrace_ingress.addresses import may_reach
 from headrace_ingress.uri import FeedUri, InvalidUri, Transport, parse_uri
 
 if TYPE_CHECKING:
@@ -34,11 +36,13 @@ class SourceRequest:
         uris: where from, checked; the first that works is used.
         transport: how RTSP media travels unless the URI says.
         loop: whether a file begins again unless the URI says.
+        remote_name: the stream's name in another cluster, where the URI leads there and does not say it.
     """
 
     uris: tuple[FeedUri, ...]
     transport: Transport = "tcp"
     loop: bool = True
+    remote_name: str = ""
 
     @property
     def shown(self) -> str:
@@ -137,7 +141,8 @@ class Wanted:
             # Another node may have the secret, the file or the network that this one has not.
             log.info("source_left_to_others", stream=name, reason=str(error))
             return
-        self._requests[name] = SourceRequest(uris, entry.record.transport, entry.record.loop)
+        remote = entry.record.options.get(OPTION_REMOTE_NAME, name)
+        self._requests[name] = SourceRequest(uris, entry.record.transport, entry.record.loop, remote)
 
     def _checked(self, uris: Iterable[Uri]) -> Iterable[FeedUri]:
         for uri in uris:

@@ -16,7 +16,7 @@ KNOWN_ENDS = frozenset(
 )
 """Ends of links that have a name of their own in metrics; a peer chooses the words of all others."""
 
-KNOWN_FAILURES = KNOWN_ENDS | {"unreachable", "timeout", "certificate", "handshake", "bad_url"}
+KNOWN_FAILURES = KNOWN_ENDS | {"unreachable", "timeout", "certificate", "handshake", "subprotocol", "bad_url"}
 """The same for links that did not come about."""
 
 

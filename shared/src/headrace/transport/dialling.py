@@ -22,7 +22,7 @@ class DialError(Exception):
     """A node could not be reached, or what answered there is none.
 
     Attributes:
-        code: a short word for metrics: `unreachable`, `timeout`, `certificate`, `handshake`, `bad_url`.
+        code: a short word for metrics: `unreachable`, `timeout`, `certificate`, `handshake`, `subprotocol`, `bad_url`.
     """
 
     def __init__(self, code: str, detail: str) -> None:
@@ -42,6 +42,7 @@ async def dial(
     send_limit_bytes: int,
     tls: ssl.SSLContext | None = None,
     timeout: float = DIAL_SECONDS,
+    address: str | None = None,
 ) -> Channel:
     """Connect to `url` and return the open channel; attach a receiver to it next.
 
@@ -54,6 +55,7 @@ async def dial(
         send_limit_bytes: see `Channel`.
         tls: for `wss://` instead of the system's trust store.
         timeout: for everything, in seconds.
+        address: the IP address to connect to, where the one that the URL's name leads to was looked up and checked.
 
     Raises:
         DialError: when it does not come about; the sentence names the address.
@@ -65,7 +67,11 @@ async def dial(
     try:
         async with asyncio.timeout(timeout):
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: _Dialled(protocol, send_limit_bytes), uri.host, uri.port, ssl=context
+                lambda: _Dialled(protocol, send_limit_bytes),
+                address or uri.host,
+                uri.port,
+                ssl=context,
+                server_hostname=uri.host if context else None,
             )
             await connection.handshake
     except TimeoutError as error:
@@ -85,7 +91,7 @@ async def dial(
             connection.abort()
     if protocol.subprotocol != subprotocol:
         connection.abort()
-        raise DialError("handshake", f"{_place(uri)} does not speak {subprotocol}")
+        raise DialError("subprotocol", f"{_place(uri)} does not speak {subprotocol}")
     return connection
 
 
