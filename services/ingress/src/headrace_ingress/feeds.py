@@ -17,8 +17,8 @@ from headrace.registry.records import StreamRecord
 from headrace.registry.registry import Registry
 from headrace.relay.hub import STREAMS_MAX, Hub, TooManyStreams
 from headrace.service.runtime import Runtime
+from headrace.transport.reaching import Network
 from headrace.wire.stream import RouteHop
-from headrace_ingress.addresses import Network
 from headrace_ingress.border.sources import BorderSources
 from headrace_ingress.claimant import Claimant
 from headrace_ingress.encoder import PatternSource
