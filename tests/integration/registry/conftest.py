@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 import pytest
 
 from headrace.clock import SystemClock
 from headrace.registry.base import LeasedRegistry
+from headrace.registry.claims import Claim
+from headrace.registry.desired import DesiredKey, DesiredKind
 from headrace.registry.leases import Kind, Lease, LeaseKey, LeaseStore
 from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.registry.metrics import RegistryMetrics
@@ -24,6 +26,48 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait until the coroutine function `condition` returns true."""
     asked: Callable[[], bool | Awaitable[bool]] = condition
     await wait_until(asked)
+
+
+class Sources:
+    """All sources that are desired, as the work of a node that could run each, as far as a test can tell.
+
+    Attributes:
+        done: what it carries out, with its claims.
+        ended: what it stopped doing though it is desired still, in order.
+    """
+
+    def __init__(self, registry: LeasedRegistry) -> None:
+        self._registry = registry
+        self.done: dict[DesiredKey, Claim] = {}
+        self.ended: list[DesiredKey] = []
+
+    @property
+    def keys(self) -> set[DesiredKey]:
+        return {key for key in self._registry.desired if key.kind is DesiredKind.SOURCE}
+
+    def look(self, keys: Collection[DesiredKey]) -> None:
+        """Records are looked at when they are asked for."""
+
+    async def share(self) -> None:
+        """Nothing is configured."""
+
+    def is_own(self, key: DesiredKey) -> bool:
+        return False
+
+    def begin(self, key: DesiredKey, claim: Claim | None) -> None:
+        assert claim is not None
+        self.done[key] = claim
+
+    def fence(self, key: DesiredKey) -> None:
+        """Nothing is seen of it anyway."""
+
+    async def end(self, key: DesiredKey) -> None:
+        del self.done[key]
+        if key in self._registry.desired:
+            self.ended.append(key)
+
+    def is_current(self, key: DesiredKey) -> bool:
+        return True
 
 
 class World:

@@ -11,7 +11,6 @@ from headrace.registry.base import LeasedRegistry
 from headrace.registry.claims import Claim, ClaimState
 from headrace.registry.contest import Contest
 from headrace.registry.desired import (
-    Desired,
     DesiredDrain,
     DesiredKey,
     DesiredKind,
@@ -24,7 +23,7 @@ from headrace.registry.records import ClaimRecord, NodeRecord, encode_record
 from headrace.registry.sealing import Uri
 from headrace.testing import wait_until
 
-from .conftest import LEASE_SECONDS, World
+from .conftest import LEASE_SECONDS, Sources, World
 
 KEY = DesiredKey(DesiredKind.SOURCE, "cam1")
 CAM = DesiredSource(stream="cam1", uris=(Uri("test:"),))
@@ -164,23 +163,29 @@ async def test_lost_to_another_is_told(world: World) -> None:
 class Ingress:
     """A node that carries sources out, as far as a test can tell."""
 
-    def __init__(self, registry: LeasedRegistry, name: str, region: str = "") -> None:
+    def __init__(self, registry: LeasedRegistry, name: str) -> None:
         self.registry = registry
         self.name = NodeId(name)
-        self.runs: dict[str, int] = {}
-        self.stopped: list[str] = []
-        registry.keep_node(NodeRecord(node=name, role="ingress", region=region))
-        self.contest = Contest(
-            registry, self.name, {"ingress"}, {DesiredKind.SOURCE}, LEASE_SECONDS, self.wanted, self.unwanted
-        )
+        self.sources = Sources(registry)
+        registry.keep_node(NodeRecord(node=name, role="ingress"))
+        self.contest = Contest(self.name, registry, LEASE_SECONDS, {"ingress"}, self.sources)
+        self.task: asyncio.Task[None] | None = None
 
-    def wanted(self, claim: Claim, record: Desired) -> None:
-        assert isinstance(record, DesiredSource)
-        self.runs[record.stream] = claim.generation
+    @property
+    def runs(self) -> dict[str, Claim]:
+        """What it carries out, by stream."""
+        return {key.name: claim for key, claim in self.sources.done.items()}
 
-    def unwanted(self, claim: Claim, reason: str) -> None:
-        del self.runs[claim.key.name]
-        self.stopped.append(reason)
+    def start(self) -> None:
+        """Take part."""
+        self.task = asyncio.create_task(self.contest.run())
+
+    async def stop(self) -> None:
+        """Take part no more."""
+        assert self.task is not None
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        await self.contest.close()
 
 
 async def knows(one: Ingress, count: int) -> None:
@@ -193,7 +198,7 @@ async def test_sources_are_shared_out(world: World) -> None:
     nodes = [Ingress(await world.registry(), f"in-{number}") for number in range(3)]
     for one in nodes:
         await knows(one, 3)
-        await one.contest.start()
+        one.start()
     names = {f"cam{number}" for number in range(12)}
     for name in names:
         await nodes[0].registry.put_desired(DesiredSource(stream=name, uris=(Uri("test:"),)))
@@ -201,23 +206,23 @@ async def test_sources_are_shared_out(world: World) -> None:
     assert all(one.runs for one in nodes)
 
     kept = [dict(one.runs) for one in nodes[:2]]
-    await nodes[2].contest.stop()
+    await nodes[2].stop()
     nodes[2].registry.drop_node(nodes[2].name)
     await wait_until(lambda: len(nodes[0].runs) + len(nodes[1].runs) == 12, timeout=20)
     for one, before in zip(nodes, kept, strict=False):
         assert before.items() <= one.runs.items()
 
     back = Ingress(await world.registry(), "in-2")
-    await back.contest.start()
+    back.start()
     await asyncio.sleep(2 * LEASE_SECONDS)
     assert back.runs == {}
-    assert nodes[0].stopped == nodes[1].stopped == []
+    assert nodes[0].sources.ended == nodes[1].sources.ended == []
 
     for name in names:
         await nodes[1].registry.drop_desired(DesiredKey(DesiredKind.SOURCE, name))
     await wait_until(lambda: not nodes[0].runs and not nodes[1].runs)
     for one in (*nodes[:2], back):
-        await one.contest.stop()
+        await one.stop()
 
 
 async def test_moved_and_drained_sources_go(world: World) -> None:
@@ -225,7 +230,7 @@ async def test_moved_and_drained_sources_go(world: World) -> None:
     nodes = {name: Ingress(await world.registry(), name) for name in ("in-a", "in-b")}
     for one in nodes.values():
         await knows(one, 2)
-        await one.contest.start()
+        one.start()
     orders = nodes["in-a"].registry
     await orders.put_desired(CAM)
     await wait_until(lambda: sum(len(one.runs) for one in nodes.values()) == 1)
@@ -238,6 +243,6 @@ async def test_moved_and_drained_sources_go(world: World) -> None:
     await orders.drop_desired(desired_key(move))
     await orders.put_desired(DesiredDrain(node=other))
     await wait_until(lambda: bool(nodes[at].runs) and not nodes[other].runs)
-    assert nodes[other].stopped == ["another node is to have it"]
+    assert nodes[other].sources.ended == [KEY]
     for one in nodes.values():
-        await one.contest.stop()
+        await one.stop()

@@ -21,6 +21,8 @@ from headrace.registry.sealing import Uri
 from headrace.testing import wait_until
 from support.redis_server import RedisServer
 
+from .conftest import Sources
+
 pytestmark = pytest.mark.redis
 
 LEASE_SECONDS = 1.0
@@ -91,21 +93,18 @@ class Site:
 
     def __init__(self, url: str) -> None:
         self.registries: dict[str, RedisRegistry] = {}
-        self.lost: list[str] = []
-        self.won: list[int] = []
         for name in ("ingress", "mid-1", "mid-2", "edge"):
             self.registries[name] = RedisRegistry(url, "test", LEASE_SECONDS, SystemClock())
         self.edge = self.registries["edge"]
         self.ingress = self.registries["ingress"]
-        self.contest = Contest(
-            self.ingress,
-            NodeId("ingress"),
-            {"ingress"},
-            {DesiredKind.SOURCE},
-            LEASE_SECONDS,
-            lambda claim, record: self.won.append(claim.generation),
-            lambda claim, reason: self.lost.append(reason),
-        )
+        self.sources = Sources(self.ingress)
+        self.contest = Contest(NodeId("ingress"), self.ingress, LEASE_SECONDS, {"ingress"}, self.sources)
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def generation(self) -> int:
+        """Under which generation the source is held."""
+        return self.sources.done[KEY].generation
 
     async def start(self) -> None:
         """Announce everybody, and wait until all know all."""
@@ -115,9 +114,10 @@ class Site:
             role = name.partition("-")[0].replace("mid", "intermediate")
             registry.keep_node(NodeRecord(node=name, role=role, layer=layers[name], relay_url=f"ws://{name}/relay"))
         self.ingress.keep_stream(StreamRecord(stream=CAM, node="ingress", epoch=5, state="live", next_segment=3))
-        await self.contest.start()
+        self.task = asyncio.create_task(self.contest.run())
         await self.ingress.put_desired(DesiredSource(stream=CAM, uris=(Uri("test:"),)))
         await wait_until(lambda: all(self.knows_all(one) for one in self.registries.values()))
+        await wait_until(lambda: KEY in self.sources.done)
 
     def knows_all(self, registry: RedisRegistry) -> bool:
         """Return whether a node knows everything that is there."""
@@ -139,7 +139,10 @@ class Site:
         return [one.node for one in rank_parents(me, CAM, self.edge.nodes.values(), self.edge.streams)]
 
     async def close(self) -> None:
-        await self.contest.stop()
+        assert self.task is not None
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        await self.contest.close()
         for registry in self.registries.values():
             await registry.close()
 
@@ -180,7 +183,7 @@ async def test_what_plays_goes_on_and_all_is_back(
     """Without a store nobody is forgotten and failover has its parents; back, all is registered within a lease."""
     site, wire = sited
     begin, end = OUTAGES[fault]
-    ranked = site.parents()
+    ranked, generation = site.parents(), site.generation
     assert len(ranked) == 3
     with nothing_is_forgotten(site):
         begin(redis_server, wire)
@@ -189,7 +192,7 @@ async def test_what_plays_goes_on_and_all_is_back(
         assert site.parents() == ranked
         assert all("last known records are used" in (one.problem or "") for one in site.registries.values())
         assert await site.edge.numbers(CAM) is None
-        assert site.lost == []
+        assert site.sources.ended == []
 
         end(redis_server, wire)
         began = time.monotonic()
@@ -200,9 +203,8 @@ async def test_what_plays_goes_on_and_all_is_back(
     late = RedisRegistry(redis_server.url, "test", LEASE_SECONDS, SystemClock())
     await late.start()
     assert site.knows_all(late)
-    assert late.claims[KEY].generation == site.won[-1]
-    assert site.won == sorted(set(site.won))
-    assert site.lost == []
+    assert late.claims[KEY].generation == site.generation >= generation
+    assert site.sources.ended == []
     print(f"{fault}: all reach the store {back:.2f} s after it is back, the lease is {LEASE_SECONDS} s")
     await late.close()
 
@@ -210,10 +212,11 @@ async def test_what_plays_goes_on_and_all_is_back(
 async def test_flush_is_made_good(redis_server: RedisServer, sited: tuple[Site, Wire]) -> None:
     """A store that is emptied under everybody's feet is filled again, orders and claims included."""
     site, _ = sited
+    generation = site.generation
     with nothing_is_forgotten(site):
         redis_server.command("FLUSHALL")
         began = time.monotonic()
-        await wait_until(lambda: len(site.won) == 2)
+        await wait_until(lambda: site.generation > generation)
         print(f"flush: the source is claimed again after {time.monotonic() - began:.2f} s")
         for registry in site.registries.values():
             registry.refresh()
@@ -221,7 +224,7 @@ async def test_flush_is_made_good(redis_server: RedisServer, sited: tuple[Site, 
     late = RedisRegistry(redis_server.url, "test", LEASE_SECONDS, SystemClock())
     await late.start()
     await wait_until(lambda: site.knows_all(late))
-    assert site.lost == []
+    assert site.sources.ended == []
     await late.close()
 
 

@@ -18,7 +18,7 @@ from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.registry.records import NodeRecord
 from headrace.registry.sealing import Uri, Vault
 from headrace.testing import wait_until
-from headrace_ingress.claimant import Claimant
+from headrace_ingress.claimant import contest_for_sources
 from headrace_ingress.uri import parse_uri
 from headrace_ingress.wanted import SourceRequest, Wanted, source_key
 
@@ -58,13 +58,13 @@ class Candidate:
 async def candidate(
     store: MemoryStore, node: str, own: Mapping[StreamName, str] | None = None, share: bool = False, secret: str = "s"
 ) -> AsyncIterator[Candidate]:
-    """Run a claimant for a `with` block."""
+    """Take part in the contest for a `with` block."""
     own = own or {}
     registry = MemoryRegistry(store, lease_seconds=LEASE_SECONDS, vault=Vault([secret]))
     requests = {name: SourceRequest((parse_uri(uri, trusted=True),)) for name, uri in own.items()}
     wanted = Wanted(requests, own, share, [ip_network("127.0.0.0/8")], registry, CLOCK)
     one = Candidate(node, registry, wanted)
-    claimant = Claimant(NodeId(node), registry, LEASE_SECONDS, wanted, one)
+    claimant = contest_for_sources(NodeId(node), registry, LEASE_SECONDS, wanted, one)
     await registry.start()
     registry.keep_node(NodeRecord(node=node, role="ingress"))
     task = asyncio.create_task(claimant.run())

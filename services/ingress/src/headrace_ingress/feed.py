@@ -7,7 +7,7 @@ it tells arrives as events, is written to the stream's broadcast, and once in a 
 ends, the stream is `interrupted`, viewers stay, and after a wait that grows the next attempt begins a new epoch whose
 numbers and timeline go on after the last. Only a file that is played once is `ended`.
 
-Who runs a source is decided by claims (`headrace_ingress.claimant`); a feed is told by its hold whether it may publish.
+Who runs a source is decided by claims (`headrace.registry.contest`); a feed is told by its hold whether it may publish.
 If another node publishes the stream with a newer epoch all the same, this feed stands by until that one is gone.
 """
 

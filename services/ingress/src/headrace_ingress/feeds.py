@@ -13,6 +13,7 @@ import structlog
 from headrace.errors import StartupError
 from headrace.identifiers import StreamName
 from headrace.registry.claims import Claim
+from headrace.registry.contest import Contest
 from headrace.registry.records import StreamRecord
 from headrace.registry.registry import Registry
 from headrace.relay.hub import STREAMS_MAX, Hub, TooManyStreams
@@ -20,7 +21,7 @@ from headrace.service.runtime import Runtime
 from headrace.transport.reaching import Network
 from headrace.wire.stream import RouteHop
 from headrace_ingress.border.sources import BorderSources
-from headrace_ingress.claimant import Claimant
+from headrace_ingress.claimant import contest_for_sources
 from headrace_ingress.encoder import PatternSource
 from headrace_ingress.feed import Feed, FeedOptions
 from headrace_ingress.file import FileSource
@@ -76,7 +77,7 @@ class Feeds:
     feed_options: FeedOptions = field(default_factory=FeedOptions)
     border: BorderSources | None = None
     _running: dict[StreamName, _Running] = field(default_factory=dict, init=False)
-    _claimant: Claimant | None = field(default=None, init=False)
+    _contest: Contest | None = field(default=None, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def start(self) -> None:
@@ -88,8 +89,10 @@ class Feeds:
         if len(self.wanted.requests) + len(self.hub.streams) > STREAMS_MAX:
             raise StartupError(f"ingress: {TooManyStreams()}")
         self.registry.on_fenced = self._fenced
-        self._claimant = Claimant(self.runtime.node, self.registry, self.lease_seconds, self.wanted, self)
-        self._task = self.runtime.spawn("sources", self._claimant.run())
+        self._contest = contest_for_sources(
+            self.runtime.node, self.registry, self.lease_seconds, self.wanted, self, self.hub.may_produce
+        )
+        self._task = self.runtime.spawn("sources", self._contest.run())
 
     async def stop(self) -> None:
         """End all feeds, together; takes little more than a second when a library hangs."""
@@ -97,8 +100,8 @@ class Feeds:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
-        if self._claimant is not None:
-            await self._claimant.close()
+        if self._contest is not None:
+            await self._contest.close()
 
     def begin(self, name: StreamName, claim: Claim | None) -> None:
         """Run a stream's source, or give the one that runs its claim."""

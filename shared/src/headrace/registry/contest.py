@@ -1,210 +1,258 @@
-"""Taking one's share of what is desired: claims what nobody carries out when it is this node's turn.
+"""Taking one's share of the work: what this node could carry out, carried out where its claim is won.
 
-The owner says which kinds it can carry out, and is told what it has won and what it must stop. Between the two it does
-the work; how that goes it reports on the claim.
+Theory of operation
+-------------------
+A piece of work is done by who holds its claim. Whenever the view changes, the contest looks at all that this node
+could do. What nobody holds is claimed, at once when this node is the first that should, else after a turn
+(`headrace.registry.claimants`). What is lost stops that very moment. Nothing else moves: a node that comes back finds
+its work held by another and stands by, unless somebody moved it, or the other one leaves.
+
+Work of the own configuration that nobody else is known to do is also done while the store cannot be asked. It is
+announced nowhere before its claim is won, and stops if another node turns out to have it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Iterable, Set
+from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
 
 from headrace.identifiers import NodeId
-from headrace.registry.claimants import rank_claimants, should_hand_over, turn_seconds
+from headrace.registry.claimants import is_leaving, preferred_node, rank_claimants, should_hand_over, turn_seconds
 from headrace.registry.claims import Claim, ClaimState
-from headrace.registry.desired import Desired, DesiredEntry, DesiredKey, DesiredKind
+from headrace.registry.desired import DesiredKey
 from headrace.registry.leases import StoreAway
-from headrace.registry.records import ClaimRecord, NodeRecord
+from headrace.registry.registry import Registry
+
+LOOK_GAP_SECONDS: Final = 0.05
+"""Shortest time from look to look: changes of the view come in showers."""
+
+LOOK_SECONDS: Final = 1.0
+"""How often it looks though nothing was told."""
 
 log = structlog.get_logger(__name__)
 
-AGAIN_LEASES: Final = 1.0
-"""How often everything is looked at again though nothing was told, in leases."""
 
-
-class Contestants(Protocol):
-    """The part of a registry that a contest needs."""
-
-    watchers: set[Callable[[], None]]
+class Work(Protocol):
+    """What a node could do of some kind, and who does it."""
 
     @property
-    def nodes(self) -> Mapping[NodeId, NodeRecord]: ...
+    def keys(self) -> Set[DesiredKey]:
+        """What this node could do now, desired or of its own configuration; a copy."""
 
-    @property
-    def desired(self) -> Mapping[DesiredKey, DesiredEntry]: ...
+    def look(self, keys: Collection[DesiredKey]) -> None:
+        """Desired records changed, of whatever kind."""
 
-    @property
-    def claims(self) -> Mapping[DesiredKey, ClaimRecord]: ...
+    async def share(self) -> None:
+        """Put what the own configuration has the cluster do as desired records; called before every look."""
 
-    @property
-    def connected(self) -> bool: ...
+    def is_own(self, key: DesiredKey) -> bool:
+        """Return whether the own configuration asks for it."""
 
-    async def claim(self, key: DesiredKey, node: NodeId, on_change: Callable[[Claim], None]) -> Claim | None: ...
+    def begin(self, key: DesiredKey, claim: Claim | None) -> None:
+        """Do it; with no claim, unannounced. Give what is done already its claim."""
 
-    async def release(self, claim: Claim) -> None: ...
+    def fence(self, key: DesiredKey) -> None:
+        """Let nothing more of it be seen, at this moment."""
+
+    async def end(self, key: DesiredKey) -> None:
+        """Stop; what is not done is ignored."""
+
+    def is_current(self, key: DesiredKey) -> bool:
+        """Return whether it is done as it is wanted now."""
 
 
 class Contest:
-    """Claims for one node what is desired of some kinds; a component with `start` and `stop`.
+    """Claims work and has it done, while `run` runs.
 
     Args:
-        registry: started and closed by others.
-        node: who claims; its record must be kept in the registry by somebody.
-        roles: the roles of nodes that carry these kinds out, this node's included.
-        kinds: which kinds of desired records.
-        lease_seconds: the registry's.
-        wanted: called with a claim and what is desired, when it was won and whenever that changes. A claim that comes
-            again with another generation was lost by the store meanwhile; what runs may go on.
-        unwanted: called with a claim and a sentence when what runs for it must stop: it is desired no more, another
-            node has it or should have it. The claim is released already, or lost.
-        takes: whether this node can carry a record out at all, for example a push of a stream that it has.
+        node: this node; its record must be kept in the registry by somebody.
+        registry: where claims are; started and closed by others.
+        lease_seconds: how long a claim outlives its holder; the measure of turns.
+        roles: the roles of nodes that do this work, this node's included.
+        work: what this node could do.
     """
 
     def __init__(
-        self,
-        registry: Contestants,
-        node: NodeId,
-        roles: Collection[str],
-        kinds: Collection[DesiredKind],
-        lease_seconds: float,
-        wanted: Callable[[Claim, Desired], None],
-        unwanted: Callable[[Claim, str], None],
-        takes: Callable[[Desired], bool] = lambda record: True,
+        self, node: NodeId, registry: Registry, lease_seconds: float, roles: Iterable[str], work: Work
     ) -> None:
-        self._registry = registry
         self._node = node
-        self._roles = frozenset(roles)
-        self._kinds = frozenset(kinds)
+        self._registry = registry
         self._lease_seconds = lease_seconds
-        self._wanted = wanted
-        self._unwanted = unwanted
-        self._takes = takes
+        self._roles = frozenset(roles)
+        self._work = work
         self._held: dict[DesiredKey, Claim] = {}
-        self._told: dict[DesiredKey, tuple[int, int]] = {}
-        self._turns: dict[DesiredKey, float] = {}
-        self._changed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._unclaimed: set[DesiredKey] = set()
+        self._free_since: dict[DesiredKey, tuple[float, float]] = {}
+        self._handed: dict[DesiredKey, NodeId] = {}
+        self._wake = asyncio.Event()
 
-    @property
-    def held(self) -> Mapping[DesiredKey, Claim]:
-        """What this node carries out."""
-        return self._held
+    async def run(self) -> None:
+        """Look and act until cancelled; `close` it then."""
+        self._work.look(tuple(self._registry.desired))
+        self._registry.desired_watchers.add(self._desired_changed)
+        self._registry.watchers.add(self._wake.set)
+        try:
+            while True:
+                self._wake.clear()
+                due = await self._look_safely()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(due):
+                        await self._wake.wait()
+                await asyncio.sleep(LOOK_GAP_SECONDS)
+        finally:
+            self._registry.watchers.discard(self._wake.set)
+            self._registry.desired_watchers.discard(self._desired_changed)
 
-    async def start(self) -> None:
-        """Take part."""
-        self._registry.watchers.add(self._changed.set)
-        self._task = asyncio.create_task(self._run(), name="contest")
+    async def close(self) -> None:
+        """End everything and let others have it; `run` was cancelled."""
+        await self._leave_all([*self._held, *self._unclaimed])
 
-    async def stop(self) -> None:
-        """Take part no more and release everything, without telling the owner, who stops anyway."""
-        self._registry.watchers.discard(self._changed.set)
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-        for claim in tuple(self._held.values()):
-            await self._registry.release(claim)
-        self._held.clear()
+    def _desired_changed(self, keys: frozenset[DesiredKey]) -> None:
+        self._work.look(keys)
+        self._wake.set()
 
-    async def _run(self) -> None:
-        while True:
-            self._changed.clear()
-            try:
-                await self._look()
-            except StoreAway as error:
-                log.debug("contest_waits", reason=str(error))
-            except Exception:
-                log.exception("contest_failed")
-            try:
-                async with asyncio.timeout(self._patience()):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+    async def _look_safely(self) -> float:
+        try:
+            return await self._look()
+        except Exception:
+            # A fault of ours ends nothing that runs.
+            log.exception("contest_failed")
+            return LOOK_SECONDS
 
-    def _patience(self) -> float:
-        again = self._lease_seconds * AGAIN_LEASES * random.uniform(0.5, 1.0)
-        due = min(self._turns.values(), default=None)
-        return again if due is None else min(again, max(due - _now(), 0.01))
+    async def _look(self) -> float:
+        """Act on how things are; return in how many seconds to look again at the latest."""
+        await self._work.share()
+        keys = self._work.keys
+        await self._leave_all([key for key in (*self._held, *self._unclaimed) if self._should_leave(key, keys)])
+        for key in self._held:
+            if not self._work.is_current(key):
+                await self._work.end(key)
+                self._work.begin(key, self._held[key])
+        waits = [LOOK_SECONDS]
+        for key in keys:
+            if key not in self._held:
+                waits.append(await self._consider(key))
+        return min(waits)
 
-    async def _look(self) -> None:
-        await self._give_up()
+    # -- what is not held ----------------------------------------------------------------------------------------
+
+    async def _consider(self, key: DesiredKey) -> float:
+        """Claim it if it is free and our turn; return in how many seconds it may be."""
+        holder = self._registry.claims.get(key)
+        if holder is not None and (key not in self._unclaimed or holder.node != self._node):
+            self._free_since.pop(key, None)
+            if key in self._unclaimed and self._registry.connected:
+                log.warning("held_elsewhere", claim=str(key), owner=holder.node)
+                await self._leave(key)
+            return LOOK_SECONDS
         if not self._registry.connected:
-            self._turns.clear()  # when the store is back, those who held get their turn first
+            self._free_since.pop(key, None)  # when the store is back, those who held get their turn first
+            if self._work.is_own(key) and key not in self._unclaimed:
+                self._begin_unclaimed(key)
+            return LOOK_SECONDS
+        wait = self._turn(key)
+        if wait is None:
+            return LOOK_SECONDS
+        if wait <= 0:
+            await self._claim(key)
+        return max(wait, 0.0) or LOOK_SECONDS
+
+    def _begin_unclaimed(self, key: DesiredKey) -> None:
+        log.warning("runs_unclaimed", claim=str(key), reason=self._registry.status)
+        self._unclaimed.add(key)
+        self._work.begin(key, None)
+
+    def _turn(self, key: DesiredKey) -> float | None:
+        """Return in how many seconds it is our turn to claim what is free; `None` for never."""
+        now = asyncio.get_running_loop().time()
+        since, unit = self._free_since.setdefault(key, (now, random.random()))
+        if not self._is_desired(key):
+            return 0.0
+        ranked = self._rank(key)
+        if self._node in ranked:
+            place = ranked.index(self._node)
+        elif self._work.is_own(key):
+            place = len(ranked)
+        else:
+            return None
+        return since + turn_seconds(place, self._lease_seconds, unit) - now
+
+    async def _claim(self, key: DesiredKey) -> None:
+        try:
+            claim = await self._registry.claim(key, self._node, self._claim_changed)
+        except StoreAway:
+            if key in self._unclaimed:
+                self._work.begin(key, None)
+            self._wake.set()
             return
-        mine = self._registry.nodes.get(self._node)
-        open_ = {key for key in self._registry.desired if self._is_open(key)} if mine is not None else set()
-        for key in self._turns.keys() - open_:
-            del self._turns[key]
-        for key in open_:
-            await self._contend(key)
+        self._free_since.pop(key, None)
+        if claim is None:
+            if key in self._unclaimed:
+                await self._leave(key)
+            return
+        self._held[key] = claim
+        self._unclaimed.discard(key)
+        self._work.begin(key, claim)
 
-    async def _give_up(self) -> None:
-        """Let go of what is not ours to do any more, and tell of what changed in the rest."""
-        for key, claim in tuple(self._held.items()):
-            entry = self._registry.desired.get(key)
-            if entry is None:
-                await self._let_go(claim, "it is not desired any more")
-            elif claim.state is ClaimState.HELD and self._should_hand_over(key):
-                await self._let_go(claim, "another node is to have it")
+    # -- what is held --------------------------------------------------------------------------------------------
+
+    def _claim_changed(self, claim: Claim) -> None:
+        key = claim.key
+        if claim.state is ClaimState.LOST and self._held.get(key) is claim:
+            if self._work.is_own(key) and not self._is_desired(key) and not self._is_elsewhere(key):
+                # The store forgot it, and nobody but us asks for it: it is held back until it is claimed anew.
+                del self._held[key]
+                self._unclaimed.add(key)
             else:
-                self._tell(claim, entry)
+                self._work.fence(key)
+        self._wake.set()
 
-    def _should_hand_over(self, key: DesiredKey) -> bool:
+    def _is_desired(self, key: DesiredKey) -> bool:
+        return key in self._registry.desired
+
+    def _is_elsewhere(self, key: DesiredKey) -> bool:
+        holder = self._registry.claims.get(key)
+        return holder is not None and holder.node != self._node
+
+    def _should_leave(self, key: DesiredKey, keys: Collection[DesiredKey]) -> bool:
+        claim = self._held.get(key)
+        if key not in keys or (claim is not None and claim.state is ClaimState.LOST):
+            return True
+        return claim is not None and self._is_handed_over(key)
+
+    def _is_handed_over(self, key: DesiredKey) -> bool:
+        """Return whether another node should have it: this one leaves, or somebody moved it there."""
         desired = self._registry.desired
-        return should_hand_over(key, self._node, desired, self._rank(key))
-
-    async def _let_go(self, claim: Claim, reason: str) -> None:
-        self._held.pop(claim.key, None)
-        self._told.pop(claim.key, None)
-        self._unwanted(claim, reason)
-        await self._registry.release(claim)
-
-    def _is_open(self, key: DesiredKey) -> bool:
-        if key.kind not in self._kinds or key in self._held or key in self._registry.claims:
+        target, me = preferred_node(key, desired), self._registry.nodes.get(self._node)
+        if target is None:
+            self._handed.pop(key, None)
+        moved = target is not None and target not in {self._node, self._handed.get(key)}
+        leaves = me is not None and is_leaving(me, desired) and self._is_desired(key)
+        if not (moved or leaves) or not should_hand_over(key, self._node, desired, self._rank(key)):
             return False
-        return self._takes(self._registry.desired[key].record)
+        if target is not None:
+            # If it comes back to us the other one could not do it: then it stays.
+            self._handed[key] = target
+        return True
 
     def _rank(self, key: DesiredKey) -> list[NodeId]:
         return rank_claimants(key, self._registry.desired, self._registry.nodes.values(), self._roles)
 
-    async def _contend(self, key: DesiredKey) -> None:
-        """Claim `key` if it is our turn; else see to it that the turn comes."""
-        ranked = self._rank(key)
-        if self._node not in ranked:
-            self._turns.pop(key, None)
-            return
-        wait = turn_seconds(ranked.index(self._node), self._lease_seconds, random.random())
-        due = self._turns.setdefault(key, _now() + wait)
-        if due > _now() and wait > 0:
-            return
-        del self._turns[key]
-        claim = await self._registry.claim(key, self._node, self._claim_changed)
-        entry = self._registry.desired.get(key)
-        if claim is None:
-            return
-        self._held[key] = claim
-        if entry is None:
-            await self._let_go(claim, "it is not desired any more")
-        else:
-            self._tell(claim, entry)
+    async def _leave(self, key: DesiredKey) -> None:
+        claim = self._held.pop(key, None)
+        self._unclaimed.discard(key)
+        self._work.fence(key)
+        await self._work.end(key)
+        if claim is not None:
+            await self._registry.release(claim)
 
-    def _tell(self, claim: Claim, entry: DesiredEntry) -> None:
-        state = (entry.revision, claim.generation)
-        if self._told.get(claim.key) != state:
-            self._told[claim.key] = state
-            self._wanted(claim, entry.record)
-
-    def _claim_changed(self, claim: Claim) -> None:
-        if claim.state is ClaimState.LOST and self._held.get(claim.key) is claim:
-            del self._held[claim.key]
-            self._told.pop(claim.key, None)
-            self._unwanted(claim, claim.reason)
-        self._changed.set()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+    async def _leave_all(self, keys: list[DesiredKey]) -> None:
+        """End several together: each may take a moment."""
+        async with asyncio.TaskGroup() as group:
+            for key in keys:
+                group.create_task(self._leave(key))

@@ -44,6 +44,7 @@ class Hub:
     Attributes:
         on_demand: called with a name and 1 when a stream is to be fetched from elsewhere: its first demand came, or its
             source here went; and with 0 when it is not any more: its last demand went, or it is produced here.
+        may_produce: whether this process's node may have a stream's source.
         on_streams: called with no argument after a stream appeared or went.
     """
 
@@ -53,6 +54,7 @@ class Hub:
         self._demands: dict[StreamName, int] = {}
         self._produced: set[StreamName] = set()
         self._begin_after: dict[StreamName, Mapping[int, ChunkId]] = {}
+        self.may_produce: Callable[[StreamName], bool] = lambda name: True
         self.on_demand: Callable[[StreamName, int], None] = lambda name, count: None
         self.on_streams: set[Callable[[], None]] = set()
 

@@ -123,6 +123,7 @@ class Node:
             self.record = msgspec.structs.replace(self.record, relay_url=self._relay_url())
         self._registry.watchers.add(self._wake)
         self._hub.on_demand = self._on_demand
+        self._hub.may_produce = self.may_publish
         self._announce()
         self._follow_orders()
         self._ticker = asyncio.create_task(self._tick(), name="node-tick")
@@ -162,6 +163,13 @@ class Node:
         if orphans:
             return f"{orphans} of {len(self._fetches)} wanted streams come from nowhere: no parent delivers them"
         return None
+
+    def may_publish(self, stream: StreamName) -> bool:
+        """Return whether this node's credential covers that it delivers `stream`; that it does not is told once."""
+        covered = self._trust.covers(stream)
+        if not covered and self._trust.is_news(stream):
+            self._metrics.refused.labels("publish").inc()
+        return covered
 
     def refresh_credentials(self) -> None:
         """Look whether the file of credentials has changed; links whose keys did end, and are made anew."""

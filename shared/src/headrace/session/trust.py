@@ -12,6 +12,9 @@ from headrace.relay.keyring import Keyring, parse_keyring
 from headrace.session.options import RelayOptions
 from headrace.watched_file import WatchedFile
 
+TOLD_MAX = 10_000
+"""Most streams of which it is remembered that they were told: as many as a process carries."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -32,6 +35,7 @@ class Trust:
         accepted = {credential.key: credential for credential in options.accepted or (options.own,)}
         self.identity = Identity(node, role, options.own, accepted, software=software)
         self._file: WatchedFile[Keyring] | None = None
+        self._forbidden: set[str] = set()
         if options.credentials_file is not None:
             try:
                 self._file = WatchedFile(options.credentials_file, parse_keyring, "relay.credentials_file")
@@ -44,6 +48,20 @@ class Trust:
         """What is wrong with the file, for `/health/ready`; `None` when all is well."""
         return (self._file.problem or None) if self._file is not None else None
 
+    def covers(self, stream: str) -> bool:
+        """Return whether this node's own credential covers that it delivers `stream`."""
+        return self.identity.own.may_offer(stream)
+
+    def is_news(self, stream: str) -> bool:
+        """Return whether it was not told yet that `stream` is not covered, and tell it."""
+        if stream in self._forbidden or len(self._forbidden) >= TOLD_MAX:
+            return False
+        self._forbidden.add(stream)
+        log.warning(
+            "stream_forbidden", stream=stream, node=self.identity.node, key=self.identity.own.key, tried="publish"
+        )
+        return True
+
     def refresh(self) -> bool:
         """Read the file again if it has changed; return whether `identity` is another one now."""
         if self._file is None or not self._file.reload():
@@ -55,5 +73,6 @@ class Trust:
         return True
 
     def _take(self, keyring: Keyring) -> None:
+        self._forbidden.clear()
         self.identity = replace(self.identity, own=keyring.own, accepted=keyring.accepted)
         log.info("credentials_read", own=keyring.own.key, keys=sorted(keyring.accepted))
