@@ -10,6 +10,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from headrace.service.certificate import certificate_metric
 from headrace.session.metrics import RelayMetrics
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -22,10 +23,11 @@ def documented() -> dict[str, str]:
     return dict(ROW.findall(PAGE.read_text()))
 
 
-def exported_by_relays() -> dict[str, str]:
-    """Return what nodes export beside that."""
+def exported_elsewhere() -> dict[str, str]:
+    """Return what nodes export beside that: those of a cluster, and those with a certificate."""
     registry = CollectorRegistry()
     RelayMetrics.make(registry)
+    certificate_metric(registry)
     ends = {"counter": "_total"}
     return {family.name + ends.get(family.type, ""): family.type for family in registry.collect()}
 
@@ -34,6 +36,6 @@ def test_every_metric_is_documented(up: Callable[..., Any]) -> None:
     """What a running Headrace exports is on the page with its type, and the page has nothing else."""
     running = up("--demo")
     with urllib.request.urlopen(f"{running.edge}/metrics", timeout=10) as answer:
-        exported = dict(TYPE.findall(answer.read().decode())) | exported_by_relays()
+        exported = dict(TYPE.findall(answer.read().decode())) | exported_elsewhere()
     assert {name: kind for name, kind in exported.items() if documented().get(name) != kind} == {}
     assert sorted(set(documented()) - set(exported)) == []

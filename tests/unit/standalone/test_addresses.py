@@ -8,7 +8,12 @@ from rich.console import Console
 
 from headrace_standalone.addresses import addresses, show_addresses
 
-LISTENING = {"edge": "0.0.0.0:8088", "fmp4": "127.0.0.1:8410", "control-api": "[::1]:8081", "ingress": "127.0.0.1:8080"}
+LISTENING = {
+    "edge": "http://0.0.0.0:8088",
+    "fmp4": "http://127.0.0.1:8410",
+    "control-api": "http://[::1]:8081",
+    "ingress": "http://127.0.0.1:8080",
+}
 
 
 def test_each_stream_and_the_api() -> None:
@@ -19,6 +24,13 @@ def test_each_stream_and_the_api() -> None:
         ("all streams", "http://127.0.0.1:8088/"),
         ("API", "http://[::1]:8081/api/v1/streams"),
     ]
+
+
+def test_with_a_certificate_all_are_secure() -> None:
+    """They say https and wss."""
+    secure = {name: address.replace("http", "https") for name, address in LISTENING.items()}
+    schemes = {address.partition(":")[0] for _, address in addresses(["demo"], secure)}
+    assert schemes == {"https", "wss"}
 
 
 def test_addresses_are_whole_in_a_narrow_terminal() -> None:

@@ -51,7 +51,7 @@ async def test_ready_when_it_says_started(ended: list[Child]) -> None:
     """A child is ready with its line `started`, and its addresses are known."""
     child = await start(READY + STARTED + "time.sleep(60)", ended)
     assert child.running
-    assert child.listening == {"edge": "127.0.0.1:1"}
+    assert child.listening == {"edge": "http://127.0.0.1:1"}
 
 
 async def test_log_lines_are_passed_on_with_its_name(ended: list[Child]) -> None:

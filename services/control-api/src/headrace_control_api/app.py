@@ -75,7 +75,8 @@ def build(
     add_routes(app, registry, access, api_metrics(runtime.metrics), events, office)
     app.on_cleanup.append(lambda _: office.viewing.close())
     _warn_if_deaf(listening.host, access)
-    return [*components, events, HttpListener(ROLE, listening.host, listening.port, app, setting="control_api.port")]
+    listener = HttpListener(ROLE, listening.host, listening.port, app, tls=runtime.tls, setting="control_api.port")
+    return [*components, events, listener]
 
 
 def access_of(settings: ControlApiSettings) -> Access:

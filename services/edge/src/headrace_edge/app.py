@@ -81,12 +81,11 @@ def build(
     live = Outlets(
         live_options(settings), hub, registry, runtime.clock, LiveMetrics.make(runtime.metrics), runtime.spawn, recall
     )
-    sessions = LiveSessions(gate, runtime.clock, metrics, runtime.spawn)
-    door = LiveDoor(live, lambda name: gate.mode_of(name) == "public")
+    app.add_routes(LiveDoor(live).routes())
     port, doors = listening.fmp4_port, fmp4_application(edge)
     fmp4 = HttpListener("fmp4", listening.host, port, doors, tls=runtime.tls, setting="edge.fmp4_port")
+    sessions = LiveSessions(gate, runtime.clock, metrics, runtime.spawn)
     LiveGuard(gate, edge, sessions).add_to(app)
-    door.add_to(app)
     return [gate, main, fmp4, *membership, edge, live, sessions]
 
 

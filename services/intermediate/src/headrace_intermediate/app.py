@@ -33,7 +33,7 @@ def build(
         return []
     listening = settings.intermediate
     app = make_application(runtime)
-    listener = HttpListener(ROLE, listening.host, listening.port, app, setting="intermediate.port")
+    listener = HttpListener(ROLE, listening.host, listening.port, app, tls=runtime.tls, setting="intermediate.port")
     member = join_cluster(
         settings,
         runtime,

@@ -15,19 +15,20 @@ def addresses(streams: Iterable[str], listening: Mapping[str, str]) -> list[tupl
 
     Args:
         streams: the configured streams.
-        listening: `host:port` by listener name; a wildcard host is told as this machine's own.
+        listening: scheme, host and port (`https://host:port`) by listener name; a wildcard host is told as this
+            machine's own.
     """
     at = {name: _reachable(address) for name, address in listening.items()}
     rows: list[tuple[str, str]] = []
     for stream in streams:
         if EDGE in at:
-            rows.append((f"watch {stream}", f"http://{at[EDGE]}/watch/{stream}"))
+            rows.append((f"watch {stream}", f"{at[EDGE]}/watch/{stream}"))
         if FMP4 in at:
-            rows.append((f"{stream} as plain fMP4", f"ws://{at[FMP4]}/{stream}"))
+            rows.append((f"{stream} as plain fMP4", f"{at[FMP4].replace('http', 'ws', 1)}/{stream}"))
     if EDGE in at:
-        rows.append(("all streams", f"http://{at[EDGE]}/"))
+        rows.append(("all streams", f"{at[EDGE]}/"))
     if API in at:
-        rows.append(("API", f"http://{at[API]}/api/v1/streams"))
+        rows.append(("API", f"{at[API]}/api/v1/streams"))
     return rows
 
 
@@ -46,5 +47,6 @@ def show_addresses(console: Console, streams: Iterable[str], listening: Mapping[
 
 
 def _reachable(address: str) -> str:
-    host, _, port = address.rpartition(":")
-    return f"{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"
+    scheme, _, place = address.partition("://")
+    host, _, port = place.rpartition(":")
+    return f"{scheme}://{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"

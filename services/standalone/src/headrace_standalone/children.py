@@ -209,7 +209,7 @@ class Child:
     def _note(self, event: Mapping[str, Any]) -> None:
         match event:
             case {"event": "listening", "name": str(name), "address": str(address)}:
-                self.listening[name] = address
+                self.listening[name] = f"{event.get('scheme', 'http')}://{address}"
             case {"event": "started"}:
                 self._ready.set()
 

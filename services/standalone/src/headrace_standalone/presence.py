@@ -20,6 +20,7 @@ class Presence:
         self._runtime = runtime
         self._hub = hub
         self._registry = registry
+        self._scheme = "http" if runtime.tls is None else "https"
         self._started_us = microseconds(runtime.clock.utc())
 
     async def start(self) -> None:
@@ -38,7 +39,7 @@ class Presence:
         record = NodeRecord(
             node=self._runtime.node,
             role=self._runtime.role,
-            public_url=node.public_url or f"http://{format_address(edge.host, edge.port)}",
+            public_url=node.public_url or f"{self._scheme}://{format_address(edge.host, edge.port)}",
             region=node.region,
             layer=node.layer_of(self._runtime.role),
             capacity=node.capacity,

@@ -27,7 +27,10 @@ def up_in_one(settings: Settings) -> int:
         return components
 
     def ready() -> None:
-        listening = {listener.name: format_address(listener.host, listener.bound_port) for listener in listeners}
+        listening = {
+            listener.name: f"{listener.scheme}://{format_address(listener.host, listener.bound_port)}"
+            for listener in listeners
+        }
         show_addresses(Console(), settings.ingress.sources, listening)
 
     return run(PROGRAM, ROLE, settings, build_and_note, ready)

@@ -53,6 +53,11 @@ class HttpListener:
         self._silent = SilentConnections(app, first_request_seconds)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
 
+    @property
+    def scheme(self) -> str:
+        """`https` with a certificate, else `http`."""
+        return "http" if self._tls is None else "https"
+
     async def start(self) -> None:
         """Bind and begin to serve.
 
@@ -72,7 +77,7 @@ class HttpListener:
         self._silent.watch(self._runner.server)
         self.bound_port = self._runner.addresses[0][1]
         for host, port, *_ in self._runner.addresses:
-            log.info("listening", name=self.name, address=format_address(host, port))
+            log.info("listening", name=self.name, address=format_address(host, port), scheme=self.scheme)
 
     async def stop(self) -> None:
         """Close the socket and every connection; a second call does nothing."""

@@ -275,6 +275,21 @@ class EdgeSettings(Group):
     )
 
 
+class TlsSettings(Group):
+    """The certificate of every listener: with it all of them are https and wss, and none stays open without."""
+
+    certificate: Path | None = setting(
+        None, "File with the certificate and its chain (PEM); read again within a second of a change, and on SIGHUP."
+    )
+    key: Path | None = setting(None, "File with the certificate's private key (PEM), without a password.")
+
+    @model_validator(mode="after")
+    def _check(self) -> TlsSettings:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together: set both or neither")
+        return self
+
+
 class AccessSettings(Group):
     """Who may watch (docs/tokens.md); edges check it, and the control API issues and revokes tokens."""
 
@@ -352,5 +367,6 @@ class Settings(Group):
     ingress: IngressSettings = IngressSettings()
     intermediate: IntermediateSettings = IntermediateSettings()
     edge: EdgeSettings = EdgeSettings()
+    tls: TlsSettings = TlsSettings()
     access: AccessSettings = AccessSettings()
     control_api: ControlApiSettings = ControlApiSettings()

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from headrace.clock import Clock, SystemClock
 from headrace.errors import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, ConfigurationError, StartupError, tell
 from headrace.identifiers import NODE_ID_MAX_BYTES, NodeId
+from headrace.service.certificate import Certificate
 from headrace.service.command_line import read_command_line
 from headrace.service.groups import LAYERS, Settings
 from headrace.telemetry.health import Health
@@ -58,6 +60,7 @@ class Runtime:
         metrics: where components register their metrics.
         health: where components add their checks.
         failure: what ended a task that `spawn` runs, `None` while all is well.
+        tls: what listeners show their certificate with; `None` without one.
         reloads: called on SIGHUP, to read files again; without any, SIGHUP ends the program as it always does.
     """
 
@@ -67,6 +70,7 @@ class Runtime:
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     health: Health = field(default_factory=Health)
     failure: BaseException | None = None
+    tls: ssl.SSLContext | None = None
     reloads: list[Callable[[], None]] = field(default_factory=list)
     _failed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
@@ -139,12 +143,14 @@ def run(program: str, role: str, settings: Settings, build: Build, on_ready: Cal
 async def _live(role: str, settings: Settings, build: Build, on_ready: Callable[[], None]) -> int:
     runtime = make_runtime(settings, role)
     gauges = process_metrics(runtime.metrics, runtime.node, role, SOFTWARE)
+    certificate = _use_certificate(settings, runtime)
     components = build(settings, runtime)
     if role in LAYERS and settings.registry.url == "memory:":
         log.warning("alone", reason="registry.url is memory: no other process can find this node")
     stopping = asyncio.Event()
     _obey_signals(stopping, runtime.reloads)
     lag = asyncio.create_task(measure_loop_lag(gauges.loop_lag_seconds, runtime.clock), name="loop-lag")
+    watch = None if certificate is None else runtime.spawn("certificate", certificate.watch())
     started: list[Component] = []
     try:
         if await _start(components, started, stopping):
@@ -158,8 +164,26 @@ async def _live(role: str, settings: Settings, build: Build, on_ready: Callable[
             await _stop(component)
         deadline.cancel()
         lag.cancel()
+        if watch is not None:
+            watch.cancel()
     log.info("stopped", node=runtime.node)
     return EXIT_FAILURE if runtime.failure else EXIT_OK
+
+
+def _use_certificate(settings: Settings, runtime: Runtime) -> Certificate | None:
+    """Let the process's listeners show the configured certificate.
+
+    Raises:
+        ConfigurationError: when it cannot be used.
+    """
+    group = settings.tls
+    if group.certificate is None or group.key is None:
+        return None
+    certificate = Certificate(group.certificate, group.key, runtime.metrics)
+    runtime.tls = certificate.context
+    runtime.reloads.append(certificate.look)
+    runtime.health.add("certificate", lambda: certificate.problem)
+    return certificate
 
 
 async def _start(components: Sequence[Component], started: list[Component], stopping: asyncio.Event) -> bool:

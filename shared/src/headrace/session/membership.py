@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Protocol
 
@@ -72,6 +73,9 @@ class Process(Protocol):
     def health(self) -> Health: ...
 
     @property
+    def tls(self) -> ssl.SSLContext | None: ...
+
+    @property
     def reloads(self) -> list[Callable[[], None]]: ...
 
 
@@ -132,7 +136,11 @@ def join_cluster(
         software=SOFTWARE,
         started_us=microseconds(process.clock.utc()),
     )
-    node = Node(record, hub, registry, settings.relay, process.clock, process.metrics, lambda: relay_url(*listens_on()))
+
+    def where() -> str:
+        return relay_url(*listens_on(), secure=process.tls is not None)
+
+    node = Node(record, hub, registry, settings.relay, process.clock, process.metrics, where)
     process.health.add("registry", lambda: registry.problem)
     process.health.add("relay", lambda: node.problem)
     if settings.relay.credentials_file is not None:
@@ -140,8 +148,9 @@ def join_cluster(
     return Membership(registry, node)
 
 
-def relay_url(host: str, port: int) -> str:
+def relay_url(host: str, port: int, *, secure: bool = False) -> str:
     """Return where other nodes reach a listener; one that listens everywhere is reached by the machine's name."""
     if host in ANY_ADDRESS:
         host = socket.gethostname()
-    return f"ws://[{host}]:{port}/relay" if ":" in host else f"ws://{host}:{port}/relay"
+    scheme = "wss" if secure else "ws"
+    return f"{scheme}://[{host}]:{port}/relay" if ":" in host else f"{scheme}://{host}:{port}/relay"
