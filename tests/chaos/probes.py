@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from chaos.identity import Figures, figures_from
 from chaos.viewer import Viewer
+
+TESTS = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,11 @@ class ProbeProcess:
 
     def __init__(self, stream: str, names: list[str], urls: list[str]) -> None:
         command = [sys.executable, "-m", "chaos.probes", stream, json.dumps(names), json.dumps(urls)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
+        )
 
     @property
     def pid(self) -> int:
@@ -55,7 +63,7 @@ class ProbeProcess:
     def close(self) -> None:
         """End it."""
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
 
 def _seen(values: dict[str, Any]) -> Seen:
