@@ -100,7 +100,9 @@ def nginx(folder: Path, port: int):  # type: ignore[no-untyped-def]
 async def main() -> None:
     """Measure and print."""
     tests = str(Path(__file__).parents[1])
-    edge = subprocess.Popen([sys.executable, "-c", EDGE.format(tests=tests, size=SAMPLE_BYTES)], stdout=subprocess.PIPE, text=True)
+    edge = subprocess.Popen(
+        [sys.executable, "-c", EDGE.format(tests=tests, size=SAMPLE_BYTES)], stdout=subprocess.PIPE, text=True
+    )
     assert edge.stdout is not None
     line = next(line for line in edge.stdout if line.startswith("ADDRESS"))
     port = int(line.rsplit(":", 1)[1])

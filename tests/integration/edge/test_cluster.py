@@ -10,61 +10,26 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
-from headrace.http.application import make_application
-from headrace.http.listener import HttpListener
-from headrace.identifiers import NodeId, StreamName
-from headrace.registry.memory import MemoryRegistry, MemoryStore
-from headrace.registry.records import StreamRecord
-from headrace.relay.hub import Hub
-from headrace.service.groups import Settings
-from headrace.service.runtime import Component, Runtime
-from headrace.session.membership import join_cluster
+from headrace.identifiers import NodeId
 from headrace.testing import wait_until
 from headrace.wire import play
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import RouteHop, StreamState
-from headrace_edge.app import build
+from integration.edge.chain import DEMO, Chain
 from integration.edge.rig import PlayClient
 from unit.edge.synthetic import Feed
 
-DEMO = StreamName("demo")
 
+class Cluster(Chain):
+    """One ingress node with the stream `demo`, and edges on request.
 
-class Cluster:
-    """One ingress node with the stream `demo`, and edges on request."""
+    Attributes:
+        feed: what it publishes.
+    """
 
     def __init__(self, stack: contextlib.AsyncExitStack) -> None:
-        self.store = MemoryStore()
-        self.hub = Hub()
+        super().__init__(stack, relay={"linger_seconds": 0.2})
         self.feed = Feed(self.hub.produce(DEMO))
-        self._stack = stack
-
-    async def start(self) -> None:
-        """Start the ingress node."""
-        runtime = Runtime(NodeId("ingress-1"), "ingress")
-        app = make_application(runtime)
-        listener = HttpListener("ingress", "127.0.0.1", 0, app)
-        registry = MemoryRegistry(self.store)
-        member = join_cluster(Settings(), runtime, self.hub, registry, lambda: ("127.0.0.1", listener.bound_port))
-        app.router.add_get("/relay", member.node.relay_handler())
-        await self.run([listener, member])
-        registry.keep_stream(StreamRecord(stream=DEMO, node="ingress-1", epoch=1, state="live"))
-
-    async def edge(self, name: str, **node: Any) -> tuple[str, MemoryRegistry]:
-        """Start an edge and return where it listens and its registry."""
-        settings = Settings.model_validate(
-            {"node": node, "edge": {"port": 0, "fmp4_port": 0}, "relay": {"linger_seconds": 0.2}}
-        )
-        registry = MemoryRegistry(self.store)
-        components = build(settings, Runtime(NodeId(name), "edge"), registry=registry)
-        await self.run(components)
-        listener = next(part for part in components if isinstance(part, HttpListener) and part.name == "edge")
-        return f"127.0.0.1:{listener.bound_port}", registry
-
-    async def run(self, components: Sequence[Component]) -> None:
-        for component in components:
-            await component.start()
-            self._stack.push_async_callback(component.stop)
 
 
 @pytest.fixture
@@ -89,7 +54,7 @@ async def player(address: str, stream: str = "demo", after: Sequence[Chunk] | No
 
 async def test_fetching_on_demand(cluster: Cluster) -> None:
     """The first viewer pulls the stream through the edge, with its route; the last one's leaving lets it go."""
-    address, _ = await cluster.edge("edge-1")
+    address = (await cluster.edge("edge-1")).address
     assert cluster.hub.demands(DEMO) == 0
     async with player(address) as viewer:
         await wait_until(lambda: cluster.hub.demands(DEMO) == 1)
@@ -103,20 +68,19 @@ async def test_fetching_on_demand(cluster: Cluster) -> None:
 
 async def test_edges_know_each_other(cluster: Cluster) -> None:
     """Players are told all edges: each by its public URL, or where it listens when it has none."""
-    first, *registries = await cluster.edge("edge-1")
-    second, *more = await cluster.edge("edge-2", public_url="https://two.example")
-    await wait_until(lambda: all({"edge-1", "edge-2"} <= set(registry.nodes) for registry in registries + more))
-    async with player(first) as viewer:
-        assert viewer.welcome.edges == (f"ws://{first}", "wss://two.example")
-    async with player(second) as viewer:
-        assert viewer.welcome.edges == ("wss://two.example", f"ws://{first}")
+    first = await cluster.edge("edge-1")
+    second = await cluster.edge("edge-2", public_url="https://two.example")
+    await wait_until(lambda: all({"edge-1", "edge-2"} <= edge.registry.nodes.keys() for edge in (first, second)))
+    async with player(first.address) as viewer:
+        assert viewer.welcome.edges == (f"ws://{first.address}", "wss://two.example")
+    async with player(second.address) as viewer:
+        assert viewer.welcome.edges == ("wss://two.example", f"ws://{first.address}")
 
 
 async def test_the_pages_list_the_cluster(cluster: Cluster) -> None:
     """A page of an edge lists streams that it does not carry itself, and nobody asks it to."""
-    address, registry = await cluster.edge("edge-1")
-    await wait_until(lambda: DEMO in registry.streams)
-    async with aiohttp.ClientSession() as http, http.get(f"http://{address}/streams") as response:
+    edge = await cluster.edge("edge-1")
+    async with aiohttp.ClientSession() as http, http.get(f"{edge.url}/streams") as response:
         answer = await response.json()
     assert [(stream["stream"], stream["node"]) for stream in answer["streams"]] == [("demo", "ingress-1")]
     assert cluster.hub.demands(DEMO) == 0
@@ -124,20 +88,19 @@ async def test_the_pages_list_the_cluster(cluster: Cluster) -> None:
 
 async def test_viewers_are_the_load(cluster: Cluster) -> None:
     """An edge announces its viewers as load, so that others are preferred when it is full."""
-    address, registry = await cluster.edge("edge-1", capacity=4)
-    async with player(address), player(address):
-        await wait_until(lambda: registry.nodes[NodeId("edge-1")].load == 0.5)
+    edge = await cluster.edge("edge-1", capacity=4)
+    async with player(edge.address), player(edge.address):
+        await wait_until(lambda: edge.registry.nodes[NodeId("edge-1")].load == 0.5)
 
 
 async def test_moving_to_another_edge_loses_nothing(cluster: Cluster) -> None:
     """A player whose edge goes away resumes at a cold one: every chunk once, in order."""
-    first, _ = await cluster.edge("edge-1")
-    second, _ = await cluster.edge("edge-2")
+    first, second = await cluster.edge("edge-1"), await cluster.edge("edge-2")
     cluster.feed.push(3)
-    async with player(first) as viewer:
+    async with player(first.address) as viewer:
         had = [await viewer.expect(Chunk) for _ in range(5)]
     cluster.feed.push(25)
-    async with player(second, after=had) as viewer:
+    async with player(second.address, after=had) as viewer:
         cluster.feed.push(5)
         while had[-1].id != cluster.feed.sent[-1].id:
             had.append(await viewer.expect(Chunk))

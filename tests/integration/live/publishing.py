@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from headrace.identifiers import StreamName
 from headrace.relay.broadcast import Broadcast, Opened
+from headrace.relay.hub import Hub
 from headrace.wire.chunk import Chunk
-from headrace.wire.stream import StreamState
-from integration.edge.rig import EdgeRig
+from headrace.wire.stream import RouteHop, StreamState
 from unit.live.streams import Programme
 
 EPOCH = 1_790_000_000_000
 
 
-def publish(rig: EdgeRig, entries: Iterable[Opened | Chunk], name: str = "demo") -> Broadcast:
+class Publisher(Protocol):
+    """Whatever has the hub that a stream is published in."""
+
+    hub: Hub
+
+
+def publish(rig: Publisher, entries: Iterable[Opened | Chunk], name: str = "demo") -> Broadcast:
     """Write `entries` into the stream."""
     broadcast = rig.hub.produce(StreamName(name))
     for entry in entries:
         if isinstance(entry, Opened):
             broadcast.open(entry.epoch, entry.tracks)
-            broadcast.set_state(StreamState.LIVE)
+            broadcast.set_state(StreamState.LIVE, "", (RouteHop("ingress-1", "ingress"),))
         else:
             broadcast.append(entry)
     return broadcast

@@ -14,6 +14,7 @@ from headrace.relay.broadcast import Opened
 from headrace.relay.window import Window
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import Track
+from support.tracks import audio_track, video_track
 
 BEGIN_SECONDS = 1_790_000_000
 OPTIONS = PackagerOptions()
@@ -22,33 +23,13 @@ AAC_FRAME = 1024
 
 def video(frame_rate: float = 25.0) -> Track:
     rhythm = cadence(1 / frame_rate if frame_rate else 0.0, OPTIONS)
-    return Track(
-        track=1,
-        kind="video",
-        codec="avc1.64001f",
-        timescale=90_000,
-        header=b"video header",
-        width=1280,
-        height=720,
-        frame_rate=frame_rate,
-        chunk_seconds=rhythm.chunk_seconds,
-        part_seconds=rhythm.part_seconds,
-    )
+    return video_track(frame_rate=frame_rate, chunk_seconds=rhythm.chunk_seconds, part_seconds=rhythm.part_seconds)
 
 
 def audio(number: int = 2, language: str = "und") -> Track:
     rhythm = cadence(AAC_FRAME / 48_000, OPTIONS)
-    return Track(
-        track=number,
-        kind="audio",
-        codec="mp4a.40.2",
-        timescale=48_000,
-        header=b"audio header",
-        sample_rate=48_000,
-        channels=2,
-        chunk_seconds=rhythm.chunk_seconds,
-        part_seconds=rhythm.part_seconds,
-        language=language,
+    return audio_track(
+        track=number, chunk_seconds=rhythm.chunk_seconds, part_seconds=rhythm.part_seconds, language=language
     )
 
 

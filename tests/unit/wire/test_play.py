@@ -15,35 +15,15 @@ from headrace.identifiers import ChunkId, Epoch
 from headrace.wire import play
 from headrace.wire.chunk import Flag, make_chunk, parse_chunk
 from headrace.wire.errors import WireError
-from headrace.wire.stream import RouteHop, StreamState, Track
+from headrace.wire.stream import RouteHop, StreamState
+from support.tracks import audio_track, video_track
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors" / "play.json").read_text())
 
 EPOCH = 1_790_000_000_000
 
-VIDEO = Track(
-    track=1,
-    kind="video",
-    codec="avc1.64001f",
-    timescale=90000,
-    header=b"ftyp and moov of video",
-    width=1280,
-    height=720,
-    frame_rate=25.0,
-    bandwidth=2_000_000,
-    chunk_seconds=0.12,
-    part_seconds=0.5,
-)
-AUDIO = Track(
-    track=2,
-    kind="audio",
-    codec="mp4a.40.2",
-    timescale=48000,
-    header=b"ftyp and moov of audio",
-    sample_rate=48000,
-    channels=2,
-    language="de",
-)
+VIDEO = video_track(bandwidth=2_000_000, chunk_seconds=0.12, part_seconds=0.5)
+AUDIO = audio_track(language="de")
 INGRESS, MIDDLE, EDGE = (
     RouteHop("ingress-1", "ingress"),
     RouteHop("middle-1", "intermediate"),
