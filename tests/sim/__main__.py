@@ -33,6 +33,7 @@ def table(results: list[Result]) -> str:
         "nodes that move per death, mean and most": lambda r: f"{r.moves_mean:.1f}, {r.moves_most}",
         "nodes that moved without need": lambda r: f"{r.strangers_moved}",
         "nodes that gave their place to a senior, in 40 deaths": lambda r: f"{r.displaced}",
+        "nodes that went back to their layer, in 40 deaths": lambda r: f"{r.returned}",
         "nodes left without a parent at the end": lambda r: f"{r.homeless}",
         "seconds without a parent, all nodes together": lambda r: f"{r.homeless_seconds:.0f}",
         "messages told per death, and return": lambda r: f"{r.told_per_death:,.0f}",

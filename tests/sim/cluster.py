@@ -7,6 +7,7 @@ the registry gives it. What a node refuses by is the truth. So choices are made 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,6 +16,7 @@ from headrace.identifiers import NodeId, StreamName
 from headrace.registry.leases import EDGES_FOLLOWED, EDGES_SAMPLED
 from headrace.registry.placement import EDGE_CHILDREN, Candidate, has_room, pick_displaced, rank_parents
 from headrace.registry.records import LAYER_MAX, NodeRecord, StreamRecord
+from headrace.session.aims import Aims
 from sim.traffic import Traffic
 
 CAM = StreamName("cam1")
@@ -35,6 +37,7 @@ class Sim:
         refusals: how often a parent had no room though its record said so.
         homeless: those that found no parent; they try again at each tick.
         displaced: those that were sent elsewhere so that a senior found room.
+        returned: how often each node went back to its layer.
         homeless_seconds: how long they were that, all together.
     """
 
@@ -52,6 +55,8 @@ class Sim:
     homeless: set[NodeId] = field(default_factory=set)
     homeless_seconds: float = 0.0
     displaced: set[NodeId] = field(default_factory=set)
+    returned: Counter[NodeId] = field(default_factory=Counter)
+    aims: dict[NodeId, Aims] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -118,6 +123,8 @@ class Sim:
         for name in sorted(self.homeless):
             self.homeless_seconds += seconds
             self.fetch(name, lost=True)
+        for name in [name for name, parent in sorted(self.parents.items()) if self._may_return(name, parent)]:
+            self.return_to_layer(name)
         self.traffic.tick(seconds, self)
 
     # -- choosing ----------------------------------------------------------------------------------
@@ -137,6 +144,25 @@ class Sim:
             return True
         self.homeless.add(name)
         return False
+
+    def return_to_layer(self, name: NodeId) -> None:
+        """Go to a parent that is nearer than the one there is, if it has been for long enough."""
+        ranked = self.rank(name, set(), lost=False)
+        present = next((one for one in ranked if one.node == self.parents[name]), None)
+        aims = self.aims.setdefault(name, Aims())
+        if present is None or not aims.is_time_to_return(present, ranked[0], self.now, self.random.random()):
+            return
+        best = ranked[0].node
+        aims.begin(best)
+        if best in self.truth and self._subscribe(name, best):
+            aims.reached(best, self.now)
+            self.returned[name] += 1
+        else:
+            aims.missed(self.now, self.random.random())
+
+    def _may_return(self, name: NodeId, parent: NodeId) -> bool:
+        """Return whether a node is fed by the owner though there is a layer between; looking closer takes long."""
+        return parent == OWNER and self.truth[name].layer == LAYER_MAX and name not in self.homeless
 
     def rank(self, name: NodeId, avoid: set[NodeId], lost: bool) -> list[Candidate]:
         """Return what the node makes of what it knows; it knows itself as it is."""
@@ -160,6 +186,7 @@ class Sim:
             return False
         if not has_room(self.truth[parent]):  # who made room for the parent may have come here
             return False
+        self.leave_parent(name)  # make before break: until here it was fed by the one before, if there is one
         self.parents[name] = parent
         self.children[parent].add(name)
         self._counted(parent)

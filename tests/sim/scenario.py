@@ -27,6 +27,7 @@ class Result:
     moves_most: int
     strangers_moved: int
     displaced: int
+    returned: int
     homeless: int
     homeless_seconds: float
     refusals_per_join: float
@@ -67,6 +68,7 @@ def live(edges: int, seed: int, kills: int = 40, load_seconds: int = LOAD_SECOND
         moves_most=max(moves, default=0),
         strangers_moved=strangers,
         displaced=len(sim.displaced),
+        returned=sim.returned.total(),
         homeless=len(sim.homeless),
         homeless_seconds=sim.homeless_seconds,
         refusals_per_join=refusals / joins,
@@ -100,23 +102,24 @@ def shift_load(sim: Sim, seconds: int) -> None:
 def kill_some(sim: Sim, kills: int) -> tuple[list[int], int]:
     """Nodes die, an intermediate now and then, and come back later; return moves of each, and who moved without need.
 
-    Who moved without need: anybody whose parent neither died nor had anything to do with it.
+    Who moved without need: anybody whose parent neither died nor had anything to do with it, but for those that went
+    back to their layer.
     """
     moves, strangers = [], 0
     gone: list[tuple[str, NodeId]] = []
     for number in range(kills):
         victim = _victim(sim, number)
-        before = dict(sim.parents)
+        before, returned = dict(sim.parents), Counter(sim.returned)
         gone.append((sim.truth[victim].role, victim))
         moves.append(sim.kill(victim))
         sim.tick(1.0)
-        strangers += _strangers(before, sim, victim)
+        strangers += _strangers(before, sim, victim, returned)
         if len(gone) > 1:
             role, name = gone.pop(0)
-            before = dict(sim.parents)
+            before, returned = dict(sim.parents), Counter(sim.returned)
             sim.join(role, name)
             sim.tick(5.0)
-            strangers += _strangers(before, sim, name)
+            strangers += _strangers(before, sim, name, returned)
     return moves, strangers
 
 
@@ -127,10 +130,11 @@ def _victim(sim: Sim, number: int) -> NodeId:
     return sim.random.choice(feeding or sim.edges)
 
 
-def _strangers(before: dict[NodeId, NodeId], sim: Sim, victim: NodeId) -> int:
+def _strangers(before: dict[NodeId, NodeId], sim: Sim, victim: NodeId, returned: Counter[NodeId]) -> int:
+    expected = {victim} | sim.displaced | (sim.returned - returned).keys()
     moved = Counter(
         name
         for name, parent in before.items()
-        if victim not in {name, parent} and name not in sim.displaced and sim.parents.get(name, parent) != parent
+        if parent != victim and name not in expected and sim.parents.get(name, parent) != parent
     )
     return sum(moved.values())

@@ -20,6 +20,7 @@ def test_thousand_edges() -> None:
     assert result.depth_mean < 4
     assert result.fan_out_most <= EDGE_CHILDREN
     assert result.moves_most <= 100
+    assert result.returned <= result.kills * result.moves_mean, "nobody goes back who was not driven past its layer"
     assert result.per_node < 5
 
 
@@ -44,7 +45,7 @@ def test_whatever_happens(events: list[str | int], seed: int, intermediates: int
     """Never a loop, never beyond capacity, always a parent when one can be had, and only children of the dead move."""
     sim = Sim(seed, intermediates=intermediates, intermediate_capacity=capacity, ingress_capacity=2)
     for number, event in enumerate(events):
-        before = dict(sim.parents)
+        before, returned = dict(sim.parents), sim.returned.total()
         gone: NodeId | None = None
         if event == "join":
             sim.join("edge", NodeId(f"edge-{number}"))
@@ -59,9 +60,34 @@ def test_whatever_happens(events: list[str | int], seed: int, intermediates: int
         sim.tick(1.0)
         sim.check()
         moved = {name for name, parent in before.items() if name in sim.parents and sim.parents[name] != parent}
-        assert all(before[name] == gone for name in moved - sim.displaced)
+        back = {name for name in moved if before[name] == OWNER and sim.parents[name] in sim.core}
+        assert all(before[name] == gone for name in moved - sim.displaced - back)
+        assert len(back) <= sim.returned.total() - returned + len(sim.displaced)
     for name in sorted(sim.homeless & sim.truth.keys()):
         assert sim.fetch(name, lost=True) or not _can_be_had(sim, name)
+
+
+def test_all_go_back_to_their_layer_and_stay_there() -> None:
+    """Every intermediate dies; edges ask the ingress, and go back one after the other when intermediates are there."""
+    sim = Sim(1, intermediates=2)
+    for number in range(40):
+        sim.join("edge", NodeId(f"edge-{number}"))
+    for number in range(2):
+        sim.kill(NodeId(f"mid-{number}"))
+    assert all(sim.route(name)[-1] == OWNER for name in sim.edges)
+    assert not sim.homeless
+    driven = len(sim.children[OWNER])
+    for number in range(2):
+        sim.join("intermediate", NodeId(f"mid-{number}"))
+    most = 0
+    for _ in range(60):
+        before = sim.returned.total()
+        sim.tick(1.0)
+        sim.check()
+        most = max(most, sim.returned.total() - before)
+    assert sim.children[OWNER] <= set(sim.core)
+    assert sim.returned.total() == driven, "each once"
+    assert most <= driven / 2, "not all at once"
 
 
 def _can_be_had(sim: Sim, name: NodeId) -> bool:
