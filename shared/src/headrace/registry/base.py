@@ -14,9 +14,8 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -32,6 +31,7 @@ from headrace.registry.leases import EDGES_FOLLOWED, Change, Changes, How, Kind,
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.notices import Notices, call
 from headrace.registry.orders import Orders
+from headrace.registry.reach import Reach
 from headrace.registry.records import (
     LAYER_MAX,
     NODE_STREAMS_MAX,
@@ -45,8 +45,6 @@ from headrace.registry.rivals import Rivals
 from headrace.registry.sealing import Vault
 from headrace.registry.telling import wait_seconds
 from headrace.registry.view import View
-
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -91,9 +89,7 @@ class LeasedRegistry:
             lambda other: call(self.on_fenced, StreamName(other.stream), other),
             lambda other: call(self.on_node_taken, other),
         )
-        self._connected = False
-        self._away = "not started"
-        self._away_since: float | None = None
+        self._reach = Reach(store.where, self._metrics)
         self._grace_until = 0.0
         self._renew_at = 0.0
         self._read_at = 0.0
@@ -124,7 +120,7 @@ class LeasedRegistry:
 
     @property
     def connected(self) -> bool:
-        return self._connected
+        return self._reach.connected
 
     @property
     def status(self) -> str:
@@ -132,8 +128,8 @@ class LeasedRegistry:
 
     @property
     def problem(self) -> str | None:
-        if not self._connected:
-            return f"registry {self._store.where} is away, last known records are used: {self._away}"
+        if not self._reach.connected:
+            return f"registry {self._store.where} is away, last known records are used: {self._reach.reason}"
         return self._rivals.problem
 
     async def start(self) -> None:
@@ -152,13 +148,11 @@ class LeasedRegistry:
         self._notices.close()
         leases = [*self._kept.withdrawn, *self._kept.leases(), *self._claims.leases()]
         self._claims.close()
-        if self._connected and leases:
+        if self._reach.connected and leases:
             with suppress(StoreAway, TimeoutError):
                 async with asyncio.timeout(pacing.CLOSE_WAIT_SECONDS):
                     await self._store.remove(leases)
-        self._connected = False
-        self._away = "closed"
-        self._metrics.connected.set(0)
+        self._reach.close()
         await self._store.close()
 
     def keep_node(self, record: NodeRecord) -> None:
@@ -181,22 +175,22 @@ class LeasedRegistry:
         self._read_at = min(self._read_at, _now() + random.uniform(0.0, pacing.PATIENCE_MAX_SECONDS))
 
     async def numbers(self, name: StreamName) -> StreamNumbers | None:
-        known = await self._ask(self._store.numbers(name)) if self._connected else None
+        known = await self._reach.ask(self._store.numbers(name)) if self._reach.connected else None
         # A store that was failed over may know less than was told. One that knows nothing may know much less: then
         # whoever asks begins at UTC, which is ahead of anything given out.
         told = self._view.numbers.get(name)
         return known.grown(told) if known is not None and told is not None else known
 
     async def put_desired(self, record: Desired, expect: int | None = None) -> int:
-        return await self._order(self._orders.put(record, expect))
+        return await self._reach.order(self._orders.put(record, expect))
 
     async def drop_desired(self, key: DesiredKey, expect: int | None = None) -> bool:
-        return await self._order(self._orders.drop(key, expect))
+        return await self._reach.order(self._orders.drop(key, expect))
 
     async def claim(self, key: DesiredKey, node: NodeId, on_change: Callable[[Claim], None]) -> Claim | None:
         other = self._view.claims.get(key)
         record = ClaimRecord(claim=str(key), node=node, since_ms=int(self._clock.utc() * 1000))
-        claim = await self._order(self._claims.take(record, key, other.generation if other else 0, on_change))
+        claim = await self._reach.order(self._claims.take(record, key, other.generation if other else 0, on_change))
         if claim is not None:
             shown = Change(LeaseKey(Kind.CLAIM, str(key)), How.PUT, encode_record(claim.record))
             self._changed(self._view.apply(shown, None))
@@ -208,27 +202,9 @@ class LeasedRegistry:
 
     async def release(self, claim: Claim) -> None:
         lease = self._claims.give_up(claim)
-        if lease is not None and self._connected:
+        if lease is not None and self._reach.connected:
             with suppress(StoreAway):
-                await self._order(self._store.remove([lease]))
-
-    async def _order(self, asking: Coroutine[Any, Any, T]) -> T:
-        """Await an exchange that somebody waits for; refuse at once while the store is away."""
-        if not self._connected:
-            asking.close()
-            raise StoreAway(self._away)
-        try:
-            return await asking
-        except StoreAway as error:
-            self._went_away(str(error))
-            raise
-
-    async def _ask(self, asking: Coroutine[Any, Any, T]) -> T | None:
-        """Await an exchange; `None` when the store is away."""
-        try:
-            return await self._order(asking)
-        except StoreAway:
-            return None
+                await self._reach.order(self._store.remove([lease]))
 
     # What is kept
 
@@ -255,7 +231,7 @@ class LeasedRegistry:
             except Exception:
                 # A fault of ours must not cut this process off from its cluster until somebody restarts it.
                 log.exception("registry_failed", store=self._store.where)
-                self._went_away("an error of its own, see the log")
+                self._reach.went_away("an error of its own, see the log")
                 self._tried.set()
                 await asyncio.sleep(self._retry_seconds())
 
@@ -264,7 +240,7 @@ class LeasedRegistry:
             try:
                 await self._follow_once()
             except StoreAway as error:
-                self._went_away(str(error))
+                self._reach.went_away(str(error))
             self._tried.set()
             await asyncio.sleep(self._retry_seconds())
 
@@ -276,7 +252,7 @@ class LeasedRegistry:
         async with self._store.changes() as changes:
             await self._read(changes)
             self._came_back()
-            while self._connected and not self._closing:
+            while self._reach.connected and not self._closing:
                 self._apply(await changes.next(self._patience()))
                 self._changed(self._view.settle(_now()))
                 await self._restore()
@@ -323,19 +299,19 @@ class LeasedRegistry:
     async def _keep_alive(self) -> None:
         while not self._closing:
             await self._work()
-            if not self._connected:
+            if not self._reach.connected:
                 continue
             try:
                 await self._write()
             except StoreAway as error:
-                self._went_away(str(error))
+                self._reach.went_away(str(error))
             await asyncio.sleep(pacing.UPDATE_GAP_SECONDS)
 
     async def _work(self) -> None:
         """Wait until there is something to write: an update, a renewal, or everything because the store is back."""
         due = min(self._renew_at, self._kept.due_at or self._renew_at)
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(due - _now(), 0.0) if self._connected else None):
+            async with asyncio.timeout(max(due - _now(), 0.0) if self._reach.connected else None):
                 await self._wake.wait()
         self._wake.clear()
 
@@ -382,25 +358,12 @@ class LeasedRegistry:
     # How it is
 
     def _came_back(self) -> None:
-        away = 0.0 if self._away_since is None else _now() - self._away_since
-        log.info("registry_answers", store=self._store.where, away_seconds=round(away, 1), nodes=len(self.nodes))
-        self._connected = True
-        self._away_since = None
+        self._reach.came_back(len(self.nodes))
         self._grace_until = _now() + self._lease_seconds * pacing.GRACE_LEASES
         self._renew_at = _now()
         self._kept.send_again(self._kept.streams)  # a store that was failed over may have forgotten their last numbers
-        self._metrics.connected.set(1)
         self._tried.set()
         self._wake.set()
-
-    def _went_away(self, reason: str) -> None:
-        self._connected = False
-        self._away = reason
-        if self._away_since is None:
-            self._away_since = _now()
-            self._metrics.connected.set(0)
-            self._metrics.outages.inc()
-            log.warning("registry_is_away", store=self._store.where, reason=reason)
 
     def _complain(self, key: LeaseKey, reason: str) -> None:
         self._metrics.refused.inc()
