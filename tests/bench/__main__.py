@@ -38,6 +38,7 @@ class Benchmark:
 
 BENCHMARKS = (
     Benchmark("packager", ("--quick",)),
+    Benchmark("fan_out", ("--quick",), seconds=1800.0),
     Benchmark("relay_hop", ("--rounds", "2", "--seconds", "2")),
     Benchmark("control_api", ("--rounds", "50")),
     Benchmark("glass_to_glass", ("--quick",)),

@@ -56,12 +56,21 @@ class Service:
         descriptor, name = tempfile.mkstemp(prefix=f"headrace-{self.node}-", suffix=".log")
         self._log = Path(name)
         environment = {key: value for key, value in os.environ.items() if not key.startswith("HEADRACE_")}
-        for setting, value in {"node.id": self.node, "log.format": "json", **self.settings}.items():
+        for setting, value in {
+            "node.id": self.node,
+            "log.format": "json",
+            "ingress.rtmp_port": "0",
+            **self.settings,
+        }.items():
             environment["HEADRACE_" + setting.upper().replace(".", "__")] = value
-        command = [*self.prefix, sys.executable, "-c", f"from {MODULES[self.role]} import main; main()"]
+        command = [*self.prefix, *self.command()]
         self._process = subprocess.Popen(command, env=environment, stderr=descriptor, stdout=descriptor)
         os.close(descriptor)
         return self
+
+    def command(self) -> list[str]:
+        """Return the command that runs it."""
+        return [sys.executable, "-c", f"from {MODULES[self.role]} import main; main()"]
 
     @property
     def pid(self) -> int:

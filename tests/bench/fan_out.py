@@ -1,0 +1,228 @@
+"""Fan-out: what it costs to send streams to many viewers, against the least that it can cost.
+
+The ceiling is a server in C that does nothing but one send() a viewer and chunk (c/ceiling.c). Ours is the product: an
+edge that fetches the same chunks over a relay link from a node that it found through Redis. Both servers are pinned to
+one core and the load to another. Where one core carries both, they run in the same seconds, in turns within each tick;
+where it does not, one after the other. The figure is the server's CPU per delivered byte, by the kernel's count, with
+the core's ksoftirqd; the answer is the median of the paired ratios ceiling / ours, so 1.0 is the ceiling.
+
+    PYTHONPATH=tests python tests/bench/fan_out.py --json build/fan_out.json [--quick] [NAME...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.building import NoCompiler
+from bench.fan_out_parts import (
+    SERVER_CORE,
+    Load,
+    Server,
+    Viewers,
+    ceiling,
+    cpu_seconds,
+    memory_kib,
+    product,
+    softirq_pid,
+)
+
+GIB = 2**30
+
+TOGETHER_MAX = 40_000
+"""Messages a second of one server up to which one core carries two: each takes 8 to 10 µs."""
+
+WARM_SECONDS = 1.0
+
+DELIVERED_LEAST = 0.99
+"""A trial in which less arrives measures something else: it counts for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long things take."""
+
+    rounds: int = 7
+    seconds: float = 2.0
+
+
+QUICK = Plan(rounds=4, seconds=1.5)
+
+GRANULARITIES = {"25/s x 10 KiB": (25, 10_240), "10/s x 25 KiB": (10, 25_600), "4/s x 62 KiB": (4, 63_488)}
+
+
+def loads() -> dict[str, Load]:
+    """Return every load by its name."""
+    rows = {
+        f"{name}, {viewers:,} viewers": Load(rate, size, viewers)
+        for name, (rate, size) in GRANULARITIES.items()
+        for viewers in (1000,)
+    }
+    rows["10/s x 25 KiB by play.v1, 1,000 viewers"] = Load(10, 25_600, 1000, door="play")
+    rows["10/s x 25 KiB and sound, 1,000 viewers"] = Load(10, 25_600, 1000, audio=1_600)
+    rows["10/s x 25 KiB, 1,000 viewers and 100 that never read"] = Load(10, 25_600, 1000, never=100)
+    rows["10/s x 25 KiB, 1,000 viewers and 100 slow ones"] = Load(10, 25_600, 1000, slow=100)
+    for streams in (10, 100):
+        rows[f"10/s x 25 KiB, 1,000 viewers of {streams} streams"] = Load(10, 25_600, 1000, streams=streams)
+    for viewers in (1, 100, 5_000, 12_000):
+        rows[f"4/s x 62 KiB, {viewers:,} viewers"] = Load(4, 63_488, viewers)
+    rows["25/s x 10 KiB, 5,000 viewers"] = Load(25, 10_240, 5_000)
+    return rows
+
+
+QUICK_NAMES = tuple(f"{name}, 1,000 viewers" for name in GRANULARITIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one server did in one window."""
+
+    cpu_seconds: float
+    messages: int
+    bytes: int
+    delivered: float
+    p50_ms: float
+    p99_ms: float
+    load_cpu: float
+
+    @property
+    def per_gib(self) -> float:
+        """CPU seconds for a GiB delivered."""
+        return self.cpu_seconds / self.bytes * GIB
+
+
+def watch(servers: Sequence[Server], viewers: Sequence[Viewers], load: Load, seconds: float) -> list[Trial]:
+    """Measure servers in the same seconds; what ksoftirqd does is split among them by their messages."""
+    softirq = softirq_pid(SERVER_CORE)
+    pids = [server.pid for server in servers] + ([softirq] if softirq else [])
+    loaded = [crowd.told()["cpu_s"] for crowd in viewers]
+    for crowd in viewers:
+        crowd.say("go")
+    began, before = time.monotonic(), [cpu_seconds(pid) for pid in pids]
+    time.sleep(seconds)
+    lasted, spent = time.monotonic() - began, [cpu_seconds(pid) - was for pid, was in zip(pids, before, strict=True)]
+    told = [crowd.told() for crowd in viewers]
+    everything = sum(each["messages"] for each in told) or 1
+    left_over = spent.pop() if softirq else 0.0
+    return [
+        Trial(
+            cpu_seconds=cpu + left_over * each["messages"] / everything,
+            messages=each["messages"],
+            bytes=each["bytes"] or 1,
+            delivered=each["messages"] / (load.expected * lasted),
+            p50_ms=each["p50_ms"],
+            p99_ms=each["p99_ms"],
+            load_cpu=(each["cpu_s"] - was) / lasted,
+        )
+        for cpu, each, was in zip(spent, told, loaded, strict=True)
+    ]
+
+
+def compare(load: Load, plan: Plan) -> dict[str, Any]:
+    """Run one load against the ceiling and the product; return its row."""
+    together = load.expected <= TOGETHER_MAX
+    with ExitStack() as stack:
+        least = stack.enter_context(ceiling(load))
+        ours = stack.enter_context(product(load))
+        empty_kib = memory_kib(ours.pid)
+        if together:
+            pairs, full_kib = run_together(least, ours, load, plan)
+        else:
+            pairs, full_kib = run_in_turns(least, ours, load, plan)
+    told = summary(pairs)
+    told["kib_per_viewer"] = round((full_kib - empty_kib) / (load.viewers + load.slow + load.never), 1)
+    told["rss_mib"] = round(full_kib / 1024, 1)
+    return {"how": "together" if together else "in turns", **told}
+
+
+def run_together(least: Server, ours: Server, load: Load, plan: Plan) -> tuple[list[tuple[Trial, Trial]], int]:
+    """Measure both in the same seconds."""
+    with Viewers(least, load) as those, Viewers(ours, load) as these:
+        time.sleep(WARM_SECONDS)
+        pairs = [watch((least, ours), (those, these), load, plan.seconds) for _ in range(plan.rounds)]
+        return [(pair[0], pair[1]) for pair in pairs], memory_kib(ours.pid)
+
+
+def run_in_turns(least: Server, ours: Server, load: Load, plan: Plan) -> tuple[list[tuple[Trial, Trial]], int]:
+    """Measure one after the other, in changing order."""
+    pairs, full_kib = [], 0
+    for number in range(plan.rounds):
+        found: dict[str, Trial] = {}
+        for server in (least, ours) if number % 2 else (ours, least):
+            with Viewers(server, load) as crowd:
+                time.sleep(WARM_SECONDS)
+                (found[server.name],) = watch([server], [crowd], load, plan.seconds)
+                full_kib = max(full_kib, memory_kib(ours.pid)) if server is ours else full_kib
+        pairs.append((found[least.name], found[ours.name]))
+    return pairs, full_kib
+
+
+def summary(pairs: Sequence[tuple[Trial, Trial]]) -> dict[str, Any]:
+    """Return the figures of pairs of the ceiling and ours."""
+    valid = [pair for pair in pairs if min(trial.delivered for trial in pair) >= DELIVERED_LEAST] or list(pairs)
+    ratios = [least.per_gib / ours.per_gib for least, ours in valid]
+    ours = [trial for _, trial in valid]
+    return {
+        "cpu_s_per_gib": round(statistics.median(trial.per_gib for trial in ours), 4),
+        "ceiling_cpu_s_per_gib": round(statistics.median(trial.per_gib for trial, _ in valid), 4),
+        "ratio_to_ceiling": round(statistics.median(ratios), 3),
+        "ratio_of_minima": round(min(trial.per_gib for trial, _ in valid) / min(t.per_gib for t in ours), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+        "us_per_message": round(statistics.median(t.cpu_seconds / max(1, t.messages) for t in ours) * 1e6, 2),
+        "p50_ms": round(statistics.median(trial.p50_ms for trial in ours), 2),
+        "p99_ms": round(statistics.median(trial.p99_ms for trial in ours), 2),
+        "delivered": round(statistics.median(trial.delivered for _, trial in pairs), 4),
+        "ceiling_delivered": round(statistics.median(trial.delivered for trial, _ in pairs), 4),
+        "load_cpu": round(max(trial.load_cpu for pair in pairs for trial in pair), 2),
+        "void": len(pairs) - len(valid),
+    }
+
+
+def measure(names: Sequence[str], plan: Plan) -> list[dict[str, Any]]:
+    """Return a row for each load."""
+    rows = []
+    for name in names:
+        load = loads()[name]
+        facts = {
+            "name": f"fan-out {name}",
+            "viewers": load.viewers,
+            "streams": load.streams,
+            "messages_per_s": load.rate * len(load.payloads),
+            "message_bytes": round(statistics.mean(load.payloads)),
+        }
+        rows.append({**facts, **compare(load, plan)})
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    return rows
+
+
+def main() -> None:
+    """Measure what was asked for, print the rows and write them where `--json` says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--quick", action="store_true", help="three loads, shorter and rougher")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {'; '.join(loads())}")
+    given = parser.parse_args()
+    if (os.cpu_count() or 1) < 2:
+        parser.exit(0, "fan-out: one core; the load and the servers need one each, so nothing is measured\n")
+    try:
+        rows = measure(
+            given.names or (QUICK_NAMES if given.quick else tuple(loads())), QUICK if given.quick else Plan()
+        )
+    except NoCompiler as error:
+        rows = [{"name": "fan-out", "absent": str(error)}]
+    print(json.dumps(rows, indent=1))
+    if given.json:
+        given.json.write_text(json.dumps(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()
