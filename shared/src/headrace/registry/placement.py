@@ -94,6 +94,9 @@ def rank_parents(
     never one of `avoid`, never an ingress or any other node that is no higher than the owner and does not carry the
     stream, for it could not get it. The owner has no candidates: it has the source.
 
+    An owner without a relay URL dials others and offers the stream there (docs/protocol.md, 4.8). Those say that they
+    carry it; the lowest of their layers stands for the owner's.
+
     A stream without a record has no known owner. Then only nodes that say they carry it are candidates: they hold its
     recent past and will be first to go on when it returns. When there are none the list is empty: wait until the
     registry changes (`Registry.watchers`) and ask again.
@@ -218,6 +221,9 @@ class _Cluster:
         owner = record.node if record is not None else None
         node = by_node.get(owner) if owner is not None else None
         floor = node.layer if node is not None and node.layer < me.layer else INGRESS_LAYER
+        if node is not None and not node.relay_url:
+            first = [one for one in by_node.values() if stream in one.streams and one.relay_url and one.node != me.node]
+            floor = min((one.layer for one in first), default=LAYER_MAX)
         between = any(floor < one.layer < me.layer and one.relay_url and one.node != owner for one in by_node.values())
         return cls(me, stream, by_node, owner, floor, between, lost)
 

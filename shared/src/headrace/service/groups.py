@@ -16,6 +16,7 @@ from headrace.service.values import (
     PublicUrl,
     RegistryUrl,
     RelayUrl,
+    RequiredRelayUrl,
     StreamKey,
     Uri,
     setting,
@@ -123,6 +124,13 @@ class RelaySettings(Group):
     )
     linger_seconds: float = setting(
         10.0, "How long a stream is still carried after its last viewer left.", unit="seconds", ge=0, le=3600
+    )
+    upstreams: tuple[RequiredRelayUrl, ...] = setting(
+        (),
+        "Nodes that this one dials and offers its streams to, for a node that nobody can dial: a list of "
+        "`wss://host/relay` ([deployment.md](deployment.md#behind-a-router)). It announces no address then, unless "
+        "`node.relay_url` is set.",
+        max_length=16,
     )
 
     @field_validator("secret")

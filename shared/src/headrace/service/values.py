@@ -85,6 +85,9 @@ Uri = Annotated[SourceUri, AfterValidator(_source_uri)]
 RelayUrl = Annotated[str, _url("ws", "wss")]
 """Where nodes reach a node, or empty."""
 
+RequiredRelayUrl = Annotated[str, Field(min_length=1), _url("ws", "wss")]
+"""Where a node is dialled."""
+
 PublicUrl = Annotated[str, _url("http", "https", "ws", "wss")]
 """Where browsers reach an edge, or empty."""
 

@@ -66,6 +66,7 @@ class Links:
         self._troubles: dict[NodeId, _Trouble] = {}
         self._unused_since: dict[Link, float] = {}
         self._warm: Set[NodeId] = frozenset()
+        self._kept: set[Link] = set()
 
     @property
     def all(self) -> Set[Link]:
@@ -93,8 +94,22 @@ class Links:
         self._warm = standbys.keys()
         failing = self.failing()
         for node, candidate in standbys.items():
-            if node not in failing and self._link_to(node) is None:
+            if node not in failing and candidate.relay_url and self._link_to(node) is None:
                 self._begin_dial(candidate)
+
+    async def keep(self, url: str) -> Link:
+        """Return a new open link to whatever node answers at `url`; it is not closed when it is idle.
+
+        Raises:
+            LinkError: when it does not come about.
+        """
+        try:
+            link = await self._connect(url, expected=None)
+        except LinkError as error:
+            self._metrics.dial_failed(error.code)
+            raise
+        self._kept.add(link)
+        return link
 
     def accept(self, channel: Channel) -> Link:
         """Return the link, opening still, on a channel that another node dialled."""
@@ -115,22 +130,25 @@ class Links:
 
     async def _dial(self, candidate: Candidate) -> Link:
         try:
+            return await self._connect(candidate.relay_url, expected=candidate.node)
+        except LinkError as error:
+            self._failed(candidate.node, error.code, error.detail)
+            raise
+
+    async def _connect(self, url: str, expected: NodeId | None) -> Link:
+        try:
             channel = await dial(
-                candidate.relay_url,
+                url,
                 SUBPROTOCOL,
                 max_size=CONTROL_MAX_BYTES,
                 send_limit_bytes=self._options.send_limit_bytes,
                 tls=self._options.tls,
             )
         except DialError as error:
-            self._failed(candidate.node, error.code, error.detail)
             raise LinkError(error.code, error.detail) from error
-        link = self._make(channel, dialled=True, expected=candidate.node)
+        link = self._make(channel, dialled=True, expected=expected)
         try:
             await link.wait_open()
-        except LinkError as error:
-            self._failed(candidate.node, error.code, error.detail)
-            raise
         except asyncio.CancelledError:
             link.close(NORMAL, "stopped")
             raise
@@ -168,6 +186,7 @@ class Links:
         """Note the end of a link."""
         self._all.discard(link)
         self._unused_since.pop(link, None)
+        self._kept.discard(link)
         if link not in self._open:
             return
         self._open.remove(link)
@@ -191,10 +210,10 @@ class Links:
         return min((t.until - now for t in self._troubles.values() if t.until > now), default=None)
 
     def close_idle(self) -> None:
-        """Close links that we dialled and that nobody has used for the linger, but for those kept warm."""
+        """Close links that we dialled and that nobody has used for the linger, but for those to be kept."""
         now = self._clock.monotonic()
         for link in tuple(self._open):
-            if not (link.dialled and link.is_idle) or link.peer in self._warm:
+            if not (link.dialled and link.is_idle) or link.peer in self._warm or link in self._kept:
                 self._unused_since.pop(link, None)
             elif now - self._unused_since.setdefault(link, now) > self._options.linger_seconds:
                 link.close(NORMAL, "idle")

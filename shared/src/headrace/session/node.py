@@ -20,9 +20,10 @@ from prometheus_client import CollectorRegistry
 from headrace.clock import Clock
 from headrace.identifiers import ChunkId, NodeId, StreamName
 from headrace.registry.placement import INGRESS_LAYER, Candidate
-from headrace.registry.records import DEPTH_MAX, NODE_STREAMS_MAX, NodeRecord
+from headrace.registry.records import NodeRecord
 from headrace.relay.hub import Hub
 from headrace.relay.protocol import GOING_AWAY
+from headrace.session.border import PUBLISHER
 from headrace.session.context import FetchContext
 from headrace.session.fetching import Fetch
 from headrace.session.link import Link, LinkError
@@ -33,7 +34,9 @@ from headrace.session.parties import Sender
 from headrace.session.placing import MOVE_SECONDS, Cluster, Placing, Refusal
 from headrace.session.recalling import Recalling
 from headrace.session.serving import HubSender
+from headrace.session.standing import busy, carrying
 from headrace.session.trust import Trust
+from headrace.session.upstreams import Upstreams, offered
 from headrace.transport.accepting import accept
 from headrace.transport.channel import Channel
 from headrace.wire.relay import CONTROL_MAX_BYTES, SUBPROTOCOL
@@ -92,6 +95,7 @@ class Node:
         self._hop = RouteHop(record.node, record.role)
         self._trust = Trust(self._options, record.node, record.role, record.software)
         self._links = Links(self._trust.identity, self._options, self, clock, self._metrics)
+        self._upstreams = Upstreams(self._options.upstreams, self._links, hub, self._trust.covers)
         self._placing = Placing(lambda: self.record, registry, lambda: self._links.open_links, clock)
         self._context = FetchContext(
             self._hop,
@@ -119,7 +123,7 @@ class Node:
 
     async def start(self) -> None:
         """Announce the node, and fetch what is wanted from now on."""
-        if not self.record.relay_url and self._relay_url is not None:
+        if not self.record.relay_url and self._relay_url is not None and not self._options.upstreams:
             self.record = msgspec.structs.replace(self.record, relay_url=self._relay_url())
         self._registry.watchers.add(self._wake)
         self._hub.on_demand = self._on_demand
@@ -127,6 +131,7 @@ class Node:
         self._announce()
         self._follow_orders()
         self._ticker = asyncio.create_task(self._tick(), name="node-tick")
+        self._upstreams.start()
         for name in tuple(self._hub.streams):
             if self._hub.demands(name) and not self._hub.produced(name):
                 self._on_demand(name, 1)
@@ -140,6 +145,7 @@ class Node:
             ticker.cancel()
             await asyncio.gather(ticker, return_exceptions=True)
         await self._drain()
+        await self._upstreams.stop()
         for timer in self._lingering.values():
             timer.cancel()
         for name in tuple(self._fetches):
@@ -159,6 +165,8 @@ class Node:
             return "the node takes no links: it is starting or stopping"
         if self._trust.problem is not None:
             return self._trust.problem
+        if self._upstreams.problem is not None:
+            return self._upstreams.problem
         orphans = sum(running.fetch.is_orphan for running in self._fetches.values())
         if orphans:
             return f"{orphans} of {len(self._fetches)} wanted streams come from nowhere: no parent delivers them"
@@ -332,6 +340,7 @@ class Node:
             self.refresh_credentials()
             self._announce()
             self._follow_orders()
+            self._upstreams.tick()
             self._links.keep_warm(self._standbys())
             self._links.close_idle()
             self._links.forget_trouble(self._registry.nodes.keys())
@@ -342,20 +351,12 @@ class Node:
                     self._begin_fetch(name)
 
     def _busy(self) -> NodeRecord:
-        """Return the node's record, as busy as it is at this moment."""
-        load = round(self._hub.demands_total / max(1, self.record.capacity), 3)
-        return msgspec.structs.replace(self.record, load=load, children=len(self._children()))
+        return busy(self.record, self._hub, len(self._children()))
 
     def _current(self) -> NodeRecord:
         """Return the node's record with all that is true of it at this moment."""
-        carried = sorted(name for name, broadcast in self._hub.streams.items() if broadcast.epoch)
-        streams = tuple(carried[:NODE_STREAMS_MAX])
-        return msgspec.structs.replace(self._busy(), streams=streams, depth=self._depth())
-
-    def _depth(self) -> int:
-        """Return how many nodes the streams that are fetched have passed before this one, at most."""
-        routes = (len(running.fetch.broadcast.state.route) - 1 for running in self._fetches.values())
-        return min(max(0, *routes, 0), DEPTH_MAX)
+        routes = [running.fetch.broadcast.state.route for running in self._fetches.values()]
+        return carrying(self._busy(), self._hub, offered(self._links.open_links, (PUBLISHER,)), routes)
 
     def _children(self) -> list[Link]:
         """Return the links that feed somebody."""

@@ -45,6 +45,9 @@ class RelayGroup(Protocol):
     @property
     def linger_seconds(self) -> float: ...
 
+    @property
+    def upstreams(self) -> tuple[str, ...]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class RelayOptions:
@@ -60,6 +63,7 @@ class RelayOptions:
         timeout_seconds: of silence, after which the peer is gone.
         send_limit_bytes: unsent bytes on a link beyond which its streams wait in their rings.
         linger_seconds: how long a stream nobody wants is still carried, and a link nobody uses kept.
+        upstreams: URLs of nodes that this one dials, for nobody can dial it; there it offers its streams.
         switch_seconds: how long a stream may be without a parent before its viewers are told.
         history_seconds: how much of the past a stream that begins here is fetched with: children that lose another
             parent a moment later find what they lack.
@@ -76,6 +80,7 @@ class RelayOptions:
     timeout_seconds: float = 0.4
     send_limit_bytes: int = SEND_LIMIT_BYTES
     linger_seconds: float = 10.0
+    upstreams: tuple[str, ...] = ()
     switch_seconds: float = 1.0
     history_seconds: float = 4.0
     standby: bool = True
@@ -99,6 +104,7 @@ class RelayOptions:
             timeout_seconds=group.timeout_seconds,
             send_limit_bytes=group.send_limit_bytes,
             linger_seconds=group.linger_seconds,
+            upstreams=group.upstreams,
         )
 
     @property

@@ -14,6 +14,7 @@ from headrace.registry.desired import DesiredEntry, DesiredKey, DesiredKind
 from headrace.registry.placement import INGRESS_LAYER, Candidate, has_room, pick_displaced, rank_parents
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.session.link import Link
+from headrace.session.upstreams import offering
 from headrace.wire.relay import Alternative
 
 REFRESH_SECONDS = 5.0
@@ -81,14 +82,11 @@ class Placing:
 
     def rank(self, stream: StreamName, avoid: Collection[NodeId], lost: bool) -> list[Candidate]:
         """Return whom to fetch `stream` from, best first: peers that offer it over a link that is open, then others."""
-        offering = [
-            Candidate(link.peer, "", "offers the stream", distance=OFFERED)
-            for link in self._links()
-            if stream in link.offers and link.peer is not None and link.peer not in avoid
-        ]
+        peers = [node for node in offering(self._links(), stream) if node not in avoid]
+        nearest = [Candidate(node, "", "offers the stream", distance=OFFERED) for node in peers]
         cluster, preferred = self._cluster, self.preferred(stream)
         known = rank_parents(self._me(), stream, cluster.nodes.values(), cluster.streams, avoid, preferred, lost=lost)
-        return offering + [candidate for candidate in known if candidate.node not in {one.node for one in offering}]
+        return nearest + [candidate for candidate in known if candidate.node not in peers]
 
     def preferred(self, stream: StreamName) -> NodeId | None:
         """Return where `stream` was moved to for this node; see `moved_to`."""
