@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from headrace.clock import SystemClock
 from headrace.registry.memory import MemoryRegistry
 from headrace.registry.records import StreamRecord, TrackSummary
+from headrace_control_api.transfers import Engine
 from headrace_control_api.wcs import Filter, describe, find_streams, wcs_routes
 
 VIDEO = TrackSummary(track=1, kind="video", codec="avc1.64001f", width=1280, height=720, bandwidth=2_000_000)
@@ -60,7 +61,7 @@ async def test_over_http() -> None:
     registry = MemoryRegistry(clock=SystemClock())
     await registry.start()
     app = web.Application()
-    app.add_routes(wcs_routes(registry))
+    app.add_routes(wcs_routes(registry, Engine(registry, SystemClock()), lambda request: ""))
     async with TestClient(TestServer(app)) as client:
         nobody = await client.get("/rest-api/stream/find_all")
         assert (nobody.status, (await nobody.json())["path"]) == (404, "/rest-api/stream/find_all")

@@ -26,6 +26,8 @@ from headrace_control_api.models import (
 from headrace_control_api.orders import add_orders
 from headrace_control_api.sources import add_sources
 from headrace_control_api.tokens import TokenOffice, add_tokens
+from headrace_control_api.transfer_operations import add_transfers
+from headrace_control_api.transfers import Engine
 from headrace_control_api.viewers import add_viewers
 from headrace_control_api.views import list_nodes, list_streams, show_node, show_stream, show_topology
 
@@ -47,6 +49,7 @@ def make_api(registry: Registry, events: EventLog, office: TokenOffice) -> Api:
     _add_nodes(api, registry)
     _add_cluster(api, registry, events)
     add_sources(api, registry, office.clock)
+    add_transfers(api, Engine(registry, office.clock))
     add_orders(api, registry, office.clock)
     add_tokens(api, office)
     add_viewers(api, office.viewing, office.clock)

@@ -44,6 +44,19 @@ streams with WCS's members, `404` when there is none. `sessionId` and `sdp` are 
 published by WebRTC; `status` is `PUBLISHING`, or `PENDING` while a source is away. Errors have WCS's shape:
 `timestamp`, `status`, `error`, `message`, `path`. Pages of other origins need `control_api.cors_origins`.
 
+`/rest-api/stream/terminate` ends what the same filter, or `mediaSessionIds`, names, as far as its source was asked for
+by API or pushed here from elsewhere.
+
+| call | body | answer |
+|---|---|---|
+| `POST /rest-api/pull/push` | `uri`, `localStreamName`, `remoteStreamName` | `200` · `400` `404` `409` `500` `501` `503` |
+| `POST /rest-api/pull/pull` | the same | the same |
+| `GET`, `POST /rest-api/pull/find_all` | a filter by `uri` and the names, or none | array of `localMediaSessionId`, `remoteMediaSessionId`, `localStreamName`, `remoteStreamName`, `uri`, `status`, `info` · `404` |
+| `POST /rest-api/pull/terminate` | the same filter | `200` · `404` |
+
+`/rest-api/pull/rtmp/…`, `/rtsp/…` and `/srt/…` are the same calls. Transfers are described in
+[transfers.md](transfers.md).
+
 """
 
 

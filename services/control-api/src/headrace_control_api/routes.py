@@ -19,8 +19,10 @@ from headrace_control_api.api import make_api
 from headrace_control_api.events import EventLog
 from headrace_control_api.pages import page_routes
 from headrace_control_api.tokens import TokenOffice
+from headrace_control_api.transfers import Engine
 from headrace_control_api.wcs import PREFIX as WCS
-from headrace_control_api.wcs import wcs_error, wcs_routes
+from headrace_control_api.wcs import wcs_routes
+from headrace_control_api.wcs_answers import wcs_error
 
 PREFLIGHT_SECONDS = 600
 """How long a browser may remember the answer to its preflight request."""
@@ -60,7 +62,9 @@ def add_routes(
     app.on_response_prepare.extend([tell_request_id, _tell_sharing(access)])
     app.on_shutdown.append(events.end)
     api = make_api(registry, events, office)
-    app.add_routes([*page_routes(api), *api.routes(_may), *wcs_routes(registry)])
+    app.add_routes(
+        [*page_routes(api), *api.routes(_may), *wcs_routes(registry, Engine(registry, office.clock), _may_not_write)]
+    )
 
 
 def _may(request: web.Request, scope: str) -> Problem | None:
@@ -68,6 +72,11 @@ def _may(request: web.Request, scope: str) -> Problem | None:
     if granted >= Scope[scope.upper()]:
         return None
     return Problem(403, f"This token allows {granted.name.lower()}, and {scope} is needed.")
+
+
+def _may_not_write(request: web.Request) -> str:
+    refusal = _may(request, "write")
+    return refusal.detail if refusal else ""
 
 
 def _guard(access: Access, metrics: ApiMetrics) -> Middleware:

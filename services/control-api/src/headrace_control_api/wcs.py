@@ -6,11 +6,7 @@ What has no meaning without WebRTC sessions (`sdp`, `sessionId`) is empty.
 
 from __future__ import annotations
 
-import json
-import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterable
-from http import HTTPStatus
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -18,6 +14,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from headrace.registry.records import StreamRecord, TrackSummary
 from headrace.registry.registry import Registry
+from headrace.registry.transfers import session_id
+from headrace_control_api.transfers import Engine
+from headrace_control_api.wcs_answers import first_fault, wcs_error, wcs_json
+from headrace_control_api.wcs_transfers import end_route, transfer_routes
 
 PREFIX = "/rest-api"
 
@@ -40,20 +40,21 @@ class Filter(BaseModel):
     status: str | None = None
 
 
-def wcs_routes(registry: Registry) -> list[web.RouteDef]:
-    """Return the routes, which answer from what `registry` knows."""
+def wcs_routes(registry: Registry, engine: Engine, may_not_write: Callable[[web.Request], str]) -> list[web.RouteDef]:
+    """Return the routes, which answer from what `registry` knows.
+
+    `may_not_write` says why a request may change nothing; it returns nothing when it may.
+    """
 
     async def find(request: web.Request) -> web.StreamResponse:
         try:
             wanted = await _read_filter(request)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            field = ".".join(map(str, first["loc"]))[:128] or "body"
-            return wcs_error(request, 400, f"{field}: {first['msg']}")
+            return wcs_error(request, 400, first_fault(error))
         found = find_streams(registry.streams.values(), wanted)
         if not found:
             return wcs_error(request, 404, "Can not find streams that match the request")
-        return web.json_response(body=json.dumps(found, separators=(",", ":")).encode(), headers=_NO_STORE)
+        return wcs_json(found)
 
     async def unknown(request: web.Request) -> web.StreamResponse:
         return wcs_error(request, 404, "There is no such call here")
@@ -64,6 +65,8 @@ def wcs_routes(registry: Registry) -> list[web.RouteDef]:
             for name in ("find_all", "find")
             for method in (hdrs.METH_GET, hdrs.METH_POST)
         ),
+        *transfer_routes(PREFIX, engine, may_not_write),
+        end_route(PREFIX, registry, describe, may_not_write),
         web.route("*", PREFIX + "/{call:.*}", unknown),
     ]
 
@@ -93,7 +96,7 @@ def describe(record: StreamRecord) -> dict[str, Any]:
     return {
         "appKey": "defaultApp",
         "sessionId": "",
-        "mediaSessionId": str(uuid.uuid5(_NAMESPACE, f"{record.stream}@{record.epoch}")),
+        "mediaSessionId": session_id(record.stream, record.epoch),
         "name": record.stream,
         "published": True,
         "hasVideo": video is not None,
@@ -113,18 +116,6 @@ def describe(record: StreamRecord) -> dict[str, Any]:
     }
 
 
-def wcs_error(request: web.Request, status: int, message: str) -> web.Response:
-    """Return an error as WCS tells it."""
-    document = {
-        "timestamp": round(time.time() * 1000),
-        "status": status,
-        "error": HTTPStatus(status).phrase,
-        "message": message,
-        "path": request.path[:256],
-    }
-    return web.json_response(document, status=status, headers=_NO_STORE)
-
-
 async def _read_filter(request: web.Request) -> Filter:
     """Return what the body asks for; without one, everything.
 
@@ -140,7 +131,3 @@ def _codec(track: TrackSummary | None) -> str:
         return ""
     name = track.codec.partition(".")[0]
     return _CODECS.get(name.lower(), name)
-
-
-_NAMESPACE = uuid.UUID("5a1f0d3e-3c53-5d7c-9b0a-4f6f1d2c8e70")
-_NO_STORE = {hdrs.CACHE_CONTROL: "no-store"}

@@ -1,0 +1,302 @@
+"""The engine of transfers: what both faces of the API ask for, and the records that it becomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import unquote, urlsplit
+
+from headrace.clock import Clock, microseconds
+from headrace.identifiers import InvalidName, NodeId, StreamName, stream_name
+from headrace.registry.desired import (
+    Desired,
+    DesiredConflict,
+    DesiredKey,
+    DesiredLimit,
+    DesiredSource,
+    DesiredTransfer,
+    desired_key,
+)
+from headrace.registry.leases import StoreAway
+from headrace.registry.records import InvalidRecord
+from headrace.registry.registry import Registry
+from headrace.registry.sealing import SealError, Uri
+from headrace.registry.transfers import (
+    FINAL,
+    OPTION_KEY,
+    OPTION_REMOTE_NAME,
+    OPTION_TRANSFER,
+    Transfer,
+    find_transfer,
+    pull_id,
+    push_id,
+    transfers,
+    view,
+)
+
+BY: Final = "api"
+
+SETTLE_SECONDS: Final = 2.0
+"""How long an answer waits for the first word of who carries a transfer out: it may be that it cannot be done."""
+
+LOOK_SECONDS: Final = 0.05
+"""How often it looks meanwhile, beside when something changes."""
+
+PULLS: Final = frozenset(
+    {"ws", "wss", "headrace", "headraces", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https", "udp", "file"}
+)
+PUSHES: Final = frozenset({"ws", "wss", "headrace", "headraces", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "file"})
+WITHOUT_HOST: Final = frozenset({"file"})
+
+STATUS_OF_CODE: Final = {"unsupported": 501, "name_in_use": 409, "forbidden": 400, "loop": 400, "bad_address": 400}
+"""How it is answered that a transfer cannot be carried out; anything else is 500."""
+
+
+class Refused(Exception):
+    """A request that is not done.
+
+    Attributes:
+        status: as in HTTP.
+        field: what of the request is wrong; empty for none.
+    """
+
+    def __init__(self, status: int, text: str, field: str = "") -> None:
+        super().__init__(text)
+        self.status = status
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A transfer that is asked for.
+
+    Attributes:
+        kind: `pull` or `push`.
+        uri: as given.
+        local_name, remote_name: as given; the remote one may be empty.
+        region: where it had better run.
+        key: the asker's own, empty for none.
+    """
+
+    kind: Literal["pull", "push"]
+    uri: str
+    local_name: str
+    remote_name: str = ""
+    region: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Makes, lists and ends transfers; all replicas of the API may at once.
+
+    Attributes:
+        registry: where records stand.
+        clock: of this process.
+        settle_seconds: see `SETTLE_SECONDS`.
+    """
+
+    registry: Registry
+    clock: Clock
+    settle_seconds: float = SETTLE_SECONDS
+
+    def all(self) -> list[Transfer]:
+        """Return every transfer, by id."""
+        return transfers(self.registry.desired, self.registry.claims)
+
+    def find(self, id: str) -> Transfer | None:
+        """Return the transfer of this id."""
+        return find_transfer(self.registry.desired, self.registry.claims, id)
+
+    async def begin(self, wanted: Wanted) -> tuple[Transfer, bool]:
+        """Have a transfer made; return it, and whether it is new.
+
+        Waits a moment for who carries it out: what cannot be done leaves no record.
+
+        Raises:
+            Refused: 400, 404, 409, 500, 501 or 503, with a cause.
+        """
+        record = self._record(wanted)
+        key = desired_key(record)
+        if (before := self._sent_before(wanted, record)) is not None:
+            return before, False
+        self._check_free(wanted, key)
+        try:
+            revision = await self.registry.put_desired(record, expect=0)
+        except DesiredConflict:
+            return await self._lost(wanted, record, key), False
+        except DesiredLimit as error:
+            raise Refused(409, f"{error}.") from None
+        except InvalidRecord as error:
+            raise Refused(400, str(error), "uri") from None
+        except StoreAway as error:
+            raise Refused(503, f"The store does not answer: {error}") from None
+        return await self._settle(key, revision), True
+
+    async def end(self, found: Iterable[Transfer]) -> int:
+        """Have transfers end on both sides; return how many there were.
+
+        Raises:
+            Refused: 503.
+        """
+        ended = 0
+        try:
+            for transfer in found:
+                ended += await self.registry.drop_desired(transfer.key)
+        except StoreAway as error:
+            raise Refused(503, f"The store does not answer: {error}") from None
+        return ended
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _record(self, wanted: Wanted) -> DesiredSource | DesiredTransfer:
+        name = _stream(wanted.local_name, "local_name")
+        uri = _uri(wanted)
+        remote = _remote_name(wanted, uri)
+        if uri.scheme.startswith("headrace"):
+            self._check_node(wanted, uri)
+        since_us, options = microseconds(self.clock.utc()), {}
+        if wanted.key:
+            options[OPTION_KEY] = wanted.key
+        if wanted.kind == "push":
+            id = push_id(uri, name, remote)
+            return DesiredTransfer(
+                id=id,
+                kind="push",
+                uri=uri,
+                local_name=name,
+                remote_name=remote,
+                region=wanted.region,
+                options=options,
+                by=BY,
+                since_us=since_us,
+            )
+        options |= {OPTION_TRANSFER: pull_id(name), OPTION_REMOTE_NAME: remote}
+        return DesiredSource(
+            stream=name, uris=(uri,), region=wanted.region, options=options, by=BY, since_us=since_us, loop=False
+        )
+
+    def _check_node(self, wanted: Wanted, uri: Uri) -> None:
+        node = urlsplit(uri.reveal()).netloc
+        known = self.registry.nodes.get(NodeId(node))
+        if known is None:
+            raise Refused(404, f"There is no node {node[:64]!r} in this cluster.", "uri")
+        if wanted.kind == "push" and known.role != "ingress":
+            raise Refused(400, f"Node {node} is no ingress: streams are pushed to one.", "uri")
+
+    def _sent_before(self, wanted: Wanted, record: Desired) -> Transfer | None:
+        """Return the transfer that an earlier request with the same key made."""
+        if not wanted.key:
+            return None
+        before = next((one for one in self.all() if one.request_key == wanted.key), None)
+        if before is not None and not _is_same(before, record):
+            raise Refused(409, "The same key was used for another transfer.", "key")
+        return before
+
+    def _check_free(self, wanted: Wanted, key: DesiredKey) -> None:
+        stream = self.registry.streams.get(StreamName(wanted.local_name))
+        if key in self.registry.desired:
+            raise Refused(409, _taken(wanted))
+        if wanted.kind == "pull" and stream is not None and stream.state != "ended":
+            raise Refused(409, f"The stream {wanted.local_name} is published by {stream.node} already.", "local_name")
+        if wanted.kind == "push" and stream is None:
+            raise Refused(404, f"There is no stream {wanted.local_name}.", "local_name")
+
+    async def _lost(self, wanted: Wanted, record: Desired, key: DesiredKey) -> Transfer:
+        """Somebody else asked first: return its transfer if it is the same request, sent again."""
+        deadline = self.clock.monotonic() + self.settle_seconds
+        while wanted.key and self.clock.monotonic() < deadline:
+            entry = self.registry.desired.get(key)
+            if entry is not None:
+                before = view(key, entry, self.registry.claims.get(key))
+                if before is not None and before.request_key == wanted.key and _is_same(before, record):
+                    return before
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        raise Refused(409, _taken(wanted))
+
+    async def _settle(self, key: DesiredKey, revision: int) -> Transfer:
+        """Return the transfer once its carrier said something, or the time is over.
+
+        Raises:
+            Refused: when the carrier says that it cannot be done; its record is gone then.
+        """
+        deadline = self.clock.monotonic() + self.settle_seconds
+        while True:
+            entry = self.registry.desired.get(key)
+            found = None if entry is None else view(key, entry, self.registry.claims.get(key))
+            if found is not None and found.is_final:
+                await self._forget(key, revision)
+                code = found.code.removeprefix(FINAL)
+                raise Refused(STATUS_OF_CODE.get(code, 500), _sentence(found.info), "uri")
+            if found is not None and (found.status.value not in {"NEW", "PENDING"}):
+                return found
+            if self.clock.monotonic() >= deadline:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        if found is None:
+            raise Refused(404, "The transfer was ended meanwhile.")
+        return found
+
+    async def _forget(self, key: DesiredKey, revision: int) -> None:
+        try:
+            await self.registry.drop_desired(key, expect=revision)
+        except (StoreAway, DesiredConflict):
+            return
+
+
+def _uri(wanted: Wanted) -> Uri:
+    try:
+        uri = Uri(wanted.uri)
+        parts = urlsplit(wanted.uri)
+        _ = parts.port
+    except SealError as error:
+        raise Refused(400, str(error), "uri") from None
+    except ValueError:
+        raise Refused(400, "The address is not of the form scheme://host:port/path.", "uri") from None
+    allowed = PULLS if wanted.kind == "pull" else PUSHES
+    if uri.scheme in {"http", "https"} and wanted.kind == "push":
+        raise Refused(501, "Pushing by WHIP needs WebRTC, which is not there yet.", "uri")
+    if uri.scheme not in allowed:
+        raise Refused(400, f"The scheme {uri.scheme[:16]!r} is none of {', '.join(sorted(allowed))}.", "uri")
+    if uri.scheme not in WITHOUT_HOST and not parts.hostname:
+        raise Refused(400, "The address has no host.", "uri")
+    return uri
+
+
+def _remote_name(wanted: Wanted, uri: Uri) -> str:
+    """Return the stream's name there: as asked, or of the address, or the same as here."""
+    remote = wanted.remote_name
+    if uri.scheme.startswith("headrace") and (path := unquote(urlsplit(wanted.uri).path.lstrip("/"))):
+        remote = path
+    return _stream(remote or wanted.local_name, "remote_name")
+
+
+def _stream(name: str, field: str) -> StreamName:
+    try:
+        return stream_name(name)
+    except InvalidName as error:
+        raise Refused(400, str(error), field) from None
+
+
+def _is_same(before: Transfer, record: Desired) -> bool:
+    match record:
+        case DesiredSource():
+            asked = ("pull", record.uris[0], record.stream, record.options.get(OPTION_REMOTE_NAME))
+        case DesiredTransfer():
+            asked = ("push", record.uri, record.local_name, record.remote_name)
+        case _:
+            return False
+    return asked == (before.kind, before.uri, before.local_name, before.remote_name)
+
+
+def _taken(wanted: Wanted) -> str:
+    if wanted.kind == "pull":
+        return f"There is a source of {wanted.local_name} already."
+    return "This stream is pushed there already."
+
+
+def _sentence(text: str) -> str:
+    return (text[:1].upper() + text[1:]).rstrip(".") + "." if text else "It cannot be carried out."

@@ -1,0 +1,233 @@
+"""Transfers by API: one engine under two faces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from headrace.access.viewing import MemoryViewing
+from headrace.clock import SystemClock
+from headrace.http.application import make_application
+from headrace.identifiers import NodeId
+from headrace.registry.desired import DesiredKey, DesiredKind
+from headrace.registry.memory import MemoryRegistry, MemoryStore
+from headrace.registry.records import NodeRecord, StreamRecord
+from headrace.registry.sealing import Vault
+from headrace.service.runtime import Runtime
+from headrace.testing import wait_until
+from headrace_control_api.access import Access, Scope
+from headrace_control_api.events import EventLog
+from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.tokens import TokenOffice
+from headrace_control_api.transfers import STATUS_OF_CODE, Engine, Refused, Wanted
+
+Client = TestClient[web.Request, web.Application]
+
+FAR = "ws://there.example:8080/websocket"
+PUSH = {"uri": FAR, "localStreamName": "cam1", "remoteStreamName": "there"}
+PULL = {"uri": FAR, "localStreamName": "here", "remoteStreamName": "cam9"}
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody carries anything out in these tests: there is no first word to wait for."""
+    monkeypatch.setattr("headrace_control_api.transfers.Engine.__init__.__defaults__", (0.0,))
+
+
+async def _registry(store: MemoryStore) -> MemoryRegistry:
+    registry = MemoryRegistry(store, clock=SystemClock(), vault=Vault(["a secret of the tests"]))
+    await registry.start()
+    return registry
+
+
+@pytest.fixture
+async def registry(store: MemoryStore) -> AsyncIterator[MemoryRegistry]:
+    registry = await _registry(store)
+    registry.keep_node(NodeRecord(node="n1", role="ingress", relay_url="ws://10.0.0.1:8080/relay"))
+    registry.keep_node(NodeRecord(node="e1", role="edge"))
+    registry.keep_stream(StreamRecord(stream="cam1", node="n1", epoch=7, state="live"))
+    yield registry
+    await registry.close()
+
+
+async def _client(registry: MemoryRegistry, access: Access | None = None) -> Client:
+    runtime = Runtime(NodeId("api"), "control-api")
+    app = make_application(runtime)
+    office = TokenOffice(MemoryViewing(runtime.clock), runtime.clock)
+    events = EventLog(registry, runtime.clock)
+    add_routes(app, registry, access or Access(), api_metrics(runtime.metrics), events, office)
+    client: Client = TestClient(TestServer(app))
+    await client.start_server()
+    return client
+
+
+@pytest.fixture
+async def client(registry: MemoryRegistry) -> AsyncIterator[Client]:
+    client = await _client(registry)
+    yield client
+    await client.close()
+
+
+async def wcs(client: Client, path: str, body: Any = None) -> tuple[int, Any]:
+    answer = await client.post(f"/rest-api/{path}", **({} if body is None else {"json": body}))
+    text = await answer.text()
+    return answer.status, (await answer.json()) if text else None
+
+
+async def test_wcs_push_find_and_terminate(client: Client, registry: MemoryRegistry) -> None:
+    """As its client does it: 200 without a body, an array of transfers, 404 where there are none."""
+    assert (await wcs(client, "pull/find_all"))[0] == 404
+    assert await wcs(client, "pull/push", PUSH) == (200, None)
+    (status, found), got = await wcs(client, "pull/find_all"), await client.get("/rest-api/pull/find_all")
+    assert (status, await got.json()) == (200, found)
+    assert {key: value for key, value in found[0].items() if key != "localMediaSessionId"} == {
+        "remoteMediaSessionId": None,
+        "localStreamName": "cam1",
+        "remoteStreamName": "there",
+        "uri": FAR,
+        "status": "NEW",
+        "info": None,
+    }
+    assert (await wcs(client, "pull/push", PUSH))[0] == 409
+    names = {"localStreamName": "cam1", "remoteStreamName": "there"}
+    assert (await wcs(client, "pull/terminate", {**names, "remoteStreamName": "no"}))[0] == 404
+    assert await wcs(client, "pull/terminate", names) == (200, None)
+    assert (await wcs(client, "pull/terminate", names))[0] == 404
+    assert not registry.desired
+
+
+async def test_a_pull_is_a_source_of_its_name(client: Client, registry: MemoryRegistry) -> None:
+    """A name has one source: pulling into one that is in use is a conflict, whoever uses it."""
+    assert (await wcs(client, "pull/pull", PULL))[0] == 200
+    assert DesiredKey(DesiredKind.SOURCE, "here") in registry.desired
+    assert (await wcs(client, "pull/pull", {**PULL, "uri": "ws://other.example"}))[0] == 409
+    assert (await wcs(client, "pull/pull", {**PULL, "localStreamName": "cam1"}))[0] == 409
+    assert (await client.post("/api/v1/streams/here", json={"uris": ["test:"]})).status == 409
+    assert await wcs(client, "pull/terminate", {"uri": FAR}) == (200, None)
+    assert not registry.desired
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({**PUSH, "uri": 5}, 400),
+        ({**PUSH, "uri": "gopher://there.example"}, 400),
+        ({**PUSH, "uri": "ws://"}, 400),
+        ({**PUSH, "uri": "ws://there.example:99999"}, 400),
+        ({**PUSH, "uri": "ws://there.example/" + "x" * 3000}, 400),
+        ({**PUSH, "uri": "ws://there.example/\0"}, 400),
+        ({**PUSH, "remoteStreamName": "a b"}, 400),
+        ({**PUSH, "remoteStreamName": "x" * 300}, 400),
+        ({**PUSH, "localStreamName": "nobody"}, 404),
+        ({**PUSH, "uri": "https://there.example/whip"}, 501),
+        ({**PUSH, "uri": "headrace://n9/there"}, 404),
+        ({**PUSH, "uri": "headrace://e1/there"}, 400),
+        ({**PUSH, "unknown": {"is": "ignored"}}, 200),
+    ],
+)
+async def test_wcs_says_what_is_wrong(client: Client, body: Any, status: int) -> None:
+    """In the seed's shape, with the field."""
+    answer = await wcs(client, "pull/push", body)
+    assert answer[0] == status
+    if status != 200:
+        assert (answer[1]["status"], answer[1]["path"]) == (status, "/rest-api/pull/push")
+
+
+async def test_no_json_and_too_long_bodies(client: Client) -> None:
+    """A body that is no object is 400, one beyond the limit 413."""
+    for data, status in ((b"[]", 400), (b"{", 400), (b"x" * 900_000, 413)):
+        assert (await client.post("/rest-api/pull/push", data=data)).status == status
+
+
+async def test_our_own_face(client: Client) -> None:
+    """Made, shown, listed in pages, ended; unknown fields are refused."""
+    asked = {"kind": "push", "uri": "ws://k:secret@there.example", "local_name": "cam1"}
+    answer = await client.post("/api/v1/transfers", json=asked)
+    made = await answer.json()
+    assert (answer.status, made["status"], made["remote_name"], made["final"]) == (201, "NEW", "cam1", False)
+    assert "secret" not in await answer.text()
+    assert await (await client.get(f"/api/v1/transfers/{made['id']}")).json() == made
+    for number in range(3):
+        pull = {"kind": "pull", "uri": "rtsp://cam.example/a", "local_name": f"p{number}"}
+        assert (await client.post("/api/v1/transfers", json=pull)).status == 201
+    page = await (await client.get("/api/v1/transfers", params={"limit": 3})).json()
+    rest = await (await client.get("/api/v1/transfers", params={"after": page["next"]})).json()
+    assert (page["total"], len(page["transfers"]), len(rest["transfers"])) == (4, 3, 1)
+    only = await (await client.get("/api/v1/transfers", params={"kind": "push"})).json()
+    assert [one["id"] for one in only["transfers"]] == [made["id"]]
+    assert (await client.post("/api/v1/transfers", json={**asked, "more": 1})).status == 400
+    assert (await client.post("/api/v1/transfers", json=asked)).status == 409
+    assert (await client.delete(f"/api/v1/transfers/{made['id']}")).status == 204
+    assert (await client.delete(f"/api/v1/transfers/{made['id']}")).status == 404
+
+
+async def test_a_request_may_be_sent_again(client: Client) -> None:
+    """With the same key it is answered with what it made; the key of another transfer is a conflict."""
+    asked = {"kind": "push", "uri": FAR, "local_name": "cam1"}
+    first = await client.post("/api/v1/transfers", json=asked, headers={"Idempotency-Key": "k1"})
+    again = await client.post("/api/v1/transfers", json={**asked, "key": "k1"})
+    assert (first.status, again.status, await first.json()) == (201, 201, await again.json())
+    other = await client.post("/api/v1/transfers", json={**asked, "remote_name": "x", "key": "k1"})
+    assert other.status == 409
+    assert (await client.post("/api/v1/transfers", json={**asked, "key": "k2"})).status == 409
+
+
+async def test_only_those_who_may(registry: MemoryRegistry) -> None:
+    """A token that only reads lists and changes nothing; without one nobody is answered."""
+    client = await _client(registry, Access({"reader-token": Scope.READ, "writer-token": Scope.WRITE}))
+    reader, writer = ({"Authorization": f"Bearer {name}-token"} for name in ("reader", "writer"))
+    assert (await client.post("/rest-api/pull/push", json=PUSH)).status == 401
+    assert (await client.post("/rest-api/pull/push", json=PUSH, headers=reader)).status == 403
+    assert (await client.post("/rest-api/pull/push", json=PUSH, headers=writer)).status == 200
+    assert (await client.get("/rest-api/pull/find_all", headers=reader)).status == 200
+    for path in ("pull/terminate", "stream/terminate"):
+        assert (await client.post(f"/rest-api/{path}", json={}, headers=reader)).status == 403
+    await client.close()
+
+
+async def test_the_store_is_away(client: Client, store: MemoryStore) -> None:
+    """What cannot be written down is not promised: 503 on both faces; what is known is still listed."""
+    assert (await wcs(client, "pull/push", PUSH))[0] == 200
+    store.take_away()
+    assert (await wcs(client, "pull/push", {**PUSH, "remoteStreamName": "b"}))[0] == 503
+    assert (await wcs(client, "pull/terminate", {}))[0] == 503
+    asked = {"kind": "push", "uri": FAR, "local_name": "cam1", "remote_name": "c"}
+    assert (await client.post("/api/v1/transfers", json=asked)).status == 503
+    assert (await wcs(client, "pull/find_all"))[0] == 200
+
+
+@pytest.mark.parametrize(("code", "status"), [*STATUS_OF_CODE.items(), ("broken", 500)])
+async def test_what_cannot_be_carried_out_leaves_nothing(registry: MemoryRegistry, code: str, status: int) -> None:
+    """The carrier's first word decides the answer when trying again is of no use."""
+    engine = Engine(registry, SystemClock(), settle_seconds=20)
+    asking = asyncio.create_task(engine.begin(Wanted("push", FAR, "cam1")))
+    await wait_until(lambda: bool(registry.desired))
+    (key,) = registry.desired
+    claim = await registry.claim(key, NodeId("e1"), lambda claim: None)
+    assert claim is not None
+    registry.report(claim, "failed", "it is so", {"code": f"final_{code}"})
+    with pytest.raises(Refused, match=r"It is so\.") as refused:
+        await asking
+    assert refused.value.status == status
+    await wait_until(lambda: not registry.desired)
+
+
+async def test_ending_streams(client: Client, registry: MemoryRegistry) -> None:
+    """A stream ends when the source that was asked for goes; one of a configuration cannot be ended here."""
+    assert (await wcs(client, "pull/pull", PULL))[0] == 200
+    assert (await wcs(client, "stream/terminate", {"name": "here"}))[0] == 404
+    registry.keep_stream(StreamRecord(stream="here", node="n1", epoch=8, state="live"))
+    assert await wcs(client, "stream/terminate", {"name": "here"}) == (200, None)
+    assert not registry.desired
+    assert (await wcs(client, "stream/terminate", {"name": "cam1"}))[0] == 404
