@@ -20,7 +20,8 @@ from headrace.service.runtime import Runtime, node_name
 from headrace.service.settings import Settings
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started by, nohup for instance
 from headrace.errors import ConfigurationError, StartupError
 from headrace.service.runtime import run_program
 
