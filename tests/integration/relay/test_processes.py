@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,9 +12,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from headrace.clock import SystemClock
+from headrace.identifiers import ChunkId, NodeId
 from headrace.registry.redis_registry import RedisRegistry
 from headrace.relay.credentials import cluster_credential
-from headrace.testing import wait_until
+from headrace.testing import free_port, wait_until
 from headrace.wire.stream import StreamState
 from integration.relay.mesh import CAM, FAST, Mesh, MeshNode, Source, Viewer, assert_complete
 from support.redis_server import RedisServer
@@ -151,6 +153,45 @@ async def test_redis_may_die_while_streams_play(redis_server: RedisServer) -> No
         await w.goes_on(viewer)
         await in_thread(redis_server.start)
         await w.goes_on(viewer, 50)
+
+
+async def test_a_camera_site_that_only_dials_out_is_watched(redis_server: RedisServer) -> None:
+    """Its ingress announces no address; its upstream node dies and comes back, and no chunk is missing."""
+    gate = intermediate(redis_server, "gate", 1)
+    gate.settings["intermediate.port"] = str(free_port())
+    site = Service("ingress", "site", {**intermediate(redis_server, "site", 0).settings, "ingress.port": "0"})
+    del site.settings["intermediate.port"]
+    site.settings["ingress.sources"] = json.dumps({CAM: "test:?size=160x90&rate=25&audio=yes"})
+    site.settings["relay.upstreams"] = json.dumps([f"ws://127.0.0.1:{gate.settings['intermediate.port']}/relay"])
+    mesh = Mesh(OPTIONS)
+    mesh.make_registry = lambda mesh: RedisRegistry(redis_server.url, "headrace", LEASE_SECONDS, SystemClock())
+    with running(gate, site):
+        try:
+            edge = await mesh.add("edge", "edge")
+            viewer = Viewer(edge.hub)
+            await wait_until(lambda: len(viewer.chunks) > 50, 30)
+            assert [hop.node for hop in viewer.states[-1].route] == ["site", "gate", "edge"]
+            assert edge.registry.nodes[NodeId("site")].relay_url == ""
+            await in_thread(gate.kill)
+            await in_thread(gate.start)
+            had = len(viewer.chunks)
+            await wait_until(lambda: len(viewer.chunks) > had + 100, 30)
+            assert viewer.gaps == []
+            assert out_of_order(viewer.ids()) == []
+        finally:
+            await mesh.stop()
+
+
+def out_of_order(ids: list[ChunkId]) -> list[ChunkId]:
+    """Return the chunks that do not follow the one before of their track."""
+    last: dict[int, ChunkId] = {}
+    wrong = []
+    for id in ids:
+        before = last.get(id.track, id)
+        if id is not before and id.position <= before.position:
+            wrong.append(id)
+        last[id.track] = id
+    return wrong
 
 
 async def test_a_wrong_secret_keeps_a_process_out(redis_server: RedisServer) -> None:

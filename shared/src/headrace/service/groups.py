@@ -125,9 +125,9 @@ class RelaySettings(Group):
     linger_seconds: float = setting(
         10.0, "How long a stream is still carried after its last viewer left.", unit="seconds", ge=0, le=3600
     )
-    upstreams: tuple[RequiredRelayUrl, ...] = setting(
-        (),
-        "Nodes that this one dials and offers its streams to, for a node that nobody can dial: a list of "
+    upstreams: list[RequiredRelayUrl] = setting(
+        list,
+        "Nodes that this one dials and offers its streams to, for a node that nobody can dial: a JSON list of "
         "`wss://host/relay` ([deployment.md](deployment.md#behind-a-router)). It announces no address then, unless "
         "`node.relay_url` is set.",
         max_length=16,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -46,7 +47,7 @@ class RelayGroup(Protocol):
     def linger_seconds(self) -> float: ...
 
     @property
-    def upstreams(self) -> tuple[str, ...]: ...
+    def upstreams(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class RelayOptions:
     timeout_seconds: float = 0.4
     send_limit_bytes: int = SEND_LIMIT_BYTES
     linger_seconds: float = 10.0
-    upstreams: tuple[str, ...] = ()
+    upstreams: Sequence[str] = ()
     switch_seconds: float = 1.0
     history_seconds: float = 4.0
     standby: bool = True
