@@ -1,7 +1,7 @@
 """One Compose project: built, up, looked at, down, and seen to be gone."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +15,18 @@ KINDS = {"container": ("ps", "--all"), "network": ("network", "ls"), "volume": (
 
 @dataclass(frozen=True, slots=True)
 class ComposeProject:
-    """A project of the given name; `environment` fills the variables of its file."""
+    """A project of the given name; `environment` fills the variables of its file and of those laid over it."""
 
     file: Path
     name: str
     environment: Mapping[str, str]
+    overlays: Sequence[Path] = ()
 
     def run(self, *arguments: str, timeout: float = 60.0) -> str:
         """Run a Compose command and return what it printed."""
-        compose = ["docker", "compose", "--ansi", "never", "--file", str(self.file), "--project-name", self.name]
-        return run([*compose, *arguments], timeout=timeout, environment=self.environment)
+        compose = ["docker", "compose", "--ansi", "never", "--project-name", self.name]
+        files = [word for file in (self.file, *self.overlays) for word in ("--file", str(file))]
+        return run([*compose, *files, *arguments], timeout=timeout, environment=self.environment)
 
     def build(self) -> None:
         self.run("build", "--quiet", timeout=BUILD_SECONDS)
