@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from headrace.testing import free_port
+from headrace_standalone.folder import PREFIX, remove_abandoned
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
@@ -94,16 +95,20 @@ def test_ctrl_c_while_it_starts(up: Up) -> None:
 
 
 def test_nothing_outlives_a_supervisor_that_was_killed(up: Up) -> None:
-    """When `headrace up` itself is killed, its services and its store end by themselves."""
+    """When `headrace up` itself is killed, its services and its store end; the next one removes what it left."""
     running = up("--processes")
     running.wait_for(lambda: running.output, "the addresses")
     processes = children(running.process.pid)
+    (left,) = {word for line in processes.values() for word in line.split() if PREFIX in word and ".sock" not in word}
     running.process.kill()
     running.process.wait()
     deadline = time.monotonic() + 30
     while any(alive(pid) for pid in processes):
         assert time.monotonic() < deadline, [line for pid, line in processes.items() if alive(pid)]
         time.sleep(0.1)
+    assert Path(left).is_dir()
+    remove_abandoned()
+    assert not Path(left).exists()
 
 
 def test_service_that_cannot_start_ends_all(up: Up) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from headrace_standalone.children import (
     program_command,
     service_command,
 )
+from headrace_standalone.folder import OwnFolder
 from headrace_standalone.store import answers, find_server, server_command
 
 READY_SECONDS = 30.0
@@ -43,9 +42,9 @@ class Processes:
 
     def __init__(self, settings: Settings, runtime: Runtime, config: Path | None, intermediates: int) -> None:
         self._runtime = runtime
-        self._folder = Path(tempfile.mkdtemp(prefix="headrace-"))
+        self._folder = OwnFolder()
         self._own_store = settings.registry.url == "memory:"
-        socket = self._folder / "store.sock"
+        socket = self._folder.path / "store.sock"
         url = f"unix://{socket}" if self._own_store else settings.registry.url
         environ = child_environment(settings, config, url)
         clock = runtime.clock
@@ -83,7 +82,7 @@ class Processes:
         await asyncio.gather(*(child.end() for child in self.services))
         if self.store is not None:
             await self.store.end()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
     def _children(self) -> Sequence[Child]:
         return [self.store, *self.services] if self.store is not None else self.services
