@@ -25,7 +25,7 @@ STOP_SECONDS = 10.0
 @asynccontextmanager
 async def demo(log: Path) -> AsyncIterator[str]:
     """Run `headrace up --demo` on free ports; the base URL of its edge."""
-    doors = ("EDGE__PORT", "EDGE__FMP4_PORT", "CONTROL_API__PORT", "INGRESS__PORT")
+    doors = ("EDGE__PORT", "EDGE__FMP4_PORT", "CONTROL_API__PORT", "INGRESS__PORT", "INGRESS__RTMP_PORT")
     settings = {f"HEADRACE_{door}": "0" for door in doors} | {"HEADRACE_LOG__FORMAT": "json"}
     command = [str(Path(sys.executable).with_name("headrace")), "up", "--demo"]
     with log.open("wb") as out:

@@ -43,6 +43,8 @@ async def running(workload: Workload, registry: str) -> AsyncIterator[str]:
     overrides: dict[str, dict[str, object]] = {"registry": {"url": registry}, group: {"port": 0}}
     if workload.service == "edge":
         overrides[group]["fmp4_port"] = 0
+    if workload.service == "ingress":
+        overrides[group]["rtmp_port"] = 0
     settings = load_settings(None, {}, overrides)
     async with AsyncExitStack() as stack:
         yield await start(BUILD[workload.service](settings, make_runtime(settings, workload.service)), stack)

@@ -36,6 +36,7 @@ class Watched:
     registry: MemoryRegistry
     runtime: Runtime
     entries: list[Entry] = field(default_factory=list)
+    components: list[Component] = field(default_factory=list)
 
     @property
     def state(self) -> StreamState:
@@ -116,7 +117,7 @@ class Watched:
 @asynccontextmanager
 async def feeding(uri: str, **ingress: Any) -> AsyncIterator[Watched]:
     """Feed a stream from `uri` for a `with` block; other settings of the group `ingress` may be given."""
-    group = {"retry_min_seconds": 0.05, "retry_max_seconds": 0.2, **ingress, "sources": {NAME: uri}}
+    group = {"rtmp": False, "retry_min_seconds": 0.05, "retry_max_seconds": 0.2, **ingress, "sources": {NAME: uri}}
     async with feeding_settings(Settings.model_validate({"ingress": group})) as watched:
         yield watched
 
@@ -130,14 +131,14 @@ async def feeding_settings(settings: Settings) -> AsyncIterator[Watched]:
     watched = Watched(broadcast, registry, runtime)
     cursor = broadcast.resume({})
     broadcast.listeners.add(lambda: watched.entries.extend(broadcast.read(cursor)))
-    components: list[Component] = [*build(settings, runtime, hub, registry)]
+    watched.components += build(settings, runtime, hub, registry)
     await registry.start()
-    for component in components:
+    for component in watched.components:
         await component.start()
     try:
         yield watched
     finally:
-        for component in reversed(components):
+        for component in reversed(watched.components):
             await component.stop()
         await registry.close()
     assert runtime.failure is None

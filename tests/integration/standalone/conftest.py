@@ -24,6 +24,7 @@ FREE_PORTS = {
         ("EDGE", "PORT"),
         ("EDGE", "FMP4_PORT"),
         ("INGRESS", "PORT"),
+        ("INGRESS", "RTMP_PORT"),
         ("INTERMEDIATE", "PORT"),
         ("CONTROL_API", "PORT"),
     ]

@@ -88,7 +88,7 @@ def test_dead_redis(program: str) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         store = f"127.0.0.1:{nobody.getsockname()[1]}"
-        ports = {variable(setting): "0" for setting in (*PORTS.values(), "edge.fmp4_port")}
+        ports = {variable(setting): "0" for setting in (*PORTS.values(), "edge.fmp4_port", "ingress.rtmp_port")}
         process = start(
             program, HEADRACE_REGISTRY__URL=f"redis://user:hush@{store}/0", HEADRACE_LOG__FORMAT="json", **ports
         )

@@ -18,9 +18,12 @@ from headrace.relay.hub import Hub
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import IngressSettings, PackagerSettings, Settings
 from headrace.session.membership import join_cluster
+from headrace_ingress.admission import Keys
 from headrace_ingress.feed import FeedOptions
 from headrace_ingress.feeds import Feeds, SourceOptions
 from headrace_ingress.metrics import IngressMetrics
+from headrace_ingress.publications import Publications, PublishOptions
+from headrace_ingress.rtmp_door import RtmpDoor
 from headrace_ingress.uri import InvalidUri, parse_uri
 from headrace_ingress.wanted import SourceRequest, Wanted
 
@@ -35,8 +38,8 @@ def build(
     Args:
         settings: of all services.
         runtime: of this process.
-        hub: of the process that this ingress is a part of: then it feeds that hub and listens nowhere. Without it,
-            it makes its own, and a node that serves its streams to others.
+        hub: of the process that this ingress is a part of: then it feeds that hub and has no port for other
+            nodes. Without it, it makes its own, and a node that serves its streams to others.
         registry: of that process, or to be used instead of the one that the settings name.
 
     Raises:
@@ -44,7 +47,7 @@ def build(
     """
     requests = source_requests(settings.ingress)
     if hub is not None and registry is not None:
-        return [make_feeds(settings, runtime, requests, hub, registry)]
+        return make_doors(settings, runtime, requests, hub, registry)
     hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
     registry = registry or make_own_registry(settings, runtime)
     listening = settings.ingress
@@ -52,8 +55,7 @@ def build(
     listener = HttpListener(ROLE, listening.host, listening.port, app, tls=runtime.tls, setting="ingress.port")
     member = join_cluster(settings, runtime, hub, registry, lambda: (listening.host, listener.bound_port))
     app.router.add_get("/relay", member.node.relay_handler())
-    # Feeds last: a port that is taken ends the program before a camera was dialled.
-    return [listener, member, make_feeds(settings, runtime, requests, hub, registry)]
+    return [listener, member, *make_doors(settings, runtime, requests, hub, registry)]
 
 
 def make_own_registry(settings: Settings, runtime: Runtime) -> Registry:
@@ -90,12 +92,48 @@ def source_requests(group: IngressSettings) -> dict[StreamName, SourceRequest]:
     return requests
 
 
+def make_doors(
+    settings: Settings,
+    runtime: Runtime,
+    requests: Mapping[StreamName, SourceRequest],
+    hub: Hub,
+    registry: Registry,
+) -> Sequence[Component]:
+    """Return everything that media come in by."""
+    group, metrics = settings.ingress, IngressMetrics.make(runtime.metrics)
+    feeds = make_feeds(settings, runtime, requests, hub, registry, metrics)
+    publications = Publications(
+        hub,
+        registry,
+        runtime,
+        metrics,
+        publish_options(group),
+        feeds.feed_options,
+        lambda name: name in feeds.wanted.requests,
+    )
+    feeds.on_begin, feeds.on_fenced_elsewhere = publications.displace, publications.fence
+    doors: list[Component] = [publications]
+    if group.rtmp:
+        doors.append(RtmpDoor(group.host, group.rtmp_port, publications, runtime.clock, metrics))
+    # Feeds last: a port that is taken ends the program before a camera was dialled.
+    return [*doors, feeds]
+
+
+def publish_options(group: IngressSettings) -> PublishOptions:
+    """Return who may publish, as the settings say."""
+    keys = {name: key.get_secret_value() for name, key in group.publish_keys.items()}
+    return PublishOptions(
+        Keys(keys), group.publish_takes_over, group.publishers_max, group.publish_away_seconds, group.stall_seconds
+    )
+
+
 def make_feeds(
     settings: Settings,
     runtime: Runtime,
     requests: Mapping[StreamName, SourceRequest],
     hub: Hub,
     registry: Registry,
+    metrics: IngressMetrics,
 ) -> Feeds:
     """Return the component that runs the feeds."""
     group = settings.ingress
@@ -106,7 +144,7 @@ def make_feeds(
         hub,
         registry,
         runtime,
-        IngressMetrics.make(runtime.metrics),
+        metrics,
         settings.registry.lease_seconds,
         SourceOptions(tuple(group.file_roots), group.stall_seconds, networks),
         FeedOptions(packager_options(settings.packager), group.retry_min_seconds, group.retry_max_seconds),

@@ -168,6 +168,10 @@ class Feed:
         if self._attempt is not None:
             self._attempt.stop()
 
+    def reclaim(self) -> None:
+        """Stand by no more: this node's publisher took over."""
+        self._fenced_by = None
+
     def shut(self) -> None:
         """Publish nothing more, from this moment on: another node has the source; to be cancelled soon."""
         self._is_shut = True
@@ -233,6 +237,8 @@ class Feed:
         self._log.warning("feed_stands_by", owner=self._fenced_by.node, epoch=epoch)
         while (other := self._registry.streams.get(self.name)) is not None and other.node != self._hop.node:
             epoch = max(epoch, other.epoch)
+            if self._fenced_by is None:
+                break
             self._set_state(StreamState.INTERRUPTED, f"published by node {other.node}; this node stands by")
             await asyncio.sleep(STANDBY_SECONDS)
         self._fenced_by = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
@@ -65,6 +66,8 @@ class Feeds:
     Attributes:
         wanted: what could be run here.
         lease_seconds: how long a claim outlives its holder.
+        on_begin: called before a source is run.
+        on_fenced_elsewhere: called when a stream that is kept here, and that is no source's, belongs to another node.
     """
 
     wanted: Wanted
@@ -76,6 +79,8 @@ class Feeds:
     source_options: SourceOptions = field(default_factory=SourceOptions)
     feed_options: FeedOptions = field(default_factory=FeedOptions)
     border: BorderSources | None = None
+    on_begin: Callable[[StreamName], None] = lambda name: None
+    on_fenced_elsewhere: Callable[[StreamName, StreamRecord], None] = lambda name, other: None
     _running: dict[StreamName, _Running] = field(default_factory=dict, init=False)
     _contest: Contest | None = field(default=None, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
@@ -110,6 +115,7 @@ class Feeds:
             running.hold.claim = claim
             running.feed.announce()
             return
+        self.on_begin(name)
         request, hold = self.wanted.requests[name], Hold(self.registry, claim, self.lease_seconds)
         try:
             broadcast = self.hub.produce(name)
@@ -154,6 +160,8 @@ class Feeds:
     def _fenced(self, name: StreamName, other: StreamRecord) -> None:
         if name in self._running:
             self._running[name].feed.fence(other)
+        else:
+            self.on_fenced_elsewhere(name, other)
 
     def _make_source(
         self, request: SourceRequest, hold: Hold, stopping: threading.Event, failures: int

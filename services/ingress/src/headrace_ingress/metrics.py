@@ -25,6 +25,10 @@ class IngressMetrics:
     capture_to_publish: Histogram
     encode_seconds: Histogram
     abandoned: Counter
+    publishers: Gauge
+    publish_refused: Counter
+    door_connections: Gauge
+    door_ended: Counter
 
     @classmethod
     def make(cls, registry: CollectorRegistry) -> IngressMetrics:
@@ -50,6 +54,19 @@ class IngressMetrics:
             abandoned=Counter(
                 "headrace_ingress_abandoned_readers",
                 "Readers that hung in a library when their feed stopped and were left to end by themselves",
+                registry=registry,
+            ),
+            publishers=Gauge("headrace_ingress_publishers", "Publishers that were let in", registry=registry),
+            publish_refused=Counter(
+                "headrace_ingress_publish_refused", "Publishers refused, by the reason", ["reason"], registry=registry
+            ),
+            door_connections=Gauge(
+                "headrace_ingress_door_connections", "Open connections of publishing doors", ["door"], registry=registry
+            ),
+            door_ended=Counter(
+                "headrace_ingress_door_ended",
+                "Connections that a publishing door ended, by the reason",
+                ["door", "reason"],
                 registry=registry,
             ),
         )

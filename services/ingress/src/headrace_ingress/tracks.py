@@ -19,8 +19,8 @@ from headrace_ingress.source import Note, SourceBroken
 from headrace_ingress.timing import CaptureClock, StampRepair, Stamps
 from headrace_ingress.transcode import EncodedFeed, is_encoded
 
-VIDEO_CODECS = {"h264": "H.264", "hevc": "H.265"}
-AUDIO_CODECS = {"aac": "AAC", "opus": "Opus"}
+VIDEO_CODECS = {"h264": "H.264", "hevc": "H.265", "av1": "AV1", "vp9": "VP9"}
+AUDIO_CODECS = {"aac": "AAC", "opus": "Opus", "mp3": "MP3", "flac": "FLAC"}
 """What is carried as it is, by libav's name."""
 
 _SEQUENCE_TYPES = {"h264": {7}, "hevc": {32, 33}}

@@ -218,7 +218,8 @@ def _libav_header(stream: Any, codec: str, extradata: bytes, timescale: int) -> 
     options = {"movflags": "frag_custom+empty_moov+default_base_moof+cmaf", "video_track_timescale": str(timescale)}
     try:
         with av.open(file, "w", format="mp4", options=options) as container:
-            out: Any = container.add_stream_from_template(stream)
+            # These are decoded by what encodes nothing, so there is no encoder to describe them.
+            out: Any = container.add_stream_from_template(stream, opaque=codec in {"av1", "mp3"})
             out.time_base = Fraction(1, timescale)
             if codec == "hevc":
                 out.codec_context.codec_tag = "hvc1"

@@ -1,0 +1,323 @@
+"""The RTMP door: sockets around `headrace_ingress.rtmp`, one publisher each.
+
+A connection that does not publish costs memory and nothing else, so it may stay for `PUBLISH_SECONDS`; where very many
+do at once, the oldest makes room. One that publishes is held to the stall time by the reader of its stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any, Final
+
+import structlog
+
+from headrace.clock import Clock
+from headrace.errors import StartupError, reason
+from headrace.http.listener import format_address
+from headrace.identifiers import StreamName
+from headrace_ingress.admission import PublishRefused
+from headrace_ingress.metrics import IngressMetrics
+from headrace_ingress.pipe import BytePipe
+from headrace_ingress.publications import Peer, Publications, on_loop
+from headrace_ingress.published import Publication
+from headrace_ingress.rtmp.errors import RtmpError
+from headrace_ingress.rtmp.flv import Section
+from headrace_ingress.rtmp.handshake import BLOCK_BYTES
+from headrace_ingress.rtmp.protocol import Media, Metadata, PublishAsked, PublishEnded, RtmpConnection
+from headrace_ingress.rtmp.target import Target, targets
+
+PUBLISH_SECONDS: Final = 10.0
+"""How long a connection may take until it publishes: a slow one across the world needs two."""
+
+WAITING_MAX: Final = 512
+"""Most connections that do not publish; with one more the oldest is closed, so that publishers still come in."""
+
+CLOSE_SECONDS: Final = 1.0
+"""How long the last words may take to be sent."""
+
+BACKLOG: Final = 256
+"""Connections the kernel may hold that were not accepted yet."""
+
+RECEIVE_BYTES: Final = 64 * 1024
+"""Most that is taken from a socket at once, roughly; asyncio's own limit is more."""
+
+log = structlog.get_logger(__name__)
+
+
+class RtmpDoor:
+    """Listens for publishers from `start` to `stop`.
+
+    Args:
+        host, port: where; port 0 takes any free one, `bound_port` says which.
+        publications: lets publishers in.
+        clock, metrics: of this process.
+        publish_seconds: how long a connection may take until it publishes.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        publications: Publications,
+        clock: Clock,
+        metrics: IngressMetrics,
+        publish_seconds: float = PUBLISH_SECONDS,
+    ) -> None:
+        self.bound_port = port
+        self._host = host
+        self._port = port
+        self.publications = publications
+        self._clock = clock
+        self._metrics = metrics
+        self.publish_seconds = publish_seconds
+        self._server: asyncio.Server | None = None
+        self._connections: dict[RtmpPublisher, None] = {}
+        self._waiting: dict[RtmpPublisher, None] = {}
+        self._is_loopback = False
+
+    async def start(self) -> None:
+        """Bind and begin to accept.
+
+        Raises:
+            StartupError: when the address cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(
+                lambda: RtmpPublisher(self, loop), self._host, self._port, backlog=BACKLOG
+            )
+        except OSError as error:
+            place = format_address(self._host, self._port)
+            hint = "ingress.rtmp_port chooses another port, ingress.rtmp = false closes this door"
+            raise StartupError(f"rtmp: cannot listen on {place}: {reason(error)}; {hint}") from error
+        names = [socket.getsockname() for socket in self._server.sockets]
+        self._is_loopback = all(ip_address(name[0]).is_loopback for name in names)
+        self.bound_port = names[0][1]
+        for name in names:
+            log.info("listening", name="rtmp", address=format_address(name[0], name[1]))
+
+    async def stop(self) -> None:
+        """Close the socket and every connection."""
+        if self._server is not None:
+            self._server.close()
+            for connection in tuple(self._connections):
+                connection.abort()
+            self._server = None
+
+    # -- for connections ------------------------------------------------------------------------------------------
+
+    def opened(self, connection: RtmpPublisher) -> None:
+        """Take note of a connection; it waits until it publishes."""
+        self._connections[connection] = self._waiting[connection] = None
+        self._metrics.door_connections.labels("rtmp").inc()
+        if len(self._waiting) > WAITING_MAX:
+            next(iter(self._waiting)).end("crowded", "too many connections that publish nothing")
+
+    def closed(self, connection: RtmpPublisher) -> None:
+        """Take note that it is gone."""
+        if connection in self._connections:
+            del self._connections[connection]
+            self._waiting.pop(connection, None)
+            self._metrics.door_connections.labels("rtmp").dec()
+
+    def is_waiting(self, connection: RtmpPublisher, waits: bool) -> None:
+        """Take note whether a connection publishes."""
+        self._waiting.pop(connection, None)
+        if waits:
+            self._waiting[connection] = None
+
+    def count_end(self, code: str) -> None:
+        """Count a connection that this side ended."""
+        self._metrics.door_ended.labels("rtmp", code).inc()
+
+    def let_in(
+        self, asked: PublishAsked, address: str, on_over: Callable[[str], None]
+    ) -> tuple[StreamName, Publication]:
+        """Let a publisher in.
+
+        Raises:
+            PublishRefused: when it may not.
+        """
+        target = self._meant(targets(asked.app, asked.name))
+        peer = Peer("rtmp", address, self._is_loopback)
+        return target.stream, self.publications.admit(target.stream, target.key, peer, on_over)
+
+    def _meant(self, found: list[Target]) -> Target:
+        """Return the target whose own key was given, else one that needs none, else one that shows no key.
+
+        Raises:
+            PublishRefused: when there is none.
+        """
+        if not found:
+            raise PublishRefused("name", "publish to rtmp://host/live/{stream}?key=...; letters, digits and _ . ~ -")
+        keys = self.publications.options.keys
+        fitting = [one for one in found if keys.opens(one.stream, one.key, is_local=self._is_loopback)]
+        fitting.sort(key=lambda one: keys.of(one.stream) is None)
+        return fitting[0] if fitting else found[-1]
+
+    def chance(self) -> bytes:
+        """Return randomness for a handshake."""
+        return os.urandom(BLOCK_BYTES)
+
+
+class RtmpPublisher(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, door: RtmpDoor, loop: asyncio.AbstractEventLoop) -> None:
+        self._door = door
+        self._loop = loop
+        self._rtmp = RtmpConnection(door.chance())
+        self._transport: Any = None
+        self._address = ""
+        self._name: StreamName | None = None
+        self._publication: Publication | None = None
+        self._section: Section | None = None
+        self._file: BytePipe | None = None
+        self._metadata: Metadata = Metadata({})
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_ending = False
+
+    # -- asyncio --------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        name = transport.get_extra_info("peername")
+        self._address = str(name[0]) if name else ""
+        self._door.opened(self)
+        self._await_publish()
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_ending:
+            return
+        try:
+            while events := self._rtmp.receive(data):
+                data = b""
+                for event in events:
+                    self._take(event)
+        except RtmpError as error:
+            log.info("publisher_broke_rules", door="rtmp", peer=self._address, stream=self._name, reason=str(error))
+            self.end(error.code, "")
+            return
+        self._send()
+
+    def eof_received(self) -> None:
+        """The peer sends no more: nothing is left to do for it."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._stop_timer()
+        self._leave()
+        self._door.closed(self)
+
+    # -- what happens ---------------------------------------------------------------------------------------------
+
+    def _take(self, event: PublishAsked | Media | Metadata | PublishEnded) -> None:
+        match event:
+            case PublishAsked():
+                self._ask(event)
+            case Media():
+                self._write(event)
+            case Metadata():
+                self._metadata = event
+            case PublishEnded():
+                self._leave()
+                self._door.is_waiting(self, True)
+                self._await_publish()
+
+    def _ask(self, asked: PublishAsked) -> None:
+        try:
+            self._name, self._publication = self._door.let_in(asked, self._address, self._over)
+        except PublishRefused as refused:
+            self._rtmp.refuse(str(refused))
+            self.end(refused.code, "")
+            return
+        self._stop_timer()
+        self._door.is_waiting(self, False)
+        self._metadata = Metadata({})
+        self._rtmp.accept()
+
+    def _write(self, media: Media) -> None:
+        if self._publication is None or self._is_ending:
+            return
+        if self._section is None:
+            self._begin(media, [])
+        elif not self._section.fits(media):
+            self._begin(media, self._section.continued())
+        assert self._section is not None
+        assert self._file is not None
+        if not self._file.write(self._section.push(media)):
+            self._transport.pause_reading()
+
+    def _begin(self, media: Media, configurations: list[Media]) -> None:
+        """Begin a file, with the configurations of what did not change."""
+        if self._file is not None:
+            self._file.end()
+        assert self._publication is not None
+        resume = on_loop(self._loop, lambda _: self._resume())
+        self._file = BytePipe("flv", lambda: resume(""))
+        self._section = Section(self._metadata.values)
+        self._publication.add(self._file)
+        for one in configurations:
+            if one.kind is not media.kind:
+                self._file.write(self._section.push(one))
+
+    def _resume(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _over(self, why: str) -> None:
+        """Nothing more is taken of what is published."""
+        self._rtmp.end(why)
+        self.end("over", why)
+
+    def _leave(self) -> None:
+        if self._section is not None and self._file is not None and not self._section.is_open:
+            self._file.write(self._section.open())
+        if self._file is not None:
+            self._file.end()
+        publication, self._publication = self._publication, None
+        self._section = self._file = None
+        if publication is not None and self._name is not None:
+            self._door.publications.leave(self._name, publication)
+
+    # -- ends -----------------------------------------------------------------------------------------------------
+
+    def _await_publish(self) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(
+            self._door.publish_seconds, self.end, "slow", "nothing was published in time"
+        )
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def end(self, code: str, why: str) -> None:
+        """Say the last words, and close."""
+        if self._is_ending:
+            return
+        self._is_ending = True
+        self._door.count_end(code)
+        if why:
+            log.info("publisher_sent_away", door="rtmp", peer=self._address, stream=self._name, reason=why)
+        self._send()
+        self._leave()
+        self._door.is_waiting(self, False)
+        self._stop_timer()
+        self._transport.close()
+        # A peer that reads nothing would keep it open for ever.
+        self._timer = self._loop.call_later(CLOSE_SECONDS, self.abort)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def _send(self) -> None:
+        if (data := self._rtmp.data_to_send()) and not self._transport.is_closing():
+            if self._transport.get_write_buffer_size() > RECEIVE_BYTES:
+                self.abort()  # it asks and asks and reads no answer
+                return
+            self._transport.write(data)

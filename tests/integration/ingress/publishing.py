@@ -1,0 +1,34 @@
+"""An ingress that publishers come to."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import av
+
+from headrace.service.settings import Settings
+from headrace_ingress.rtmp_door import RtmpDoor
+from integration.ingress.rig import NAME, Watched, feeding_settings
+
+
+@asynccontextmanager
+async def publishing(**ingress: Any) -> AsyncIterator[tuple[Watched, str]]:
+    """Run an ingress for a `with` block; give what is published as `NAME`, and the address of its RTMP door."""
+    group = {"rtmp_port": 0, "port": 0, **ingress}
+    async with feeding_settings(Settings.model_validate({"ingress": group})) as watched:
+        door = next(component for component in watched.components if isinstance(component, RtmpDoor))
+        yield watched, f"rtmp://127.0.0.1:{door.bound_port}/live/{NAME}"
+
+
+def decode_whole(file: bytes) -> dict[str, int]:
+    """Return how many frames of each kind a media file has; every one is decoded."""
+    counts: dict[str, int] = {}
+    with av.open(io.BytesIO(file), "r") as container:
+        for packet in container.demux():
+            for frame in packet.decode():
+                kind = "video" if isinstance(frame, av.VideoFrame) else "audio"
+                counts[kind] = counts.get(kind, 0) + 1
+    return counts
