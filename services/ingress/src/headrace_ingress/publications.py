@@ -174,6 +174,8 @@ class Publications:
             self._guesses.note(peer.address, now)
             what = "the key is wrong" if key else "publishing this stream needs a key"
             raise PublishRefused("key", what)
+        if not self.hub.may_produce(name):
+            raise PublishRefused("node", "this node may not have this stream's source")
         if self.is_sourced(name):
             raise PublishRefused("sourced", "this stream has a source of its own")
         if self._has_publisher(name):
