@@ -16,7 +16,7 @@ import pytest
 from headrace.relay.broadcast import RingLimits
 from headrace.testing import wait_until
 from headrace.wire.chunk import parse_chunk
-from headrace_edge.sender import HIGH_WATER_BYTES
+from headrace_edge.fanout import BATCH_MAX_BYTES
 from integration.edge.rig import EdgeRig
 from unit.edge.reading import split_frames
 from unit.edge.synthetic import CHUNKS_PER_SEGMENT
@@ -148,7 +148,7 @@ async def test_stuck_viewers_disturb_nobody_and_take_bounded_memory() -> None:
             (fan_out,) = rig.edge._fan_outs.values()
             assert fan_out.places() == {"live": 1, "joining": 0, "paused": 10}
             unsent = [viewer.sender.unsent() for viewer in fan_out._paused]
-            assert max(unsent) <= HIGH_WATER_BYTES + 2 * 50_200
+            assert max(unsent) <= BATCH_MAX_BYTES + 2 * 50_200
         for viewer in stuck:
             viewer.close()
         await rig.wait_viewers(0)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from headrace.wire import play
 from headrace.wire.chunk import Chunk, parse_chunk
 from headrace_edge.frames import CloseCode
-from headrace_edge.sender import HIGH_WATER_BYTES, LOW_WATER_BYTES, SenderListener
+from headrace_edge.sender import Hearer, SenderListener
 
 
 def split_frames(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -39,16 +39,17 @@ def read_play(data: bytes) -> list[Chunk | play.EdgeMessage]:
 
 
 class FakeSender:
-    """A viewer's connection that takes everything, or nothing while `stuck`, and counts what is unsent as asyncio does.
+    """A viewer's connection that takes everything, or nothing while `stuck`.
 
     Attributes:
-        writes: the objects that were written.
+        writes: the objects that were written, whether they were taken or kept.
         finished: the close code it was finished with.
     """
 
     def __init__(self) -> None:
         self.listener: SenderListener | None = None
-        self.write: Callable[[bytes], None] = self._write
+        self.hearer: Hearer | None = None
+        self.send: Callable[[bytes], int] = self._send
         self.is_paused = False
         self.writes: list[bytes] = []
         self.stuck = False
@@ -56,19 +57,31 @@ class FakeSender:
         self.aborted = False
         self._unsent = 0
 
-    def _write(self, data: bytes) -> None:
-        self.writes.append(data)
+    def _send(self, data: bytes) -> int:
+        assert not self.is_paused, "nothing is sent past what is unsent"
         if self.stuck:
-            self._unsent += len(data)
-            if self._unsent > HIGH_WATER_BYTES and not self.is_paused:
-                self.is_paused = True
-                if self.listener is not None:
-                    self.listener.paused()
+            raise BlockingIOError
+        self.writes.append(data)
+        return len(data)
+
+    def keep(self, data: bytes, taken: int) -> None:
+        self.writes.append(data[taken:])
+        self._unsent += len(data) - taken
+        if not self.is_paused:
+            self.is_paused = True
+            if self.listener is not None:
+                self.listener.paused()
+
+    def write(self, data: bytes) -> None:
+        if self.stuck or self.is_paused:
+            self.keep(data, 0)
+        else:
+            self._send(data)
 
     def drain(self, count: int = 2**62) -> None:
         """Let the viewer take so many of the unsent bytes."""
         self._unsent = max(0, self._unsent - count)
-        if self.is_paused and self._unsent <= LOW_WATER_BYTES:
+        if self.is_paused and not self._unsent:
             self.is_paused = False
             if self.listener is not None:
                 self.listener.resumed()
@@ -78,6 +91,9 @@ class FakeSender:
 
     def finish(self, code: CloseCode, reason: str = "") -> None:
         self.finished = code
+
+    def close(self) -> None:
+        self.aborted = True
 
     def abort(self) -> None:
         self.aborted = True

@@ -16,7 +16,6 @@ from headrace.wire.chunk import Chunk
 from headrace_edge.fanout import BATCH_MAX_BYTES, FanOut, FanOutLimits, Viewer
 from headrace_edge.framing import PlayFraming
 from headrace_edge.metrics import edge_metrics
-from headrace_edge.sender import HIGH_WATER_BYTES
 from unit.edge.reading import FakeSender
 from unit.edge.synthetic import AUDIO, OTHER_VIDEO, VIDEO, Feed
 
@@ -136,7 +135,7 @@ class Stage:
     def check_memory(self) -> None:
         """What waits for a viewer never exceeds its share."""
         for watcher in self.watchers:
-            assert watcher.sender.unsent() <= HIGH_WATER_BYTES + BATCH_MAX_BYTES + CHUNK_BYTES + 5000
+            assert watcher.sender.unsent() <= BATCH_MAX_BYTES + CHUNK_BYTES + 5000
 
     def finish(self) -> None:
         """Everybody reads to the end, and has everything up to the newest chunk or knows what it missed."""

@@ -1,76 +1,28 @@
-"""The sender that stands on an HTTP connection's transport, with a transport that is a plain object."""
+"""The sender on a plain socket, with the kernel in between."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import socket
+from collections.abc import Iterator
 
 import pytest
 
+from headrace.testing import wait_until
 from headrace_edge.frames import CloseCode, close_frame
-from headrace_edge.sender import HIGH_WATER_BYTES, LOW_WATER_BYTES, TransportSender
+from headrace_edge.sender import BROKEN, SocketSender, send_all
+
+MEGABYTE = bytes(range(256)) * 4096
 
 
-class Protocol(asyncio.Protocol):
-    """What an HTTP server has on its transport; it notes what it hears."""
+class Ends:
+    """Notes what a sender tells its listener and its hearer."""
 
-    def __init__(self) -> None:
-        self.heard: list[object] = []
-
-    def data_received(self, data: bytes) -> None:
-        self.heard.append(data)
-
-    def eof_received(self) -> bool | None:
-        self.heard.append("eof")
-        return True
-
-    def pause_writing(self) -> None:
-        self.heard.append("pause")
-
-    def resume_writing(self) -> None:
-        self.heard.append("resume")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.heard.append("lost")
-
-
-class Transport(asyncio.Transport):
-    """Notes what is written and done."""
-
-    def __init__(self, protocol: asyncio.BaseProtocol) -> None:
-        super().__init__()
-        self.protocol = protocol
-        self.written: list[bytes] = []
-        self.done: list[str] = []
-        self.limits: tuple[int | None, int | None] = (None, None)
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        return self.protocol
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self.protocol = protocol
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self.limits = (high, low)
-
-    def get_write_buffer_size(self) -> int:
-        return 7
-
-    def write(self, data: Any) -> None:
-        self.written.append(data)
-
-    def close(self) -> None:
-        self.done.append("close")
-
-    def abort(self) -> None:
-        self.done.append("abort")
-
-
-class Listener:
-    """Notes what it is told."""
-
-    def __init__(self) -> None:
+    def __init__(self, sender: SocketSender) -> None:
         self.told: list[str] = []
+        self.data = b""
+        sender.listener = self
+        sender.hearer = self
 
     def paused(self) -> None:
         self.told.append("paused")
@@ -81,71 +33,138 @@ class Listener:
     def lost(self) -> None:
         self.told.append("lost")
 
+    def heard(self, data: bytes) -> None:
+        self.data += data
+
+    def gone(self) -> None:
+        self.told.append("gone")
+
 
 @pytest.fixture
-def transport() -> Transport:
-    return Transport(Protocol())
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends of a connection: the sender's, and the viewer's."""
+    own, other = socket.socketpair()
+    own.setblocking(False)
+    other.settimeout(5)
+    yield own, other
+    own.close()
+    other.close()
 
 
-def protocol_of(transport: Transport) -> asyncio.Protocol:
-    assert isinstance(transport.protocol, asyncio.Protocol)
-    return transport.protocol
+def read_all(viewer: socket.socket) -> bytes:
+    data = b""
+    while piece := viewer.recv(1 << 20):
+        data += piece
+    return data
 
 
-def test_the_server_hears_everything_still(transport: Transport) -> None:
-    """The connection's own protocol is told all that it was told before, with the same answers."""
-    inner = protocol_of(transport)
-    TransportSender(transport)
-    outer = protocol_of(transport)
-    assert outer is not inner
-    outer.data_received(b"x")
-    assert outer.eof_received() is True
-    outer.pause_writing()
-    outer.resume_writing()
-    outer.connection_lost(None)
-    assert isinstance(inner, Protocol)
-    assert inner.heard == [b"x", "eof", "pause", "resume", "lost"]
-
-
-def test_flow_is_told_to_the_listener(transport: Transport) -> None:
-    """The listener hears when to wait and when to go on, and once that the connection is gone."""
-    sender = TransportSender(transport)
-    sender.listener = listener = Listener()
-    outer = protocol_of(transport)
-    outer.pause_writing()
-    assert sender.is_paused
-    outer.resume_writing()
-    assert not sender.is_paused
-    outer.connection_lost(None)
-    assert listener.told == ["paused", "resumed", "lost"]
-    assert transport.limits == (HIGH_WATER_BYTES, LOW_WATER_BYTES)
-    assert sender.unsent() == 7
-
-
-def test_nothing_is_written_after_the_connection_is_lost(transport: Transport) -> None:
-    """A transport that is gone complains about writes: there are none."""
-    sender = TransportSender(transport)
-    sender.write(b"one")
-    protocol_of(transport).connection_lost(None)
+async def test_what_is_taken_at_once(pair: tuple[socket.socket, socket.socket]) -> None:
+    """What the kernel takes leaves nothing behind and tells nobody."""
+    sender = SocketSender(pair[0])
+    ends = Ends(sender)
+    assert sender.send(b"one") == 3
     sender.write(b"two")
-    assert transport.written == [b"one"]
+    assert pair[1].recv(100) == b"onetwo"
+    assert (sender.unsent(), sender.is_paused, ends.told) == (0, False, [])
 
 
-async def test_finishing(transport: Transport) -> None:
-    """A close frame is the last thing written, once; the connection is cut when no answer comes."""
-    sender = TransportSender(transport)
+async def test_what_is_not_taken_is_kept_in_order(pair: tuple[socket.socket, socket.socket]) -> None:
+    """The rest goes out as the viewer reads, before anything that was written later; the listener waits meanwhile."""
+    sender = SocketSender(pair[0])
+    ends = Ends(sender)
+    sender.write(MEGABYTE)
+    assert ends.told == ["paused"]
+    sender.write(b"later")
+    assert 0 < sender.unsent() <= len(MEGABYTE) + 5
+    reading = asyncio.create_task(asyncio.to_thread(read_all, pair[1]))
+    await wait_until(lambda: not sender.is_paused)
+    sender.abort()
+    assert await reading == MEGABYTE + b"later"
+    assert ends.told == ["paused", "resumed", "lost", "gone"]
+
+
+async def test_keeping_the_rest_of_a_send(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Who called `send` gives back what was not taken, and nothing of it is copied."""
+    sender = SocketSender(pair[0])
+    taken = sender.send(MEGABYTE)
+    assert taken < len(MEGABYTE)
+    sender.keep(MEGABYTE, taken)
+    assert sender.unsent() == len(MEGABYTE) - taken
+    assert sender._rest[0].obj is MEGABYTE
+
+
+async def test_finishing(pair: tuple[socket.socket, socket.socket]) -> None:
+    """A close frame is the last thing sent, once, behind what is unsent; the listener writes no more."""
+    sender = SocketSender(pair[0])
+    ends = Ends(sender)
+    sender.write(MEGABYTE)
     sender.finish(CloseCode.GOING_AWAY, "bye")
     sender.finish(CloseCode.DONE)
     sender.write(b"more")
-    assert transport.written == [close_frame(CloseCode.GOING_AWAY, "bye")]
-    assert transport.done == []
+    assert ends.told == ["paused", "lost"]
+    reading = asyncio.create_task(asyncio.to_thread(read_all, pair[1]))
+    await wait_until(lambda: not sender.unsent())
     sender.close()
-    assert transport.done == ["close"]
+    assert await reading == MEGABYTE + close_frame(CloseCode.GOING_AWAY, "bye")
 
 
-def test_aborting(transport: Transport) -> None:
-    """The connection is cut at once."""
-    sender = TransportSender(transport)
+async def test_closing_waits_for_what_is_unsent(pair: tuple[socket.socket, socket.socket]) -> None:
+    """The connection ends once the viewer has read everything."""
+    sender = SocketSender(pair[0])
+    ends = Ends(sender)
+    sender.write(MEGABYTE)
+    sender.close()
+    assert await asyncio.to_thread(read_all, pair[1]) == MEGABYTE
+    await wait_until(lambda: ends.told[-1] == "gone")
+
+
+@pytest.mark.parametrize("closes", ["finish", "close"])
+async def test_who_does_not_read_is_cut(
+    pair: tuple[socket.socket, socket.socket], closes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A viewer that takes nothing does not keep its connection for long."""
+    monkeypatch.setattr("headrace_edge.sender.CLOSE_SECONDS", 0.05)
+    sender = SocketSender(pair[0])
+    ends = Ends(sender)
+    sender.write(MEGABYTE)
+    sender.finish(CloseCode.DONE) if closes == "finish" else sender.close()
+    await wait_until(lambda: ends.told[-1] == "gone")
+    assert sender.unsent() == 0
+
+
+async def test_hearing(pair: tuple[socket.socket, socket.socket]) -> None:
+    """What the viewer sends is passed on; its end is told to both."""
+    ends = Ends(SocketSender(pair[0]))
+    pair[1].sendall(b"hello")
+    await wait_until(lambda: ends.data == b"hello")
+    pair[1].close()
+    await wait_until(lambda: ends.told == ["lost", "gone"])
+
+
+async def test_a_broken_connection(pair: tuple[socket.socket, socket.socket]) -> None:
+    """A write into it tells the same; later calls do nothing."""
+    sender = SocketSender(pair[0])
+    ends = Ends(sender)
+    pair[1].close()
+    sender.write(b"x")
+    assert ends.told == ["lost", "gone"]
+    sender.write(b"x")
+    sender.finish(CloseCode.DONE)
+    sender.close()
     sender.abort()
-    sender.write(b"more")
-    assert (transport.done, transport.written) == (["abort"], [])
+    assert ends.told == ["lost", "gone"]
+
+
+def test_sending_to_all() -> None:
+    """Only those that did not take everything are told, each with what it took."""
+
+    def taking(count: int | OSError) -> object:
+        def send(data: bytes) -> int:
+            if isinstance(count, OSError):
+                raise count
+            return count
+
+        return send
+
+    sends = [taking(4), taking(BlockingIOError()), taking(2), taking(BrokenPipeError()), taking(4)]
+    assert send_all(sends, b"data") == [(1, 0), (2, 2), (3, BROKEN)]  # type: ignore[arg-type]

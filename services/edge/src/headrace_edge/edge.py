@@ -115,7 +115,7 @@ class Edge:
         self._spawn = spawn
         self._hub = hub
         self._fan_outs: dict[tuple[StreamName, str], FanOut] = {}
-        self._senders: set[Sender] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
         self._viewers = 0
         self._draining = False
         self._sent_away = False
@@ -151,11 +151,10 @@ class Edge:
         for fan_out in tuple(self._fan_outs.values()):
             fan_out.finish(CloseCode.GOING_AWAY, "going_away")
         await self._wait_empty(CLOSING_SECONDS)
-        for sender in tuple(self._senders):
-            sender.abort()
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._conversations]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _wait_empty(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -211,6 +210,27 @@ class Edge:
         finally:
             self.gate.leave(held)
 
+    def host(
+        self, sender: Sender, conversation: Coroutine[Any, Any, None], held: contextlib.AbstractAsyncContextManager[Any]
+    ) -> None:
+        """Let `conversation` go on after the viewer's request was answered; at its end `held` is released."""
+        task = asyncio.create_task(self._converse(sender, conversation, held), name="viewer")
+        self._conversations.add(task)
+        task.add_done_callback(self._conversations.discard)
+
+    async def _converse(
+        self, sender: Sender, conversation: Coroutine[Any, Any, None], held: contextlib.AbstractAsyncContextManager[Any]
+    ) -> None:
+        async with held:
+            try:
+                await conversation
+            except Exception:
+                log.exception("conversation_failed")  # a fault of ours, and the end of this viewer's connection only
+                sender.abort()
+            except asyncio.CancelledError:
+                sender.abort()
+                raise
+
     @contextlib.contextmanager
     def watching(
         self,
@@ -229,11 +249,9 @@ class Edge:
         demand = self._hub.demand(name, after)  # one for each viewer: their number is the load that the node announces
         fan_out = self._fan_outs.get((name, framing.door)) or self._open(demand.broadcast, framing)
         viewer = fan_out.add(sender, after)
-        self._senders.add(sender)
         try:
             yield viewer
         finally:
-            self._senders.discard(sender)
             fan_out.remove(viewer)
             if not fan_out.viewers:
                 self._close(name, fan_out)

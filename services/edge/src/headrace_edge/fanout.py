@@ -8,13 +8,14 @@ the very same bytes to every *live* viewer. Nothing is awaited and no viewer has
 
 A viewer is in one of three places:
 
-    joining ──level──► live ──too much unsent──► paused ──drained──► joining
+    joining ──level──► live ──not all taken──► paused ──drained──► joining
 
 *joining* viewers have a cursor of their own: they begin at a random access point or after what they had, or catch up.
 *live* viewers have none: they are where the shared cursor is. *paused* viewers are not written to; their cursor stays
 where it is, which costs nothing, for the chunks are in the ring anyway. A viewer that comes back from there with more
 behind it than allowed is moved forward to the newest random access point, told so and counted; one that takes nothing
-at all for too long is cut off. So a viewer never has more in this process than the sender's high water and one batch.
+at all for too long is cut off. So a viewer never has more in this process than one batch, and even that is shared with
+others unless it was made for it alone. (Through a transport, which takes everything, it is the high water and a batch.)
 
 The fan-out knows no protocol: `Framing` makes bytes of entries, `Sender` takes them.
 """
@@ -36,7 +37,7 @@ from headrace_edge.batching import Batcher
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import Framing, Unframeable
 from headrace_edge.metrics import OutputCounts
-from headrace_edge.sender import Sender
+from headrace_edge.sender import BROKEN, Sender, send_all
 
 BATCH_MAX_BYTES = 256 * 1024
 """Bytes of chunk records read for one write, unless a single chunk is larger: bounds what a viewer that stops reading
@@ -144,7 +145,8 @@ class FanOut:
         self._clock = clock
         self._call_soon = call_soon or asyncio.get_running_loop().call_soon
         self._scheduled = False
-        self._live: dict[Viewer, Callable[[bytes], None]] = {}
+        self._live: dict[Viewer, None] = {}
+        self._level: tuple[list[Callable[[bytes], int]], list[Viewer]] | None = None
         self._joining: dict[Viewer, None] = {}
         self._paused: dict[Viewer, None] = {}
         self._batcher = Batcher(framing, self._note_unframeable)
@@ -260,8 +262,14 @@ class FanOut:
         viewers = len(self._live)
         self._live_bytes += len(batch)
         self._spoke_at = self._clock.monotonic()
-        for write in tuple(self._live.values()):  # a write may pause its viewer
-            write(batch)
+        if self._level is None:
+            self._level = [viewer.sender.send for viewer in self._live], list(self._live)
+        sends, who = self._level
+        for index, taken in send_all(sends, batch):
+            if taken == BROKEN:
+                who[index].sender.abort()
+            elif who[index] in self._live:
+                who[index].sender.keep(batch, taken)
         self._count(viewers * len(batch), viewers * len(frames))
 
     def _read_shared(self) -> list[Entry]:
@@ -334,7 +342,8 @@ class FanOut:
             del self._joining[viewer]
             viewer.cursor = None
             viewer.live_from = self._live_bytes
-            self._live[viewer] = viewer.sender.write
+            self._live[viewer] = None
+            self._level = None
         elif self._broadcast.lag(cursor):
             self._wake()
         elif self._framing.closes_when_ended and self._broadcast.state.state is StreamState.ENDED:
@@ -360,6 +369,7 @@ class FanOut:
 
     def _to_own_cursor(self, viewer: Viewer) -> None:
         del self._live[viewer]
+        self._level = None
         viewer.cursor = self._cursor.fork()
         viewer.skipped = viewer.cursor.skipped
         viewer.opened = self._opened

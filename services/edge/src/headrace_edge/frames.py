@@ -16,6 +16,7 @@ class Opcode(enum.IntEnum):
     BINARY = 0x82
     CLOSE = 0x88
     PING = 0x89
+    PONG = 0x8A
 
 
 class CloseCode(enum.IntEnum):

@@ -6,11 +6,11 @@ moof+mdat. The handshake is answered as EvoStream's `inboundWSFMP4` answers it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from aiohttp import web
 
-from headrace.access.passes import Pass
 from headrace.identifiers import InvalidName, StreamName, stream_name
 from headrace.relay.hub import TooManyStreams
 from headrace.wire.errors import WireError
@@ -18,7 +18,8 @@ from headrace_edge.asking import asked_of
 from headrace_edge.edge import Edge, Refusal
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import PlainFraming
-from headrace_edge.handshake import Flood, ViewerSocket, is_upgrade, open_socket
+from headrace_edge.handshake import Flood, ViewerSocket, open_socket
+from headrace_edge.upgrade import is_upgrade
 
 DOOR = PlainFraming.door
 
@@ -60,27 +61,25 @@ class PlainDoor:
         except InvalidName as error:
             self._edge.refusal(DOOR, "bad_name", str(error))
             return web.Response(status=404, reason="Not found", headers={"Connection": "close"})
-        if not is_upgrade(request):
+        if not is_upgrade(request.headers):
             raise web.HTTPUpgradeRequired(text="this is a WebSocket; open it with a player")
         for mode in LATER_MODES:
             if mode in request.query:
                 self._edge.refusal(DOOR, "mode", mode)
                 raise web.HTTPNotImplemented(text=f"this edge has no {mode} mode; leave it out for plain fMP4")
         try:
-            with self._edge.seat(DOOR):
-                return await self._serve(request, name)
+            async with contextlib.AsyncExitStack() as stack:
+                stack.enter_context(self._edge.seat(DOOR))
+                held = await stack.enter_async_context(self._edge.admitted(DOOR, asked_of(request, name)))
+                clock = self._edge.clock
+                socket, answer = await open_socket(request, clock, max_bytes=TEXT_MAX_BYTES, headers=_HEADERS)
+                held.when_ended(lambda code, reason: socket.sender.finish(CloseCode.REFUSED, code))
+                self._edge.host(socket.sender, self._serve(socket, name), stack.pop_all())
+                return answer
         except Refusal as refusal:
             return web.Response(status=refusal.status, text=refusal.reason, headers={"Connection": "close"})
 
-    async def _serve(self, request: web.Request, name: StreamName) -> web.StreamResponse:
-        async with self._edge.admitted(DOOR, asked_of(request, name)) as held:
-            return await self._open(request, name, held)
-
-    async def _open(self, request: web.Request, name: StreamName, held: Pass) -> web.StreamResponse:
-        socket = await open_socket(request, self._edge.clock, max_bytes=TEXT_MAX_BYTES, headers=_HEADERS)
-        if socket is None:
-            raise ConnectionResetError("the viewer left before it was let in")
-        held.when_ended(lambda code, reason: socket.sender.finish(CloseCode.REFUSED, code))
+    async def _serve(self, socket: ViewerSocket, name: StreamName) -> None:
         try:
             await self._play(socket, name)
         except WireError as error:
@@ -94,7 +93,6 @@ class PlainDoor:
             await socket.close(CloseCode.TRY_LATER, str(error))
         else:
             await socket.close()
-        return socket.response
 
     async def _play(self, socket: ViewerSocket, name: StreamName) -> None:
         with self._edge.watching(name, FRAMING, socket.sender):

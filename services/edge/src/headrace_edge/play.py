@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from dataclasses import replace
 
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import web
 
+from headrace.access.policy import Asked
 from headrace.identifiers import InvalidName, StreamName, stream_name
 from headrace.relay.hub import TooManyStreams
 from headrace.wire import play
@@ -14,7 +17,8 @@ from headrace_edge.asking import asked_of
 from headrace_edge.edge import Edge, Refusal
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import PlayFraming, message_frame
-from headrace_edge.handshake import Flood, ViewerSocket, is_upgrade, open_socket
+from headrace_edge.handshake import Flood, ViewerSocket, open_socket
+from headrace_edge.upgrade import is_upgrade
 
 DOOR = PlayFraming.door
 
@@ -38,38 +42,43 @@ class PlayDoor:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer `GET /play/{stream}`: the handshake, then the conversation until one side ends it."""
-        if not is_upgrade(request):
+        if not is_upgrade(request.headers):
             raise web.HTTPUpgradeRequired(text="this is a WebSocket; open it with a player")
         offered = request.headers.get("Sec-WebSocket-Protocol", "")
         if play.SUBPROTOCOL not in (name.strip() for name in offered.split(",")):
             self._edge.refusal(DOOR, "subprotocol", "")
             raise web.HTTPBadRequest(text=f"offer the WebSocket subprotocol {play.SUBPROTOCOL}")
         try:
-            with self._edge.seat(DOOR):
-                return await self._serve(request)
+            async with contextlib.AsyncExitStack() as stack:
+                stack.enter_context(self._edge.seat(DOOR))
+                socket, answer = await open_socket(
+                    request, self._edge.clock, max_bytes=play.PLAYER_TEXT_MAX_BYTES, protocols=[play.SUBPROTOCOL]
+                )
+                base = f"{request.scheme}://{request.host}"
+                asked = asked_of(request, StreamName(request.match_info["stream"]))
+                self._edge.host(socket.sender, Conversation(self._edge, socket, asked, base).run(), stack.pop_all())
+                return answer
         except Refusal as refusal:
             raise web.HTTPServiceUnavailable(text=refusal.reason) from None
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        socket = await open_socket(
-            request, self._edge.clock, max_bytes=play.PLAYER_TEXT_MAX_BYTES, protocols=[play.SUBPROTOCOL]
-        )
-        if socket is None:
-            raise ConnectionResetError("the player left before it was let in")
-        name = request.match_info["stream"]
-        await Conversation(self._edge, socket, name, request).run()
-        return socket.response
-
 
 class Conversation:
-    """What one player says, and what it is told beside the stream."""
+    """What one player says, and what it is told beside the stream.
 
-    def __init__(self, edge: Edge, socket: ViewerSocket, name: str, request: web.Request) -> None:
+    Args:
+        edge: where it watches.
+        socket: the way to it.
+        asked: what its request asks for; the name is not checked yet.
+        base: the URL at which it found this edge.
+    """
+
+    __slots__ = ("_asked", "_base", "_counted", "_edge", "_socket")
+
+    def __init__(self, edge: Edge, socket: ViewerSocket, asked: Asked, base: str) -> None:
         self._edge = edge
         self._socket = socket
-        self._name = name
-        self._request = request
-        self._asked = f"{request.scheme}://{request.host}"
+        self._asked = asked
+        self._base = base
         self._counted: tuple[float, float] | None = None
 
     async def run(self) -> None:
@@ -97,7 +106,8 @@ class Conversation:
         hello = await self._hello()
         if hello is None:
             return
-        async with self._edge.admitted(DOOR, asked_of(self._request, name, hello.session)) as held:
+        asked = replace(self._asked, stream=name, session=self._asked.session or hello.session)
+        async with self._edge.admitted(DOOR, asked) as held:
             held.when_ended(self._end)
             await self._play(name, hello)
 
@@ -112,7 +122,7 @@ class Conversation:
             play.Welcome(
                 edge=edge.options.node,
                 stream=name,
-                edges=edge.edges(self._asked),
+                edges=edge.edges(self._base),
                 heartbeat_ms=round(edge.options.heartbeat_seconds * 1000),
                 utc_us=edge.utc_us(),
             )
@@ -125,7 +135,7 @@ class Conversation:
 
     def _valid_name(self) -> StreamName:
         try:
-            return stream_name(self._name)
+            return stream_name(self._asked.stream)
         except InvalidName as error:
             raise self._edge.refusal(DOOR, "bad_name", str(error)) from None
 
@@ -149,7 +159,7 @@ class Conversation:
             raise self._edge.refusal(DOOR, "no_hello", reason) from None
         return None
 
-    def _hear(self, message: WSMessage) -> None:
+    def _hear(self, message: bytes | str) -> None:
         said = _decode(message)
         if isinstance(said, play.Play):
             raise WireError("bad_order", "play came again")
@@ -178,8 +188,7 @@ class Conversation:
             self._socket.sender.write(message_frame(message))
 
 
-def _decode(message: WSMessage) -> play.PlayerMessage | None:
-    if message.type is not WSMsgType.TEXT:
+def _decode(message: bytes | str) -> play.PlayerMessage | None:
+    if isinstance(message, bytes):
         raise WireError("bad_message", "players send text")
-    text: str = message.data
-    return play.decode_from_player(text)
+    return play.decode_from_player(message)

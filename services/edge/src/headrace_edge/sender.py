@@ -1,20 +1,23 @@
-"""The way bytes leave for one viewer, behind an interface that the fan-out can write to without knowing it."""
+"""The way bytes leave for one viewer, behind an interface that the fan-out can write to without knowing it.
+
+Theory of operation
+-------------------
+After the handshake a viewer's connection is taken from the HTTP server and stands alone: a socket, its place in the
+event loop, and what the kernel has not taken yet, which is nothing most of the time. The fan-out calls `send` of every
+viewer itself, one system call each, and hears at once who did not take it all: such a viewer keeps the rest, as a
+reference to bytes that others share, and is paused until the kernel has taken that. TLS needs a transport in between
+(`headrace_edge.transport_sender`).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import Protocol
 
 from headrace_edge.frames import CloseCode, close_frame
-
-HIGH_WATER_BYTES = 256 * 1024
-"""Unsent bytes of one viewer in this process from which it is not written to: several chunks, a fraction of a second
-of a usual stream, so that memory for ten thousand stuck viewers stays under 3 GiB."""
-
-LOW_WATER_BYTES = 32 * 1024
-"""Unsent bytes at which a viewer that waited is written to again."""
 
 KERNEL_UNSENT_BYTES = 128 * 1024
 """Unsent bytes of one viewer that the kernel takes (TCP_NOTSENT_LOWAT). Without it the kernel holds megabytes for a
@@ -27,6 +30,12 @@ without a word is noticed in half a minute."""
 CLOSE_SECONDS = 1.0
 """How long a viewer may take to answer a close before its connection is cut."""
 
+READ_BYTES = 16 * 1024
+"""Read from a viewer at once: viewers have little to say."""
+
+BROKEN = -1
+"""Stands for the bytes that a broken connection took."""
+
 
 class SenderListener(Protocol):
     """Who is told how the way to a viewer is."""
@@ -37,29 +46,58 @@ class SenderListener(Protocol):
 
     def resumed(self) -> None: ...
     def lost(self) -> None:
-        """The connection is gone; nothing else will be told."""
+        """Nothing more can be sent; nothing else will be told."""
+        ...
+
+
+class Hearer(Protocol):
+    """Who is told what a viewer sends."""
+
+    def heard(self, data: bytes) -> None: ...
+    def gone(self) -> None:
+        """The connection is closed."""
         ...
 
 
 class Sender(Protocol):
-    """Writes whole WebSocket frames to one viewer and never waits.
+    """Sends whole WebSocket frames to one viewer and never waits.
 
     Attributes:
-        listener: told about flow from the moment it is set; `paused` may be called from inside `write`.
-        write: takes one or more whole frames, as one immutable object that other viewers may share.
+        listener: told about flow from the moment it is set; `paused` may be called from inside `send`, `keep`, `write`.
+        hearer: told what comes from the viewer.
+        send: hands one or more whole frames to the connection and returns how many bytes it took. It is a plain
+            function that may be called again and again without looking at the sender, but only while that is not
+            paused. Raises `BlockingIOError` when it took none, another `OSError` when the connection is broken.
+            What was not taken must go to `keep` before anything else is sent.
         is_paused: whether `listener` would have been told to wait.
     """
 
     listener: SenderListener | None
-    write: Callable[[bytes], None]
+    hearer: Hearer | None
+    send: Callable[[bytes], int]
     is_paused: bool
 
+    def keep(self, data: bytes, taken: int) -> None:
+        """Send `data` from byte `taken` on as soon as the viewer takes it; the bytes are shared, not copied."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, and keep what is not taken at once; it goes behind what is unsent. Once finished, do nothing."""
+        ...
+
     def unsent(self) -> int:
-        """Return how many bytes were written but not taken by the kernel yet."""
+        """Return how many bytes were kept but not taken yet."""
         ...
 
     def finish(self, code: CloseCode, reason: str = "") -> None:
-        """Send a close frame after what is unsent and cut the connection if the viewer does not close it in time."""
+        """Send a close frame after what is unsent and cut the connection if the viewer does not close it in time.
+
+        The listener is told that nothing more can be sent.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connection once what is unsent has left; for when the viewer's close frame has come."""
         ...
 
     def abort(self) -> None:
@@ -67,93 +105,127 @@ class Sender(Protocol):
         ...
 
 
-class TransportSender:
-    """A sender on the transport of an HTTP server's connection, after the WebSocket handshake.
+class SocketSender:
+    """A sender on a plain socket that nobody else uses; it must be connected and non-blocking.
 
-    It takes the place of the transport's protocol, so that it hears about flow, and passes everything on to it.
+    It reads the socket as well and tells `hearer`.
     """
 
-    __slots__ = ("_inner", "_transport", "finished", "is_paused", "listener", "write")
+    __slots__ = ("_is_closing", "_is_finished", "_loop", "_rest", "_socket", "hearer", "is_paused", "listener", "send")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, own: socket.socket) -> None:
         self.listener: SenderListener | None = None
-        self.write: Callable[[bytes], None] = transport.write
+        self.hearer: Hearer | None = None
+        self.send: Callable[[bytes], int] = own.send
         self.is_paused = False
-        self.finished = False
-        self._transport = transport
-        self._inner = transport.get_protocol()
-        transport.set_protocol(_Flow(self, self._inner))
-        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=LOW_WATER_BYTES)
-        _tune(transport.get_extra_info("socket"))
+        self._socket = own
+        self._loop = asyncio.get_running_loop()
+        self._rest: list[memoryview] = []
+        self._is_finished = False
+        self._is_closing = False
+        tune(own)
+        self._loop.add_reader(own.fileno(), self._read)
+
+    def keep(self, data: bytes, taken: int) -> None:
+        self._rest.append(memoryview(data)[taken:])
+        if not self.is_paused:
+            self.is_paused = True
+            self._loop.add_writer(self._socket.fileno(), self._send_rest)
+            if self.listener is not None:
+                self.listener.paused()
+
+    def write(self, data: bytes) -> None:
+        if not self._is_finished:
+            self._write(data)
 
     def unsent(self) -> int:
-        return self._transport.get_write_buffer_size()
+        return sum(map(len, self._rest))
 
     def finish(self, code: CloseCode, reason: str = "") -> None:
-        if self.finished:
+        if self._is_finished:
             return
-        self._transport.write(close_frame(code, reason))
-        self._stop_writing()
-        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+        self._is_finished = True
+        self._tell_lost()
+        self._write(close_frame(code, reason))
+        self._loop.call_later(CLOSE_SECONDS, self.abort)
 
     def close(self) -> None:
-        """Close the connection once what is unsent has left; for when the viewer's close frame has come."""
-        self._stop_writing()
-        self._transport.close()
-        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+        self._is_finished = self._is_closing = True
+        self._tell_lost()
+        if not self._rest:
+            self.abort()
+        else:
+            self._loop.call_later(CLOSE_SECONDS, self.abort)
 
     def abort(self) -> None:
-        self._stop_writing()
-        self._transport.abort()
+        descriptor = self._socket.fileno()
+        if descriptor < 0:
+            return
+        self._loop.remove_reader(descriptor)
+        self._loop.remove_writer(descriptor)
+        self._socket.close()
+        self._rest.clear()
+        self._is_finished = True
+        self._tell_lost()
+        hearer, self.hearer = self.hearer, None
+        if hearer is not None:
+            hearer.gone()
 
-    def _stop_writing(self) -> None:
-        self.finished = True
-        self.write = _discard
+    def _write(self, data: bytes) -> None:
+        taken = 0
+        if not self._rest:
+            try:
+                taken = self._socket.send(data)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.abort()
+                return
+        if taken < len(data):
+            self.keep(data, taken)
 
+    def _send_rest(self) -> None:
+        """Send what was kept, as far as the kernel takes it now."""
+        try:
+            while self._rest:
+                taken = self._socket.send(self._rest[0])
+                if taken < len(self._rest[0]):
+                    self._rest[0] = self._rest[0][taken:]
+                    return
+                del self._rest[0]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.abort()
+            return
+        self._loop.remove_writer(self._socket.fileno())
+        self.is_paused = False
+        if self._is_closing:
+            self.abort()
+        elif self.listener is not None:
+            self.listener.resumed()
 
-class _Flow(asyncio.Protocol):
-    """Stands between a transport and its protocol and hears about flow."""
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.abort()
+        elif self.hearer is not None:
+            self.hearer.heard(data)
 
-    __slots__ = ("_inner", "_sender")
-
-    def __init__(self, sender: TransportSender, inner: asyncio.BaseProtocol) -> None:
-        assert isinstance(inner, asyncio.Protocol)
-        self._sender = sender
-        self._inner = inner
-
-    def data_received(self, data: bytes) -> None:
-        self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return self._inner.eof_received()
-
-    def pause_writing(self) -> None:
-        self._inner.pause_writing()
-        self._sender.is_paused = True
-        if self._sender.listener is not None:
-            self._sender.listener.paused()
-
-    def resume_writing(self) -> None:
-        self._inner.resume_writing()
-        self._sender.is_paused = False
-        if self._sender.listener is not None:
-            self._sender.listener.resumed()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._inner.connection_lost(exc)
-        self._sender._stop_writing()
-        listener, self._sender.listener = self._sender.listener, None
+    def _tell_lost(self) -> None:
+        listener, self.listener = self.listener, None
         if listener is not None:
             listener.lost()
 
 
-def _discard(data: bytes) -> None:
-    """Write to a viewer that is leaving."""
-
-
-def _tune(sock: socket.socket | None) -> None:
+def tune(sock: socket.socket) -> None:
     """Set what keeps a viewer's share of the kernel small and notices that it vanished, where the system can."""
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     idle, interval, probes = KEEPALIVE_SECONDS
     options = (
@@ -164,4 +236,23 @@ def _tune(sock: socket.socket | None) -> None:
     )
     for name, value in options:
         if (option := getattr(socket, name, None)) is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+            with contextlib.suppress(OSError):  # it may be gone already, which is noticed later
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def send_all(sends: list[Callable[[bytes], int]], data: bytes) -> list[tuple[int, int]]:
+    """Hand `data` to everybody; return who did not take it all, by index, and the bytes taken or `BROKEN`.
+
+    Nearly all of an edge's work is in this loop, and nearly all of that in the kernel.
+    """
+    size = len(data)
+    late = []
+    for index, send in enumerate(sends):
+        try:
+            if (taken := send(data)) != size:
+                late.append((index, taken))
+        except BlockingIOError:
+            late.append((index, 0))
+        except OSError:
+            late.append((index, BROKEN))
+    return late
