@@ -147,7 +147,11 @@ class PublicAddress:
 
 def add_main_routes(app: web.Application, edge: Edge) -> None:
     """Add the pages and the play door."""
-    app.add_routes(Pages(edge.options.node, edge.registry).routes())
+
+    def is_public(name: StreamName) -> bool:
+        return edge.gate is None or edge.gate.mode_of(name) == "public"
+
+    app.add_routes(Pages(edge.options.node, edge.registry, is_public).routes())
     app.router.add_get("/play/{stream:.*}", PlayDoor(edge).handle)
 
 

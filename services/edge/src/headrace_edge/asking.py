@@ -7,17 +7,20 @@ from aiohttp import hdrs, web
 from headrace.access.gate import pick_token
 from headrace.access.policy import Asked
 from headrace.identifiers import StreamName
+from headrace_edge.live.tickets import is_session
 
 
 def asked_of(request: web.Request, name: StreamName, session: str = "") -> Asked:
     """Return who asks for what; the token comes as `?token=` or as `Authorization: Bearer`.
 
+    A page that may play by several doors names the session that they share, as `?session=`; `session` is the player's.
     The address is that of the connection: what a proxy says of others is not believed.
     """
+    named = request.query.get("session", "")
     return Asked(
         stream=name,
         token=pick_token(request.query.get("token"), request.headers.get(hdrs.AUTHORIZATION, "")),
-        session=session,
+        session=named if is_session(named) else session,
         origin=request.headers.get(hdrs.ORIGIN),
         address=request.remote or "",
     )

@@ -13,10 +13,11 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from headrace.access.gate import Gate, GateOptions
-from headrace.access.keyring import Keyring
+from headrace.access.keyring import Keyring, RemoteKeys
 from headrace.access.policy import Asked, Policy
 from headrace.access.tokens import InvalidKeys, TokenRefused
 from headrace.access.viewing import Viewing, make_viewing
+from headrace.access.webhook import Webhook, WebhookOptions
 from headrace.errors import ConfigurationError
 from headrace.http.problems import problem
 from headrace.service.runtime import Runtime
@@ -25,7 +26,8 @@ from headrace_edge.asking import asked_of, status_of
 from headrace_edge.edge import Edge
 from headrace_edge.live.paths import Index, Manifest, Resource, Time, parse_path
 from headrace_edge.live.sessions import PREPARED, LiveSessions, answer_while
-from headrace_edge.live.tickets import Ticket, is_session, make_ticket, split_ticket, ticketed_location
+from headrace_edge.live.tickets import Ticket, make_ticket, split_ticket, ticketed_location
+from headrace_edge.pages import SESSION_BYTES
 
 LIVE = "/live/"
 LIVE_DOOR = "live"
@@ -39,10 +41,8 @@ ORIGINAL_URI = "X-Original-URI"
 KEPT_FOR = "X-Headrace-Kept-For"
 """A cache that asks at `AUTHORIZE` for every request says so by `asking`: it may keep what needs a token."""
 
-SESSION_BYTES = 12
-"""Random bytes of a session's name: nobody guesses somebody else's."""
-
 _PROTECTED = web.RequestKey("headrace-protected", bool)
+_TICKETED = web.RequestKey("headrace-ticketed", bool)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -66,12 +66,23 @@ def make_gate(settings: Settings, runtime: Runtime, viewing: Viewing | None = No
         viewing = make_viewing(registry.url, registry.prefix, registry.lease_seconds, runtime.clock)
     own = [secret.get_secret_value() for secret in access.secrets]
     try:
-        keys = Keyring(own, None if access.jwks_file is None else Path(access.jwks_file))
+        remote = RemoteKeys(access.jwks_url, access.jwks_seconds) if access.jwks_url else None
+        keys = Keyring(own, None if access.jwks_file is None else Path(access.jwks_file), remote)
     except InvalidKeys as error:
         raise ConfigurationError(f"access: {error}") from None
-    gate = Gate(options, keys, viewing, runtime.clock, runtime.spawn)
+    gate = Gate(options, keys, viewing, runtime.clock, runtime.spawn, _webhook(settings, runtime))
     runtime.health.add("viewer tokens", lambda: gate.problem)
     return gate
+
+
+def _webhook(settings: Settings, runtime: Runtime) -> Webhook | None:
+    access = settings.access
+    if not access.webhook_url:
+        return None
+    secret = access.webhook_secret.get_secret_value()
+    allow = access.webhook_away == "allow"
+    options = WebhookOptions(access.webhook_url, secret, access.webhook_seconds, allow)
+    return Webhook(options, runtime.node, runtime.clock)
 
 
 class LiveGuard:
@@ -99,7 +110,7 @@ class LiveGuard:
                 request.match_info["path"] = rest
             if parsed is None or isinstance(parsed[1], Time) or self._gate.mode_of(parsed[0]) == "public":
                 return await handler(request)
-            request[_PROTECTED] = True
+            request[_PROTECTED], request[_TICKETED] = True, ticket is not None
             asked = replace(asked_of(request, parsed[0]), door=LIVE_DOOR)
             try:
                 if ticket is None:
@@ -119,14 +130,13 @@ class LiveGuard:
         Raises:
             TokenRefused: when it may not be answered.
         """
-        token = self._gate.check(asked)
-        counted = token is not None and token.viewers_max is not None
+        counted = self._gate.mode_of(asked.stream) != "token" or self._is_counted(asked)
         if isinstance(resource, Index | Manifest) and (counted or "token" in request.query):
-            ticket = make_ticket(_session_of(request), asked.token)
+            ticket = make_ticket(asked.session or secrets.token_urlsafe(SESSION_BYTES), asked.token)
             if ticket is not None:
                 return _send_on(request, ticket)
         if counted:
-            reason = "this token limits viewers: begin with index.m3u8 or manifest.mpd and follow where they send you"
+            reason = "viewers are counted: begin with index.m3u8 or manifest.mpd and follow where they send you"
             raise TokenRefused("session_needed", reason)
         held = self._gate.hold(asked)
         asking: set[asyncio.Task[Any]] = set()
@@ -140,6 +150,10 @@ class LiveGuard:
             return await answer_while(held, asking, request, handler)
         finally:
             self._gate.leave(held)
+
+    def _is_counted(self, asked: Asked) -> bool:
+        token = self._gate.check(asked)
+        return token is not None and token.viewers_max is not None
 
     async def _authorize(self, request: web.Request) -> web.StreamResponse:
         """Answer a cache that asks about a request: 204 when it may be answered, else why not."""
@@ -163,10 +177,12 @@ class LiveGuard:
         caching = response.headers.get(hdrs.CACHE_CONTROL, "")
         if not request.get(_PROTECTED) or "public" not in caching:
             return
-        response.headers[hdrs.CACHE_CONTROL] = caching.replace("public", "private")
-        if request.headers.get(KEPT_FOR) == "asking":
-            age = next((part.split("=")[1] for part in caching.split(", ") if part.startswith("max-age=")), "0")
+        # Only where the address itself holds the session: by any other it would be kept for those without a token too.
+        if request[_TICKETED] and request.headers.get(KEPT_FOR) == "asking":
+            age = next((part.removeprefix("max-age=") for part in caching.split(", ") if "max-age=" in part), "0")
+            del response.headers[hdrs.CACHE_CONTROL]  # nginx heeds what comes first
             response.headers["X-Accel-Expires"] = age
+        response.headers[hdrs.CACHE_CONTROL] = caching.replace("public", "private")
 
     def _refuse(self, refused: TokenRefused) -> web.Response:
         self._edge.refusal(LIVE_DOOR, refused.code, refused.reason)
@@ -179,11 +195,6 @@ def _with(ticket: Ticket, asked: Asked) -> Asked:
 
 def _begins(resource: Resource) -> bool:
     return isinstance(resource, Index | Manifest)
-
-
-def _session_of(request: web.Request) -> str:
-    named = request.query.get("session", "")
-    return named if is_session(named) else secrets.token_urlsafe(SESSION_BYTES)
 
 
 def _send_on(request: web.Request, ticket: Ticket) -> web.Response:

@@ -8,17 +8,18 @@ from __future__ import annotations
 import hashlib
 import html
 import mimetypes
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from string import Template
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 from aiohttp import hdrs, web
 
-from headrace.identifiers import InvalidName, stream_name
+from headrace.identifiers import InvalidName, StreamName, stream_name
 from headrace.registry.registry import Registry
 from headrace_edge.libraries import find_libraries
 
@@ -27,6 +28,9 @@ FILES_MAX_BYTES = 16 * 1024 * 1024
 
 CACHE_SECONDS = 60
 """How long a browser may use a module without asking: short, for their names stay when their contents change."""
+
+SESSION_BYTES = 12
+"""Random bytes of a session's name: nobody guesses somebody else's."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -88,12 +92,19 @@ def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]
 
 
 class Pages:
-    """The handlers of the pages."""
+    """The handlers of the pages.
 
-    def __init__(self, node: str, registry: Registry) -> None:
+    Args:
+        node: whose pages they are.
+        registry: what streams there are.
+        is_public: whether anybody may watch a stream.
+    """
+
+    def __init__(self, node: str, registry: Registry, is_public: Callable[[StreamName], bool] = lambda _: True) -> None:
         package = resources.files("headrace_edge")
         self._node = node
         self._registry = registry
+        self._is_public = is_public
         self._site = read_files(package / "site")
         self._player = read_files(package / "web")
         self._libraries = {
@@ -122,7 +133,17 @@ class Pages:
             name = stream_name(request.match_info["stream"])
         except InvalidName as error:
             raise web.HTTPNotFound(text=str(error)) from None
-        return _page(self._watch.substitute(stream=html.escape(name), path=html.escape(quote(name))))
+        asked = dict(request.query)
+        if not self._is_public(name):
+            asked.setdefault("session", secrets.token_urlsafe(SESSION_BYTES))  # all ways of the page are one viewer
+        query = f"?{urlencode(asked)}" if asked else ""
+        page = _page(
+            self._watch.substitute(
+                stream=html.escape(name), path=html.escape(quote(name)), query=html.escape(query, quote=True)
+            )
+        )
+        page.headers[hdrs.CACHE_CONTROL] = "no-store" if asked else "no-cache"
+        return page
 
     async def _streams(self, request: web.Request) -> web.Response:
         streams = [

@@ -21,6 +21,7 @@ from headrace.access.passes import Audience, Pass, viewer_id
 from headrace.access.policy import Asked, Mode, Policy, check_token
 from headrace.access.tokens import TokenRefused, ViewerToken
 from headrace.access.viewing import Answer, Ends, Seat, TooManyRevoked, Viewing
+from headrace.access.webhook import Webhook
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import StreamName
 from headrace.registry.leases import StoreAway
@@ -63,6 +64,7 @@ class Gate:
     Args:
         options: how it decides.
         keys: who may sign tokens.
+        webhook: is asked about viewers of streams whose policy is that.
         viewing: where viewers and revocations are.
         clock: `utc` is what tokens are compared with.
         spawn: runs a coroutine as a task that this gate ends.
@@ -75,8 +77,10 @@ class Gate:
         viewing: Viewing,
         clock: Clock,
         spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]],
+        webhook: Webhook | None = None,
     ) -> None:
         self.options = options
+        self._webhook = webhook
         self._keys = keys
         self._viewing = viewing
         self._clock = clock
@@ -91,15 +95,20 @@ class Gate:
         self._renew_at = 0.0
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._fetching: asyncio.Task[None] | None = None
 
     @property
     def problem(self) -> str | None:
         """What is wrong, for `/health/ready`; `None` when all is well."""
-        return None if self.options.policy.is_open else self._keys.problem
+        modes = self.options.policy.modes
+        if "token" in modes and self._keys.problem:
+            return self._keys.problem
+        return self._webhook.problem if self._webhook is not None else None
 
     async def start(self) -> None:
         """Begin to watch over passes."""
         self._tasks = [self._spawn("gate-store", self._follow()), self._spawn("gate-time", self._watch())]
+        self._fetching = self._spawn("gate-keys", self._keys.follow())
 
     async def stop(self) -> None:
         """Give all sessions up."""
@@ -107,6 +116,8 @@ class Gate:
         self._stopping.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        if self._fetching is not None:
+            self._tasks.append(self._fetching)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -118,6 +129,8 @@ class Gate:
         except StoreAway:
             log.info("sessions_left_to_their_leases", sessions=len(self._leaving))
         await self._viewing.close()
+        if self._webhook is not None:
+            await self._webhook.close()
 
     def mode_of(self, name: StreamName) -> Mode:
         """Return what holds for a stream."""
@@ -129,8 +142,11 @@ class Gate:
         Raises:
             TokenRefused: when it does not.
         """
-        if self.mode_of(asked.stream) == "public":
+        mode = self.mode_of(asked.stream)
+        if mode == "public":
             return None
+        if mode == "webhook":
+            raise TokenRefused("session_needed", "begin with index.m3u8 or manifest.mpd and follow where they send you")
         if not asked.token:
             raise TokenRefused("token_needed", "this stream needs a token")
         token = self._keys.verify(asked.token)
@@ -138,6 +154,35 @@ class Gate:
         if token.id in self._ends.revoked:
             raise TokenRefused("token_revoked", "this token was revoked")
         return token
+
+    def check_again(self, held: Pass) -> None:
+        """Compare what let a session in with now, as each of its requests wants it.
+
+        Raises:
+            TokenRefused: as `check`.
+        """
+        if self.mode_of(held.asked.stream) == "token":
+            self.check(held.asked)
+        elif held.token is not None and held.token.expires <= self._clock.utc():
+            raise TokenRefused("token_expired", "the token has expired")
+
+    async def _judge(self, asked: Asked) -> ViewerToken | None:
+        """Return what lets a viewer in, whatever holds for the stream; `None` for a public one.
+
+        Raises:
+            TokenRefused: when nothing does.
+        """
+        if self.mode_of(asked.stream) != "webhook" or self._webhook is None:
+            return self.check(asked)
+        subject = ""
+        with contextlib.suppress(TokenRefused):
+            token = self._keys.verify(asked.token)
+            check_token(token, asked, self._clock.utc())
+            subject = token.subject
+        found = await self._webhook.ask(asked, subject)
+        if found.id and found.id in self._ends.revoked:
+            raise TokenRefused("token_revoked", "this token was revoked")
+        return found
 
     def hold(self, asked: Asked) -> Pass:
         """Let a single request in until `leave`; it is nobody's session and not listed.
@@ -149,21 +194,26 @@ class Gate:
         self._passes.add(held)
         return held
 
-    async def admit(self, asked: Asked, *, roaming: bool = False) -> Pass:
-        """Let a viewer in until `leave`; `roaming` when its session's requests may go to several edges at once.
+    async def admit(self, asked: Asked, *, roaming: bool = False, takes: bool = True) -> Pass:
+        """Let a viewer in until `leave`.
+
+        Args:
+            asked: who and what for.
+            roaming: whether its session's requests may go to several edges at once.
+            takes: whether it may take its session over from another door.
 
         Raises:
             TokenRefused: as `check`, `kicked` when it was sent away, and `viewers` when as many watch with the token as
                 may, or `away` when that cannot be known and must be.
         """
-        token = self.check(asked)
+        token = await self._judge(asked)
         held = Pass(asked, token, None, viewer_id(asked, token), microseconds(self._clock.utc()))
         if held.viewer in self._ends.kicked:
             raise TokenRefused("kicked", "this viewer was sent away")
         if token is not None and token.viewers_max is not None:
             holder = ROAMING if roaming else f"{self.options.node}/{next(self._holders)}"
             held.seat = Seat(token.id, asked.session or holder, holder, token.viewers_max)
-            await self._enter(held.seat)
+            await self._enter(held.seat, takes=takes)
         self._passes.add(held)
         self._audience.add(held)
         return held
@@ -179,9 +229,9 @@ class Gate:
         if held.seat is not None and held.seat.holder != ROAMING and len(self._leaving) < LEAVING_MAX:
             self._leaving.append(held.seat)
 
-    async def _enter(self, seat: Seat) -> None:
+    async def _enter(self, seat: Seat, *, takes: bool) -> None:
         try:
-            answer = await self._viewing.enter(seat)
+            answer = await self._viewing.enter(seat) if takes else (await self._viewing.renew([seat]))[0]
         except StoreAway as error:
             self._note_away(str(error))
             if self.options.refuse_while_away:
@@ -189,6 +239,8 @@ class Gate:
             return
         if answer is Answer.FULL:
             raise TokenRefused("viewers", _too_many(seat))
+        if answer is Answer.TAKEN:
+            raise TokenRefused(*_TAKEN)
         for other in tuple(self._passes):
             if other.seat is not None and (other.seat.token, other.seat.session) == (seat.token, seat.session):
                 self._end(other, *_TAKEN)

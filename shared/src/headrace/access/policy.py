@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from headrace.access.tokens import TokenRefused, ViewerToken
 from headrace.identifiers import StreamName
 
-Mode = Literal["public", "token"]
+Mode = Literal["public", "token", "webhook", "licence"]
+"""What holds for a stream: anybody watches, or who has a token, whom the webhook lets in, whose page has a licence."""
 
 CLOCKS_SECONDS = 5.0
 """How far the clocks of an issuer and of this machine may be apart for `nbf`; the end is exact, for it is enforced."""
@@ -56,6 +57,11 @@ class Policy:
             (len(pattern), not pattern.endswith("*"), mode) for pattern, mode in self.rules if matches(pattern, name)
         ]
         return max(found)[2] if found else self.default
+
+    @property
+    def modes(self) -> frozenset[Mode]:
+        """Everything that holds for some stream."""
+        return frozenset({self.default, *(mode for _, mode in self.rules)})
 
     @property
     def is_open(self) -> bool:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationInfo, field_validator, model_validator
 
-from headrace.identifiers import stream_name
 from headrace.service.values import (
     Host,
     Network,
@@ -210,21 +209,6 @@ class IngressSettings(Group):
 
     host: Host = setting("127.0.0.1", "Address to listen on.")
     port: Port = setting(8080, "Port of `/relay` and the probes; 0 means any free one.")
-    rtmp: bool = setting(True, "Take publishers by RTMP, at `rtmp://host:1935/live/{stream}` (docs/feeds.md).")
-    rtmp_port: Port = setting(1935, "Port of RTMP; 0 means any free one.")
-    publish_keys: dict[str, SecretStr] = setting(
-        dict,
-        "Keys of publishers by stream name, or by a beginning of names with `*` after it; the longest that matches "
-        "counts. A stream without a key can only be published from this machine, while `host` is a loopback address. "
-        "In the environment as a JSON object.",
-    )
-    publish_takes_over: bool = setting(
-        False, "Let a second publisher of a stream replace the first; otherwise it is refused."
-    )
-    publishers_max: int = setting(200, "Most publishers at once; more are refused.", unit="publishers", ge=1, le=10_000)
-    publish_away_seconds: float = setting(
-        300.0, "How long a stream is kept after its publisher left.", unit="seconds", ge=1, le=86_400
-    )
     sources: dict[StreamKey, SourceSettings] = setting(
         dict,
         "Feeds by stream name, as a table (`[ingress.sources.cam1]`, `uri = ...`), or the URI alone "
@@ -250,18 +234,6 @@ class IngressSettings(Group):
         10.0, "Longest wait before a feed is tried again.", unit="seconds", gt=0, le=3600
     )
 
-    @field_validator("publish_keys")
-    @classmethod
-    def _check_publish_keys(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, key in keys.items():
-            if name != "*":
-                stream_name(name.removesuffix("*").rstrip("/"))
-            if not PUBLISH_KEY_MIN_CHARACTERS <= len(key.get_secret_value()) <= PUBLISH_KEY_MAX_CHARACTERS:
-                raise ValueError(
-                    f"a publisher's key has {PUBLISH_KEY_MIN_CHARACTERS} to {PUBLISH_KEY_MAX_CHARACTERS} characters"
-                )
-        return keys
-
     @field_validator("sources", mode="before")
     @classmethod
     def _accept_bare_uris(cls, value: Any) -> Any:
@@ -277,13 +249,6 @@ class IngressSettings(Group):
                 f"({self.retry_max_seconds})"
             )
         return self
-
-
-PUBLISH_KEY_MIN_CHARACTERS = 8
-"""Shortest key of a publisher: five guesses a minute from each address are allowed."""
-
-PUBLISH_KEY_MAX_CHARACTERS = 256
-"""Longest: encoders cut off what is longer."""
 
 
 class IntermediateSettings(Group):
@@ -333,13 +298,21 @@ class TlsSettings(Group):
         return self
 
 
+HTTP_URL = r"^(https?://[!-~]{1,500})?$"
+"""A URL of the operator's, or nothing."""
+
+AccessMode = Literal["public", "token", "webhook", "licence"]
+
+
 class AccessSettings(Group):
     """Who may watch (docs/tokens.md); edges check it, and the control API issues and revokes tokens."""
 
-    policy: Literal["public", "token"] = setting(
-        "public", "What holds for streams that `streams` does not name: `public`, or `token` for token holders only."
+    policy: AccessMode = setting(
+        "public",
+        "What holds for streams that `streams` does not name: `public`, `token` for holders of tokens, `webhook` for "
+        "whom `webhook_url` lets in, or `licence` for pages of domains that have a licence.",
     )
-    streams: dict[str, Literal["public", "token"]] = setting(
+    streams: dict[str, AccessMode] = setting(
         dict,
         "The same by stream name, or by a beginning of names with `*` after it; the longest that matches decides. In "
         "the environment as a JSON object.",
@@ -349,6 +322,18 @@ class AccessSettings(Group):
     )
     jwks_file: Path | None = setting(
         None, "File with keys for tokens as a JSON Web Key Set; it is read again when it changes."
+    )
+    jwks_url: str = setting(
+        "", "The same at a URL, for example an identity provider's; redirects are not followed.", pattern=HTTP_URL
+    )
+    jwks_seconds: float = setting(
+        300.0, "How often the keys at `jwks_url` are fetched again.", unit="seconds", ge=5, le=86_400
+    )
+    webhook_url: str = setting("", "Where it is asked by POST whether a viewer may watch.", pattern=HTTP_URL)
+    webhook_secret: SecretStr = setting(SecretStr(""), "Sent to `webhook_url` as `Authorization: Bearer`.")
+    webhook_seconds: float = setting(3.0, "How long the webhook's answer may take.", unit="seconds", ge=0.1, le=30)
+    webhook_away: Literal["allow", "refuse"] = setting(
+        "refuse", "What becomes of new viewers while the webhook does not answer."
     )
     while_away: Literal["allow", "refuse"] = setting(
         "allow", "What becomes of tokens that limit viewers while the registry's store does not answer."
@@ -363,8 +348,13 @@ class AccessSettings(Group):
 
     @model_validator(mode="after")
     def _check(self) -> AccessSettings:
-        if "token" in {self.policy, *self.streams.values()} and not self.secrets and self.jwks_file is None:
-            raise ValueError("streams that need a token need secrets or jwks_file too, or nobody could watch them")
+        modes = {self.policy, *self.streams.values()}
+        if "token" in modes and not self.secrets and self.jwks_file is None and not self.jwks_url:
+            raise ValueError(
+                "streams that need a token need secrets, jwks_file or jwks_url too, or nobody could watch them"
+            )
+        if "webhook" in modes and not self.webhook_url:
+            raise ValueError("streams whose policy is webhook need webhook_url too, or nobody could watch them")
         return self
 
 
@@ -382,6 +372,12 @@ class ControlApiSettings(Group):
     )
     write_tokens: list[SecretStr] = setting(list, "Bearer tokens that may read and change streams, but not access.")
     read_tokens: list[SecretStr] = setting(list, "Bearer tokens that may only read.")
+    requests_per_second: float = setting(
+        50.0, "Requests that one token, or without tokens one address, may make in the long run.", gt=0, le=100_000
+    )
+    requests_burst: int = setting(
+        200, "Requests that one token or address may make at once; more are answered 429.", ge=1, le=1_000_000
+    )
     cors_origins: list[str] = setting(
         list, "Origins of pages elsewhere that may use the API, for example `https://ops.example.org`; `*` is all."
     )

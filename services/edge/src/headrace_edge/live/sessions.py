@@ -101,14 +101,14 @@ class LiveSessions:
     async def _enter(self, key: _Key, asked: Asked, *, begins: bool) -> LiveSession:
         session = self._sessions.get(key)
         if session is not None and session.held.ended is None:
-            self._gate.check(asked)
+            self._gate.check_again(session.held)
             session.asked_at = self._clock.monotonic()
             return session
         if session is not None and session.held.ended is not None and not begins:
             raise TokenRefused(*session.held.ended)
         if session is None and len(self._sessions) >= SESSIONS_MAX:
             raise TokenRefused("away", "this edge has as many sessions as it may; try another one")
-        held = await self._gate.admit(asked, roaming=True)
+        held = await self._gate.admit(asked, roaming=True, takes=begins)
         session = self._sessions[key] = LiveSession(held, self._clock.monotonic())
         self._viewers.inc()
         held.when_ended(lambda code, reason: self._end(session))

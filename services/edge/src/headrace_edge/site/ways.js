@@ -17,7 +17,7 @@ const choice = /** @type {HTMLSelectElement} */ (document.getElementById("way"))
 const note = /** @type {HTMLElement} */ (document.getElementById("way-note"));
 const own = /** @type {HTMLElement} */ (stage.firstElementChild);
 const live = `/live/${stage.dataset["path"]}`;
-const query = location.search; // it may hold a token
+const query = stage.dataset["query"] ?? ""; // it may hold a token, and the session that all ways share
 
 /** @param {string} name @returns {Promise<any>} the library's global */
 async function library(name) {
