@@ -14,10 +14,11 @@ _PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "Via")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not answered: a status, and a sentence for whoever asked."""
+    """Why a request is not answered: a status, a sentence for whoever asked, and when to come again, if that helps."""
 
     status: int
     detail: str
+    retry_seconds: int = 0
 
 
 class Scope(enum.IntEnum):

@@ -21,6 +21,7 @@ from headrace.service.settings import ControlApiSettings, Settings
 from headrace.version import SOFTWARE
 from headrace_control_api.access import Access, Scope, is_loopback
 from headrace_control_api.events import EventLog
+from headrace_control_api.rates import Rates
 from headrace_control_api.routes import add_routes, api_metrics
 from headrace_control_api.tokens import TokenOffice
 
@@ -72,7 +73,8 @@ def build(
     events = EventLog(registry, runtime.clock)
     access = access_of(listening)
     office = _office(settings, runtime, viewing)
-    add_routes(app, registry, access, api_metrics(runtime.metrics), events, office)
+    rates = Rates(listening.requests_per_second, listening.requests_burst)
+    add_routes(app, registry, access, api_metrics(runtime.metrics), events, office, rates)
     app.on_cleanup.append(lambda _: office.viewing.close())
     _warn_if_deaf(listening.host, access)
     listener = HttpListener(ROLE, listening.host, listening.port, app, tls=runtime.tls, setting="control_api.port")

@@ -36,6 +36,10 @@ answered from anywhere.
 `request_id` in the log; one that a proxy sends is kept. Answers of GET have an `ETag`: with `If-None-Match` an
 unchanged one is `304`. A list that has more on a next page has `next`, to be given as `after`.
 
+**How often.** Each token may ask `control_api.requests_per_second` (100) in the long run and `requests_burst` (1,000) at
+once; so may each address that shows none that is known. More are answered `429`, and `Retry-After` says when to ask
+again.
+
 ## As Flashphoner WCS
 
 Scripts and pages that know WCS find `/rest-api/stream/find_all` and `/rest-api/stream/find`, by GET or POST. The body
@@ -49,11 +53,13 @@ by API or pushed here from elsewhere.
 
 | call | body | answer |
 |---|---|---|
-| `POST /rest-api/pull/push` | `uri`, `localStreamName`, `remoteStreamName` | `200` · `400` `404` `409` `500` `501` `503` |
-| `POST /rest-api/pull/pull` | the same | the same |
-| `GET`, `POST /rest-api/pull/find_all` | a filter by `uri` and the names, or none | array of `localMediaSessionId`, `remoteMediaSessionId`, `localStreamName`, `remoteStreamName`, `uri`, `status`, `info` · `404` |
-| `POST /rest-api/pull/terminate` | the same filter | `200` · `404` |
+| `POST /rest-api/pull/push` | `uri`, `localStreamName`, `remoteStreamName` | `200` |
+| `POST /rest-api/pull/pull` | the same | `200` |
+| `/rest-api/pull/find_all`, by GET or POST | nothing, or a filter by these | an array of transfers, or `404` |
+| `POST /rest-api/pull/terminate` | a filter by these | `200`, or `404` when there is none |
 
+A transfer has `localMediaSessionId`, `remoteMediaSessionId`, `localStreamName`, `remoteStreamName`, `uri`, `status` and
+`info`. What is not done is answered `400`, `404`, `409`, `500`, `501` or `503`.
 `/rest-api/pull/rtmp/…`, `/rtsp/…` and `/srt/…` are the same calls. Transfers are described in
 [transfers.md](transfers.md).
 

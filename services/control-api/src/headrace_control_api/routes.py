@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from headrace_control_api.access import Access, Refusal, Scope
 from headrace_control_api.api import make_api
 from headrace_control_api.events import EventLog
 from headrace_control_api.pages import page_routes
+from headrace_control_api.rates import Rates
 from headrace_control_api.tokens import TokenOffice
 from headrace_control_api.transfers import Engine
 from headrace_control_api.wcs import PREFIX as WCS
@@ -54,11 +57,17 @@ def api_metrics(registry: CollectorRegistry) -> ApiMetrics:
 
 
 def add_routes(
-    app: web.Application, registry: Registry, access: Access, metrics: ApiMetrics, events: EventLog, office: TokenOffice
+    app: web.Application,
+    registry: Registry,
+    access: Access,
+    metrics: ApiMetrics,
+    events: EventLog,
+    office: TokenOffice,
+    rates: Rates | None = None,
 ) -> None:
-    """Let `app` answer the API from what `registry` knows."""
+    """Let `app` answer the API from what `registry` knows, as often as `rates` allow."""
     # Outermost but for the headers: a problem that an inner layer answers is counted too.
-    app.middlewares[:0] = [name_request, _share(access), _guard(access, metrics)]
+    app.middlewares[:0] = [name_request, _share(access), _guard(access, metrics, rates)]
     app.on_response_prepare.extend([tell_request_id, _tell_sharing(access)])
     app.on_shutdown.append(events.end)
     api = make_api(registry, events, office)
@@ -79,12 +88,14 @@ def _may_not_write(request: web.Request) -> str:
     return refusal.detail if refusal else ""
 
 
-def _guard(access: Access, metrics: ApiMetrics) -> Middleware:
+def _guard(access: Access, metrics: ApiMetrics, rates: Rates | None) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not request.path.startswith(_GUARDED):
             return await handler(request)
         granted = access.grant(request.headers, request.remote)
+        if rates is not None and (seconds := rates.take(_asker(request, access, granted), time.monotonic())):
+            granted = Refusal(429, f"Too many requests: ask again in {math.ceil(seconds)} s.", math.ceil(seconds))
         if isinstance(granted, Refusal):
             metrics.refused.labels(str(granted.status)).inc()
             return _refuse(request, granted)
@@ -105,11 +116,20 @@ def _guard(access: Access, metrics: ApiMetrics) -> Middleware:
     return guard
 
 
+def _asker(request: web.Request, access: Access, granted: Scope | Refusal) -> str:
+    """Return whose request this is: a token's that is known, else an address's, so that guessing has its limit too."""
+    if not access.tokens or isinstance(granted, Refusal):
+        return request.remote or ""
+    return hashlib.blake2b(request.headers.get(hdrs.AUTHORIZATION, "").encode(), digest_size=16).hexdigest()
+
+
 def _refuse(request: web.Request, refusal: Refusal) -> web.Response:
     if request.path.startswith(WCS):
         response = wcs_error(request, refusal.status, refusal.detail)
     else:
         response = problem(refusal.status, refusal.detail)
+    if refusal.retry_seconds:
+        response.headers[hdrs.RETRY_AFTER] = str(refusal.retry_seconds)
     if refusal.status == 401:
         response.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="headrace"'
     return response

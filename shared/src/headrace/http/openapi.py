@@ -61,6 +61,7 @@ def problems_of(operation: Operation) -> dict[int, str]:
     """Return every status of a problem that the operation may answer, and when."""
     found = {
         401: "A token is needed, or this one is not known.",
+        429: "Too many requests; `Retry-After` says after how many seconds to ask again.",
         403: f"The token does not allow `{operation.scope}`, or, without configured tokens, it is not this machine.",
     }
     if any(model is not Nothing for model in (operation.path_model, operation.query_model, operation.body_model)):

@@ -373,10 +373,10 @@ class ControlApiSettings(Group):
     write_tokens: list[SecretStr] = setting(list, "Bearer tokens that may read and change streams, but not access.")
     read_tokens: list[SecretStr] = setting(list, "Bearer tokens that may only read.")
     requests_per_second: float = setting(
-        50.0, "Requests that one token, or without tokens one address, may make in the long run.", gt=0, le=100_000
+        100.0, "Requests that one token, or without tokens one address, may make in the long run.", gt=0, le=100_000
     )
     requests_burst: int = setting(
-        200, "Requests that one token or address may make at once; more are answered 429.", ge=1, le=1_000_000
+        1000, "Requests that one token or address may make at once; more are answered 429.", ge=1, le=1_000_000
     )
     cors_origins: list[str] = setting(
         list, "Origins of pages elsewhere that may use the API, for example `https://ops.example.org`; `*` is all."
