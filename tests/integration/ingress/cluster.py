@@ -54,6 +54,11 @@ class Cluster:
         """An ingress that is not the owner."""
         return next(node for node in self.ingresses if node != self.owner)
 
+    @property
+    def newest_segment(self) -> int:
+        """The number of the newest segment at the viewer."""
+        return max(chunk.id.segment for chunk in self.seen.chunks)
+
     async def live_at(self, node: str) -> None:
         """Wait until a node is the owner and its stream is live."""
 

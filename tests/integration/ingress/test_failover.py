@@ -18,6 +18,9 @@ from support.rtsp_server import RtspServer, available
 pytestmark = pytest.mark.skipif(not available(), reason="GStreamer's RTSP server is not installed")
 
 
+UNTOLD = 4
+"""Segments that an owner begins without the store: more than one, which a successor leaves out in any case."""
+
 SOME_CHUNKS = 20
 """More than are published between two moments, fewer than a camera sends while its ingress stands still."""
 
@@ -96,6 +99,26 @@ async def test_a_flushed_store_moves_nothing(redis_server: RedisServer, share: b
             assert len(mesh.seen.epochs) == 1
             assert "interrupted" not in mesh.seen.states[mesh.seen.states.index("live") :]
             assert (source_key(CAM) in mesh.registry.desired) is share
+        assert mesh.wrong_numbers() == []
+
+
+async def test_an_owner_that_dies_while_the_store_is_away_has_its_numbers_kept(redis_server: RedisServer) -> None:
+    """It had gone on without the store, and told nobody of the segments it began; its successor gives out none twice."""
+    with RtspServer() as camera:
+        nodes = [ingress(name, redis_server.url, camera.uri) for name in ("ingress-a", "ingress-b")]
+        async with cluster(redis_server.url, nodes) as mesh:
+            await mesh.watched(1)
+            first, second = mesh.owner, mesh.standby
+            await mesh.live_at(first)
+            redis_server.pause()
+            told = mesh.newest_segment
+            await wait_until(lambda: mesh.newest_segment >= told + UNTOLD, WAIT_SECONDS)
+            mesh.ingresses[first].kill()
+            given_out = mesh.newest_segment
+            redis_server.resume()
+            await mesh.live_at(second)
+            await mesh.watched(2)
+            assert mesh.newest_segment > given_out
         assert mesh.wrong_numbers() == []
 
 

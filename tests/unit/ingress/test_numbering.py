@@ -24,6 +24,12 @@ def test_one_number_is_left_out() -> None:
     assert go_on_from(known, NOW, 2.0) == Numbers(Epoch(7), 1000 + UNTOLD_SEGMENTS, NOW - 5)
 
 
+def test_numbers_that_an_outage_overtook_leave_out_what_time_allowed() -> None:
+    """Though they are fresh: their publisher may have gone on while the store was away."""
+    known = StreamNumbers(next_segment=1000, end_seconds=NOW - 9, epoch=7, overtaken=True)
+    assert go_on_from(known, NOW, 2.0).next_segment == 1000 + UNTOLD_SEGMENTS + 5
+
+
 def test_what_was_never_published_leaves_nothing_out() -> None:
     """A feed that never opened told its first number and used none."""
     assert go_on_from(StreamNumbers(next_segment=1000), NOW, 2.0).next_segment == 1000

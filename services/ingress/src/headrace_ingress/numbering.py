@@ -1,8 +1,9 @@
 """Where the numbers of a stream go on that somebody else published before: no segment number is given out twice. Pure.
 
 A publisher tells each segment's number as the segment begins, and may die before that is written; so whoever goes on
-from what was written leaves one number out. Viewers are told so, as a gap. Where the store was away, its publisher may
-have gone on for as long as the numbers are old: then as many are left out as it had the time for.
+from what was written leaves one number out. Viewers are told so, as a gap. Where the store was away meanwhile, or the
+numbers are old, their publisher may have gone on for as long as they are old: then as many are left out as it had the
+time for.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ def go_on_from(known: StreamNumbers | None, utc: float, segment_seconds: float) 
         return Numbers(Epoch(0), 0, 0.0)
     begin = known.next_segment
     if known.end_seconds > 0:  # otherwise nothing was ever published
-        untold = untold_segments(utc - known.end_seconds, segment_seconds)
+        untold = untold_segments(utc - known.end_seconds, segment_seconds, known.overtaken)
         # Numbers began at UTC in seconds and grow more slowly.
         begin = min(begin + untold, max(begin + UNTOLD_SEGMENTS, int(utc)))
     return Numbers(Epoch(known.epoch), begin, known.end_seconds, known.epochs)
 
 
-def untold_segments(age_seconds: float, segment_seconds: float) -> int:
+def untold_segments(age_seconds: float, segment_seconds: float, overtaken: bool = False) -> int:
     """Return how many segments may have been given out after durable numbers of that age were written."""
-    if age_seconds <= STALE_SECONDS:
+    if not overtaken and age_seconds <= STALE_SECONDS:
         return UNTOLD_SEGMENTS
-    return UNTOLD_SEGMENTS + math.ceil(age_seconds / segment_seconds)
+    return UNTOLD_SEGMENTS + math.ceil(max(0.0, age_seconds) / segment_seconds)
 
 
 def ring_numbers(broadcast: Broadcast) -> Numbers:

@@ -89,7 +89,7 @@ class LeasedRegistry:
             lambda other: call(self.on_fenced, StreamName(other.stream), other),
             lambda other: call(self.on_node_taken, other),
         )
-        self._reach = Reach(store.where, self._metrics)
+        self._reach = Reach(store.where, clock, self._metrics)
         self._grace_until = 0.0
         self._renew_at = 0.0
         self._read_at = 0.0
@@ -179,7 +179,10 @@ class LeasedRegistry:
         # A store that was failed over may know less than was told. One that knows nothing may know much less: then
         # whoever asks begins at UTC, which is ahead of anything given out.
         told = self._view.numbers.get(name)
-        return known.grown(told) if known is not None and told is not None else known
+        if known is None:
+            return None
+        known = known.grown(told) if told is not None else known
+        return msgspec.structs.replace(known, overtaken=self._reach.was_away_after(known.end_seconds))
 
     async def put_desired(self, record: Desired, expect: int | None = None) -> int:
         return await self._reach.order(self._orders.put(record, expect))

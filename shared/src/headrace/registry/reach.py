@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from headrace.clock import Clock
 from headrace.registry.leases import StoreAway
 from headrace.registry.metrics import RegistryMetrics
 
@@ -25,16 +26,21 @@ class Reach:
         reason: why it does not, while it does not.
     """
 
-    def __init__(self, where: str, metrics: RegistryMetrics) -> None:
+    def __init__(self, where: str, clock: Clock, metrics: RegistryMetrics) -> None:
         self.where = where
         self.connected = False
         self.reason = "not started"
+        self._clock = clock
         self._metrics = metrics
         self._away_since: float | None = None
+        self._back_utc = 0.0
 
     def came_back(self, nodes: int) -> None:
         """It answers; so many nodes are known."""
-        away = 0.0 if self._away_since is None else _now() - self._away_since
+        away = 0.0
+        if self._away_since is not None:
+            away = _now() - self._away_since
+            self._back_utc = self._clock.utc()
         log.info("registry_answers", store=self.where, away_seconds=round(away, 1), nodes=nodes)
         self.connected = True
         self._away_since = None
@@ -49,6 +55,10 @@ class Reach:
             self._metrics.connected.set(0)
             self._metrics.outages.inc()
             log.warning("registry_is_away", store=self.where, reason=reason)
+
+    def was_away_after(self, utc: float) -> bool:
+        """Return whether it came back after `utc`, a time of something published; 0 is none."""
+        return 0 < utc < self._back_utc
 
     def close(self) -> None:
         """Nothing is asked any more."""

@@ -156,12 +156,15 @@ class StreamNumbers(msgspec.Struct, frozen=True, kw_only=True):
         end_seconds: the latest known end of its timeline, in seconds of decode time.
         epoch: the greatest epoch known.
         epochs: how many epochs there were: the discontinuity number of the next one.
+        overtaken: whether the store was away after these were written, so that their publisher, which went on, may have
+            given out more than it could tell. Filled in when they are asked for; not stored.
     """
 
     next_segment: _Whole = 0
     end_seconds: _Amount = 0.0
     epoch: _Whole = 0
     epochs: _Whole = 0
+    overtaken: bool = False
 
     def grown(self, other: StreamNumbers) -> StreamNumbers:
         """Return the greater of each number."""
