@@ -11,6 +11,7 @@ from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.registry import Registry
 from headrace.version import VERSION
 from headrace_control_api.events import EventLog, follow
+from headrace_control_api.licences import add_licences
 from headrace_control_api.models import (
     EventQuery,
     NodeList,
@@ -53,6 +54,7 @@ def make_api(registry: Registry, events: EventLog, office: TokenOffice) -> Api:
     add_orders(api, registry, office.clock)
     add_tokens(api, office)
     add_viewers(api, office.viewing, office.clock)
+    add_licences(api, office.viewing, office.clock)
     return api
 
 

@@ -36,8 +36,8 @@ answered from anywhere.
 `request_id` in the log; one that a proxy sends is kept. Answers of GET have an `ETag`: with `If-None-Match` an
 unchanged one is `304`. A list that has more on a next page has `next`, to be given as `after`.
 
-**How often.** Each token may ask `control_api.requests_per_second` (100) in the long run and `requests_burst` (1,000) at
-once; so may each address that shows none that is known. More are answered `429`, and `Retry-After` says when to ask
+**How often.** Each token may ask `control_api.requests_per_second` (100) in the long run and `requests_burst` (1,000)
+at once; so may each address that shows none that is known. More are answered `429`, and `Retry-After` says when to ask
 again.
 
 ## As Flashphoner WCS

@@ -23,6 +23,7 @@ def asked_of(request: web.Request, name: StreamName, session: str = "") -> Asked
         session=named if is_session(named) else session,
         origin=request.headers.get(hdrs.ORIGIN),
         address=request.remote or "",
+        host=request.url.host or "",
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import structlog
 
 from headrace.access.keyring import Keyring
+from headrace.access.licences import INVALID_DOMAIN, Licence, licensed
 from headrace.access.passes import Audience, Pass, viewer_id
 from headrace.access.policy import Asked, Mode, Policy, check_token
 from headrace.access.tokens import TokenRefused, ViewerToken
@@ -89,6 +90,8 @@ class Gate:
         self._audience = Audience()
         self._told = False
         self._ends = Ends({}, {})
+        self._licences: tuple[Licence, ...] = ()
+        self._turn = 0
         self._leaving: list[Seat] = []
         self._holders = itertools.count(1)
         self._away: str | None = None
@@ -145,7 +148,7 @@ class Gate:
         mode = self.mode_of(asked.stream)
         if mode == "public":
             return None
-        if mode == "webhook":
+        if mode != "token":
             raise TokenRefused("session_needed", "begin with index.m3u8 or manifest.mpd and follow where they send you")
         if not asked.token:
             raise TokenRefused("token_needed", "this stream needs a token")
@@ -172,7 +175,10 @@ class Gate:
         Raises:
             TokenRefused: when nothing does.
         """
-        if self.mode_of(asked.stream) != "webhook" or self._webhook is None:
+        mode = self.mode_of(asked.stream)
+        if mode == "licence":
+            return licensed(self._licences, asked, self._clock.utc())
+        if mode != "webhook" or self._webhook is None:
             return self.check(asked)
         subject = ""
         with contextlib.suppress(TokenRefused):
@@ -273,6 +279,8 @@ class Gate:
 
     async def _exchange(self) -> None:
         await self._read_ends()
+        if "licence" in self.options.policy.modes:
+            await self._read_licences()
         leaving, self._leaving = self._leaving, []
         try:
             await self._viewing.leave(leaving)
@@ -291,7 +299,7 @@ class Gate:
         found = await self._viewing.ends()
         known = {token: until for token, until in self._ends.revoked.items() if until > now}
         kicked = {viewer: until for viewer, until in found.kicked.items() if until > now}
-        self._ends = Ends({**known, **found.revoked}, kicked)
+        self._ends = Ends({**known, **found.revoked}, kicked, found.turn)
         for held in tuple(self._passes):
             if held.token is not None and held.token.id in self._ends.revoked:
                 self._end(held, "token_revoked", "the token was revoked")
@@ -304,6 +312,27 @@ class Gate:
                 await self._viewing.restore(lost)
             except TooManyRevoked:
                 log.warning("revocations_not_restored", revocations=len(lost))
+
+    async def _read_licences(self) -> None:
+        """Take licences that have changed, and end what none allows any more; a store that lost them is told again."""
+        if self._ends.turn < self._turn:
+            await self._viewing.restore_licences(self._turn, self._licences)
+        if self._ends.turn <= self._turn:
+            return
+        self._turn, found = await self._viewing.licences()
+        self._licences = tuple(found)
+        for held in tuple(self._passes):
+            if held.viewer and self.mode_of(held.asked.stream) == "licence":
+                self._judge_again(held)
+
+    def _judge_again(self, held: Pass) -> None:
+        try:
+            token = licensed(self._licences, held.asked, self._clock.utc())
+        except TokenRefused as refused:
+            self._end(held, refused.code, refused.reason)
+            return
+        if held.token is None or token.id != held.token.id:
+            self._end(held, "licence_domain", INVALID_DOMAIN)
 
     async def _renew(self) -> None:
         seated = [(held, held.seat) for held in self._passes if held.seat is not None]

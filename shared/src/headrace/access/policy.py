@@ -29,6 +29,7 @@ class Asked:
         origin: of the page, `None` when it is none.
         address: of the viewer.
         door: at which it asks.
+        host: by which name it reached the edge.
     """
 
     stream: StreamName
@@ -37,6 +38,7 @@ class Asked:
     origin: str | None = None
     address: str = ""
     door: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
