@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 import msgspec
 from aiohttp import hdrs, web
@@ -22,9 +23,12 @@ from headrace.relay.hub import Hub
 from headrace.relay.window import WindowLimits
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import Settings
+from headrace.session.border import Border
 from headrace.session.membership import ANY_ADDRESS, join_cluster
 from headrace.session.node import Node
+from headrace.session.options import RelayOptions
 from headrace.version import SOFTWARE
+from headrace.wire.stream import RouteHop
 from headrace_edge.edge import Edge, EdgeOptions
 from headrace_edge.fanout import FanOutLimits
 from headrace_edge.guarding import LiveGuard, make_gate
@@ -37,6 +41,8 @@ from headrace_edge.metrics import edge_metrics
 from headrace_edge.pages import Pages
 from headrace_edge.plain import PlainDoor
 from headrace_edge.play import PlayDoor
+from headrace_edge.push.making import Carriers
+from headrace_edge.push.pushes import Pushes
 
 ROLE = "edge"
 
@@ -86,7 +92,18 @@ def build(
     fmp4 = HttpListener("fmp4", listening.host, port, doors, tls=runtime.tls, setting="edge.fmp4_port")
     sessions = LiveSessions(gate, runtime.clock, metrics, runtime.spawn)
     LiveGuard(gate, edge, sessions).add_to(app)
-    return [gate, main, fmp4, *membership, edge, live, sessions]
+    pushes = make_pushes(settings, runtime, hub, registry)
+    return [gate, main, fmp4, *membership, edge, live, sessions, pushes]
+
+
+def make_pushes(settings: Settings, runtime: Runtime, hub: Hub, registry: Registry) -> Pushes:
+    """Return the component that carries pushes out."""
+    networks = tuple(ip_network(text) for text in settings.edge.allow_networks)
+    options = RelayOptions.of(settings.relay)
+    border = Border(runtime.node, options, networks, registry.nodes.values, runtime.clock)
+    hop = RouteHop(runtime.node, runtime.role)
+    carriers = Carriers(border, hub, hop, runtime.clock, settings.edge.record_root)
+    return Pushes(runtime.node, registry, runtime, settings.registry.lease_seconds, carriers.make)
 
 
 def _forget_unwanted(hub: Hub) -> None:

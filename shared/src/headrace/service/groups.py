@@ -281,6 +281,12 @@ class EdgeSettings(Group):
     window_seconds: float = setting(
         60.0, "How far back viewers of HLS and DASH can seek.", unit="seconds", ge=10, le=3600
     )
+    allow_networks: list[Network] = setting(
+        list, "Private networks that streams may be pushed to by API; other addresses must be public."
+    )
+    record_root: Path | None = setting(
+        None, "Folder below which pushes to `file:` record streams; absent means that nothing is recorded."
+    )
 
 
 class TlsSettings(Group):

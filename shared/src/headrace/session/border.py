@@ -139,7 +139,7 @@ class Border:
         try:
             address = await resolve_allowed(far.host, self.networks)
         except NotReachable as error:
-            raise BorderError(error.code, str(error)) from None
+            raise BorderError(error.code, str(error), is_final=error.code == "forbidden") from None
         own = {place for node in self.nodes() for place in _places(node)}
         if {(far.host, far.port), (address, far.port)} & own:
             text = "the address leads back to this cluster: write headrace://node/stream for what is in it"
