@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import os
+import socket
 import ssl
 
 import structlog
@@ -16,6 +19,10 @@ SHUTDOWN_SECONDS = 1.0
 
 BACKLOG = 1024
 """Connections the kernel may hold that were not accepted yet: a thousand players come back at once after a failover."""
+
+ACCEPTS_AT_ONCE = 8
+"""Connections accepted in one turn of the event loop. The answers of as many cost it some 5 ms, so that those who watch
+do not wait for a crowd at the door; asyncio takes as many as the kernel may hold."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +59,7 @@ class HttpListener:
         self._setting = setting
         self._silent = SilentConnections(app, first_request_seconds)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
+        self._server: asyncio.Server | None = None
 
     @property
     def scheme(self) -> str:
@@ -66,22 +74,27 @@ class HttpListener:
         """
         try:
             await self._runner.setup()
-            site = web.TCPSite(self._runner, self.host, self._port, ssl_context=self._tls, backlog=BACKLOG)
-            await site.start()
+            assert self._runner.server is not None
+            self._server = await asyncio.get_running_loop().create_server(
+                self._runner.server, self.host, self._port, ssl=self._tls, backlog=ACCEPTS_AT_ONCE
+            )
+            _let_wait(self._server, BACKLOG)
         except BaseException as error:
             await self._runner.cleanup()
             if isinstance(error, OSError):
                 raise StartupError(self._sentence(error)) from error
             raise
-        assert self._runner.server is not None
         self._silent.watch(self._runner.server)
-        self.bound_port = self._runner.addresses[0][1]
-        for host, port, *_ in self._runner.addresses:
+        addresses = [listening.getsockname() for listening in self._server.sockets]
+        self.bound_port = addresses[0][1]
+        for host, port, *_ in addresses:
             log.info("listening", name=self.name, address=format_address(host, port), scheme=self.scheme)
 
     async def stop(self) -> None:
         """Close the socket and every connection; a second call does nothing."""
         await self._silent.stop()
+        if self._server is not None:
+            self._server.close()
         await self._runner.cleanup()
 
     def _sentence(self, error: OSError) -> str:
@@ -89,6 +102,13 @@ class HttpListener:
         setting = self._setting.rpartition(".")[0] + ".host" if what == "host" else self._setting
         hint = f"; {setting} chooses another {what}" if self._setting else ""
         return f"{self.name}: cannot listen on {format_address(self.host, self._port)}: {reason(error)}{hint}"
+
+
+def _let_wait(server: asyncio.Server, connections: int) -> None:
+    """Let the kernel hold so many connections that were not accepted yet, for each socket of `server`."""
+    for listening in server.sockets:
+        with socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.listen(connections)
 
 
 def format_address(host: str, port: int) -> str:
