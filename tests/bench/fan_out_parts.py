@@ -80,6 +80,7 @@ class Server:
         port: where viewers come in.
         paths: what they ask for.
         door: how they do it.
+        edge: the service, when it is ours.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Server:
     port: int
     paths: Sequence[str]
     door: str
+    edge: Service | None = None
 
 
 def pinned(core: int) -> tuple[str, ...]:
@@ -132,7 +134,8 @@ def product(load: Load, **settings: str) -> Iterator[Server]:
         stack.enter_context(running(*nodes))
         prefix = "/play/" if load.door == "play" else "/"
         port = nodes[1].port(0 if load.door == "play" else 1)
-        yield Server("headrace", nodes[1].pid, port, [prefix + name for name in stream_names(load.streams)], load.door)
+        paths = [prefix + name for name in stream_names(load.streams)]
+        yield Server("headrace", nodes[1].pid, port, paths, load.door, nodes[1])
 
 
 class Viewers:
@@ -175,6 +178,12 @@ class Viewers:
         assert self._process is not None
         assert self._process.stdout is not None
         return self._process.stdout.readline()
+
+
+def edge_of(server: Server) -> Service:
+    """Return the edge behind a server of ours."""
+    assert server.edge is not None
+    return server.edge
 
 
 def cpu_seconds(pid: int) -> float:
