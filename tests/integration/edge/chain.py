@@ -53,6 +53,7 @@ class Chain:
 
     Attributes:
         store: of the registry.
+        stream: what is published.
         hub: of the ingress, which publishes the stream `demo`.
         middle: the hub of the intermediate; not used without one.
     """
@@ -63,6 +64,7 @@ class Chain:
         self.hub, self.middle = (Hub(RingLimits(ring.seconds, ring.bytes)) for _ in range(2))
         self._stack = stack
         self._has_middle = has_middle
+        self.stream = DEMO
         self._settings = settings
 
     async def start(self) -> None:

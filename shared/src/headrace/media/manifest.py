@@ -95,12 +95,23 @@ def _service(delay: float) -> list[str]:
 
 
 def _period(epoch: Epoch, view: ManifestView) -> list[str]:
-    lines = [f"  <Period{_attributes({'id': epoch, 'start': _duration(epoch / 1000)})}>"]
+    lines: list[str] = []
     for segments in view.tracks:
-        own = [segment for segment in segments if segment.epoch == epoch]
+        own = _without_lost_ends([segment for segment in segments if segment.epoch == epoch])
         if own and own[0].track.kind in {"video", "audio"}:
             lines += _adaptation_set(own, view.ended)
-    return [*lines, "  </Period>"]
+    if not lines:  # all of it was lost
+        return []
+    return [f"  <Period{_attributes({'id': epoch, 'start': _duration(epoch / 1000)})}>", *lines, "  </Period>"]
+
+
+def _without_lost_ends(segments: list[Segment]) -> list[Segment]:
+    """Return the segments of an epoch from the first to the last that can be had: DASH has no gaps, only numbers.
+
+    Numbers that a publisher that died may have given out have no time of their own and would reach into the next Period.
+    """
+    had = [index for index, segment in enumerate(segments) if not segment.lost]
+    return segments[had[0] : had[-1] + 1] if had else []
 
 
 def _adaptation_set(segments: Sequence[Segment], ended: bool) -> list[str]:

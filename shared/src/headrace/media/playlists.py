@@ -60,7 +60,7 @@ def media_playlist(view: MediaView, *, skip: bool = False) -> str:
     track = segments[-1].track
     target = target_seconds(track)
     end = segments[-1].listed_end / track.timescale if not segments[-1].closed else segments[-1].end_seconds
-    lines = _head(segments, target, view.ended)
+    lines = _head(segments, target)
     skipped = _skippable(segments, end - SKIP_TARGETS * target) if skip else 0
     if skipped:
         lines.append(f"#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")
@@ -102,11 +102,11 @@ def multivariant_playlist(tracks: Mapping[int, Track], start_seconds: float | No
 # -- media playlists ---------------------------------------------------------------------------------------------------
 
 
-def _head(segments: Sequence[Segment], target: int, ended: bool) -> list[str]:
+def _head(segments: Sequence[Segment], target: int) -> list[str]:
     first, track = segments[0], segments[-1].track
     longest_part = part_target(track)
     control = [
-        *(() if ended else ("CAN-BLOCK-RELOAD=YES",)),
+        "CAN-BLOCK-RELOAD=YES",  # with EXT-X-ENDLIST too: strict readers want it wherever there are parts
         f"CAN-SKIP-UNTIL={_decimal(SKIP_TARGETS * target)}",
         f"HOLD-BACK={_decimal(HOLD_BACK_TARGETS * target)}",
         f"PART-HOLD-BACK={_decimal(PART_HOLD_BACK_TARGETS * longest_part)}",
