@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from headrace.clock import SystemClock, microseconds
+from headrace.clock import Clock, SystemClock, microseconds
 from headrace.http.listener import HttpListener
 from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
 from headrace.registry.memory import MemoryRegistry, MemoryStore
@@ -213,10 +213,11 @@ class Mesh:
         layer: int | None = None,
         options: RelayOptions | None = None,
         tls: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
     ) -> MeshNode:
         """Start a node; with `tls` it serves `wss://localhost`."""
         here = "wss://localhost" if tls is not None else "ws://127.0.0.1"
-        hub, metrics, clock = Hub(self.ring), CollectorRegistry(), SystemClock()
+        hub, metrics, clock = Hub(self.ring), CollectorRegistry(), clock or SystemClock()
         registry = self.make_registry(self)
         record = NodeRecord(node=name, role=role, layer=LAYERS.get(role, 1) if layer is None else layer)
         node = Node(

@@ -65,43 +65,6 @@ async def test_a_wrong_secret_is_refused_with_one_clear_line(capsys: pytest.Capt
     assert "staple" not in said
 
 
-async def test_a_second_process_of_the_same_name_is_refused() -> None:
-    """It cannot pass as the node it dials."""
-    async with mesh() as m:
-        node = await m.add("mid", layer=1)
-        child = await Child.dial(url_of(node), name="mid")
-        await wait_until(lambda: child.closed is not None)
-        assert child.closed == (1008, "same_node")
-        assert node.metric("headrace_relay_links_ended_total", reason="same_node") == 1
-
-
-async def test_another_version_is_refused() -> None:
-    """With the code that the protocol names."""
-    async with mesh() as m:
-        node = await m.add("mid", layer=1)
-        child = await Child.dial(url_of(node))
-        child.connection.close()
-        child.channel.send([b"\x01\x81\xa7version\x02"])
-        await wait_until(lambda: child.closed is not None)
-        assert child.closed == (1002, "bad_version")
-
-
-async def test_bytes_that_are_no_message_end_that_link_only() -> None:
-    """Others go on."""
-    async with mesh() as m:
-        node = await m.add("in", "ingress")
-        source = node.produce()
-        m.run(source)
-        good, bad = await Child.dial(url_of(node), "good"), await Child.dial(url_of(node), "bad")
-        await wait_until(lambda: good.is_open and bad.is_open)
-        good.subscribe(CAM)
-        bad.channel.send([b"\x05nonsense"])
-        await wait_until(lambda: bad.closed is not None)
-        assert bad.closed == (1002, "bad_message")
-        had = len(good.chunks)
-        await wait_until(lambda: len(good.chunks) > had + 20 and good.closed is None)
-
-
 async def test_a_message_larger_than_any_chunk_is_not_read() -> None:
     """The WebSocket itself refuses it: 1009; and before the opening is done, any that is larger than control."""
     async with mesh() as m:

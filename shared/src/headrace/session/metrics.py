@@ -9,10 +9,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 HOP_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """From what a hop costs on a quiet machine to the length of a ring, in seconds."""
 
-KNOWN_ENDS = frozenset(
+PROTOCOL_ERRORS = frozenset(
+    {"bad_message", "bad_version", "bad_name", "bad_tracks", "bad_track", "bad_handle", "bad_kind", "bad_flags"}
+    | {"truncated", "too_large", "too_many", "unexpected", "bad_proof", "same_node", "no_secret", "wrong_node"}
+)
+"""Ends of links of which one side broke the protocol (docs/protocol.md, 1.2 and 4.2)."""
+
+KNOWN_ENDS = PROTOCOL_ERRORS | frozenset(
     {"idle", "stopped", "going_away", "peer_closed", "connection_lost", "heartbeat_timeout", "opening_timeout"}
-    | {"bad_proof", "too_slow", "same_node", "bad_version", "no_secret", "bad_message", "wrong_node", "unexpected"}
-    | {"key_changed"}
+    | {"too_slow", "key_changed"}
 )
 """Ends of links that have a name of their own in metrics; a peer chooses the words of all others."""
 

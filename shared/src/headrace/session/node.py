@@ -24,11 +24,12 @@ from headrace.registry.records import NodeRecord
 from headrace.relay.hub import Hub
 from headrace.relay.protocol import GOING_AWAY
 from headrace.session.border import PUBLISHER
+from headrace.session.clocks import Clocks
 from headrace.session.context import FetchContext
 from headrace.session.fetching import Fetch
 from headrace.session.link import Link, LinkError
 from headrace.session.links import Links
-from headrace.session.metrics import RelayMetrics
+from headrace.session.metrics import PROTOCOL_ERRORS, RelayMetrics
 from headrace.session.options import RelayGroup, RelayOptions
 from headrace.session.parties import Sender
 from headrace.session.placing import MOVE_SECONDS, Cluster, Placing, Refusal
@@ -93,6 +94,7 @@ class Node:
         self._relay_url = relay_url
         self._metrics = RelayMetrics.make(metrics)
         self._hop = RouteHop(record.node, record.role)
+        self._clocks = Clocks(self._metrics.clock_offset)
         self._trust = Trust(self._options, record.node, record.role, record.software)
         self._links = Links(self._trust.identity, self._options, self, clock, self._metrics)
         self._upstreams = Upstreams(self._options.upstreams, self._links, hub, self._trust.covers)
@@ -253,7 +255,8 @@ class Node:
         if was_open:
             seconds = round(self._clock.monotonic() - link.opened_at, 3)
             self._metrics.links.labels(_direction(link)).dec()
-            log.info("link_closed", node=link.peer, seconds=seconds, **facts)
+            tell = self._warn if end.code in PROTOCOL_ERRORS else log.info
+            tell("link_closed", node=link.peer, seconds=seconds, **facts)
         elif not link.dialled:  # who dialled tells its own failures
             self._warn("link_refused", **facts)
 
@@ -344,8 +347,7 @@ class Node:
             self._links.keep_warm(self._standbys())
             self._links.close_idle()
             self._links.forget_trouble(self._registry.nodes.keys())
-            offsets = [link.clock_offset for link in self._links.open_links if link.clock_offset is not None]
-            self._metrics.clock_offset.set(max(offsets, key=abs, default=0.0))
+            self._clocks.look(self._links.open_links)
             for name in tuple(self._hub.streams):
                 if name not in self._fetches and self._hub.demands(name) and not self._hub.produced(name):
                     self._begin_fetch(name)
