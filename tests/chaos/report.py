@@ -15,6 +15,8 @@ RESULT = Path("build/chaos.json")
 PAGE = Path("docs/chaos.md")
 BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
 
+KINDS = {"relay": "an intermediate's by its children", "edge": "an edge's by its viewers", "ingress": "an ingress's"}
+
 
 def _what(row: Row) -> str:
     """Return what was done, and whether that could show anything."""
@@ -70,7 +72,15 @@ def write_page(rows: Sequence[Row], quiet: Row, text: str) -> None:
     """Put the table between the marks of docs/chaos.md."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n\n{table([quiet, *rows])}\n{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n\n{detection(rows)}\n\n{table([quiet, *rows])}\n{END}{after}")
+
+
+def detection(rows: Sequence[Row]) -> str:
+    """Return in words how long it took at most until a loss was noticed; a delay is none."""
+    losses = [row for row in rows if row.detection_ms is not None and not row.name.endswith("-delay")]
+    longest = {kind: max((r.detection_ms or 0.0 for r in losses if r.kind == kind), default=0.0) for kind in KINDS}
+    words = [f"{who} within {longest[kind]:.0f} ms" for kind, who in KINDS.items() if longest[kind]]
+    return f"A loss was noticed: {', '.join(words)}."
 
 
 def machine() -> dict[str, Any]:
