@@ -103,7 +103,7 @@ async def test_a_flushed_store_moves_nothing(redis_server: RedisServer, share: b
 
 
 async def test_an_owner_that_dies_while_the_store_is_away_has_its_numbers_kept(redis_server: RedisServer) -> None:
-    """It had gone on without the store, and told nobody of the segments it began; its successor gives out none twice."""
+    """It went on without the store, and told nobody of the segments it began; its successor gives out none twice."""
     with RtspServer() as camera:
         nodes = [ingress(name, redis_server.url, camera.uri) for name in ("ingress-a", "ingress-b")]
         async with cluster(redis_server.url, nodes) as mesh:

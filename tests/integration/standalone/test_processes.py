@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from headrace.testing import free_port
-from headrace_standalone.folder import PREFIX, remove_abandoned
+from headrace_standalone.folder import remove_abandoned
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
@@ -34,6 +34,14 @@ def child(pid: int, words: str) -> int:
     """Return the process id of the child whose command line has these words."""
     (found,) = [number for number, line in children(pid).items() if words in line]
     return found
+
+
+def store_folder(pid: int) -> Path:
+    """Return the folder of the store that a service was told."""
+    environ = dict(
+        entry.split("=", 1) for entry in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in entry
+    )
+    return Path(environ["HEADRACE_REGISTRY__URL"].removeprefix("unix://")).parent
 
 
 def alive(pid: int) -> bool:
@@ -99,16 +107,16 @@ def test_nothing_outlives_a_supervisor_that_was_killed(up: Up) -> None:
     running = up("--processes")
     running.wait_for(lambda: running.output, "the addresses")
     processes = children(running.process.pid)
-    (left,) = {word for line in processes.values() for word in line.split() if PREFIX in word and ".sock" not in word}
+    left = store_folder(child(running.process.pid, "headrace_ingress"))
     running.process.kill()
     running.process.wait()
     deadline = time.monotonic() + 30
     while any(alive(pid) for pid in processes):
         assert time.monotonic() < deadline, [line for pid, line in processes.items() if alive(pid)]
         time.sleep(0.1)
-    assert Path(left).is_dir()
+    assert left.is_dir()
     remove_abandoned()
-    assert not Path(left).exists()
+    assert not left.exists()
 
 
 def test_service_that_cannot_start_ends_all(up: Up) -> None:
