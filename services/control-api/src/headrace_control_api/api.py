@@ -25,6 +25,8 @@ from headrace_control_api.models import (
     Topology,
 )
 from headrace_control_api.orders import add_orders
+from headrace_control_api.pictures import Pictures
+from headrace_control_api.snapshots import add_snapshots
 from headrace_control_api.sources import add_sources
 from headrace_control_api.tokens import TokenOffice, add_tokens
 from headrace_control_api.transfer_operations import add_transfers
@@ -43,10 +45,11 @@ NO_STREAM = {404: "There is no such stream."}
 NO_NODE = {404: "There is no such node."}
 
 
-def make_api(registry: Registry, events: EventLog, office: TokenOffice) -> Api:
+def make_api(registry: Registry, events: EventLog, office: TokenOffice, pictures: Pictures | None = None) -> Api:
     """Return the operations, which answer from what `registry` knows."""
     api = Api(PREFIX, "Headrace control API", VERSION, DESCRIPTION)
     _add_streams(api, registry)
+    add_snapshots(api, registry, pictures)
     _add_nodes(api, registry)
     _add_cluster(api, registry, events)
     add_sources(api, registry, office.clock)

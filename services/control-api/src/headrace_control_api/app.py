@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import structlog
 
 from headrace.access.viewing import Viewing, make_viewing
 from headrace.clock import microseconds
+from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
 from headrace.http.listener import HttpListener
 from headrace.registry.metrics import RegistryMetrics
@@ -21,6 +23,7 @@ from headrace.service.settings import ControlApiSettings, Settings
 from headrace.version import SOFTWARE
 from headrace_control_api.access import Access, Scope, is_loopback
 from headrace_control_api.events import EventLog
+from headrace_control_api.pictures import EdgePictures, Pictures
 from headrace_control_api.rates import Rates
 from headrace_control_api.routes import add_routes, api_metrics
 from headrace_control_api.tokens import TokenOffice
@@ -74,7 +77,9 @@ def build(
     access = access_of(listening)
     office = _office(settings, runtime, viewing)
     rates = Rates(listening.requests_per_second, listening.requests_burst)
-    add_routes(app, registry, access, api_metrics(runtime.metrics), events, office, rates)
+    pictures = _pictures(settings, runtime, hub, registry)
+    add_routes(app, registry, access, api_metrics(runtime.metrics), events, office, rates, pictures)
+    app.on_cleanup.append(lambda _: pictures.close())
     app.on_cleanup.append(lambda _: office.viewing.close())
     _warn_if_deaf(listening.host, access)
     listener = HttpListener(ROLE, listening.host, listening.port, app, tls=runtime.tls, setting="control_api.port")
@@ -98,6 +103,22 @@ def _office(settings: Settings, runtime: Runtime, viewing: Viewing | None) -> To
         viewing = make_viewing(registry.url, registry.prefix, registry.lease_seconds, runtime.clock)
     secret = settings.access.secrets[0].get_secret_value() if settings.access.secrets else ""
     return TokenOffice(viewing, runtime.clock, secret)
+
+
+def _pictures(settings: Settings, runtime: Runtime, hub: Hub | None, registry: Registry) -> Pictures:
+    """Return who takes pictures: this process where it has the media, else edges."""
+    if hub is not None:
+        # Only here: a control API of its own is installed without what decodes.
+        from headrace.session.stills import Stills
+        from headrace_control_api.own_pictures import OwnPictures
+
+        return OwnPictures(Stills(hub, runtime.clock))
+    ca_file = settings.relay.ca_file
+    try:
+        tls = None if ca_file is None else ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ConfigurationError(f"relay.ca_file: {ca_file}: {error.strerror or error}") from None
+    return EdgePictures(registry, settings.relay.secret.get_secret_value(), runtime.clock, tls)
 
 
 def _record(settings: Settings, runtime: Runtime) -> NodeRecord:

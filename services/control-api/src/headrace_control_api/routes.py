@@ -20,7 +20,9 @@ from headrace_control_api.access import Access, Refusal, Scope
 from headrace_control_api.api import make_api
 from headrace_control_api.events import EventLog
 from headrace_control_api.pages import page_routes
+from headrace_control_api.pictures import Pictures
 from headrace_control_api.rates import Rates
+from headrace_control_api.snapshots import snapshot_route
 from headrace_control_api.tokens import TokenOffice
 from headrace_control_api.transfers import Engine
 from headrace_control_api.wcs import PREFIX as WCS
@@ -64,16 +66,20 @@ def add_routes(
     events: EventLog,
     office: TokenOffice,
     rates: Rates | None = None,
+    pictures: Pictures | None = None,
 ) -> None:
     """Let `app` answer the API from what `registry` knows, as often as `rates` allow."""
     # Outermost but for the headers: a problem that an inner layer answers is counted too.
     app.middlewares[:0] = [name_request, _share(access), _guard(access, metrics, rates)]
     app.on_response_prepare.extend([tell_request_id, _tell_sharing(access)])
     app.on_shutdown.append(events.end)
-    api = make_api(registry, events, office)
-    app.add_routes(
-        [*page_routes(api), *api.routes(_may), *wcs_routes(registry, Engine(registry, office.clock), _may_not_write)]
-    )
+    api = make_api(registry, events, office, pictures)
+    # WCS's routes come last: they end with one for every call that there is not.
+    wcs = [
+        snapshot_route(WCS, registry, pictures),
+        *wcs_routes(registry, Engine(registry, office.clock), _may_not_write),
+    ]
+    app.add_routes([*page_routes(api), *api.routes(_may), *wcs])
 
 
 def _may(request: web.Request, scope: str) -> Problem | None:

@@ -27,6 +27,7 @@ from headrace.session.border import Border
 from headrace.session.membership import ANY_ADDRESS, join_cluster
 from headrace.session.node import Node
 from headrace.session.options import RelayOptions
+from headrace.session.stills import Stills
 from headrace.version import SOFTWARE
 from headrace.wire.stream import RouteHop
 from headrace_edge.edge import Edge, EdgeOptions
@@ -43,6 +44,7 @@ from headrace_edge.plain import PlainDoor
 from headrace_edge.play import PlayDoor
 from headrace_edge.push.making import Carriers
 from headrace_edge.push.pushes import Pushes
+from headrace_edge.still_door import StillDoor
 
 ROLE = "edge"
 
@@ -92,8 +94,10 @@ def build(
     fmp4 = HttpListener("fmp4", listening.host, port, doors, tls=runtime.tls, setting="edge.fmp4_port")
     sessions = LiveSessions(gate, runtime.clock, metrics, runtime.spawn)
     LiveGuard(gate, edge, sessions).add_to(app)
+    stills = StillDoor(Stills(hub, runtime.clock), settings.relay.secret.get_secret_value(), runtime.clock)
+    app.router.add_get("/still/{stream:.+}", stills.handle)
     pushes = make_pushes(settings, runtime, hub, registry)
-    return [gate, main, fmp4, *membership, edge, live, sessions, pushes]
+    return [gate, main, fmp4, *membership, edge, live, sessions, stills, pushes]
 
 
 def make_pushes(settings: Settings, runtime: Runtime, hub: Hub, registry: Registry) -> Pushes:

@@ -1,7 +1,8 @@
 """From a libav stream to a track: its CMAF header, its codec string, and its packets as samples.
 
-The only module of `headrace.media` that knows PyAV. libav's own muxer writes the header, one muxer for each track, and
-nothing else: its mp4 muxer gives wrong times with two tracks and a fragment per frame, and is one frame late.
+With `still` the only module of `headrace.media` that knows PyAV. libav's own muxer writes the header, one muxer for
+each track, and nothing else: its mp4 muxer gives wrong times with two tracks and a fragment per frame, and is one frame
+late.
 """
 
 from __future__ import annotations
