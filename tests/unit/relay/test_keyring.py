@@ -43,6 +43,8 @@ def test_secrets_are_not_shown() -> None:
         (GOOD.replace('"fedcba9876543210"', "17"), "Expected `str`"),
         (GOOD.replace("keys.site7", "keys.'site 7'"), "a key has 1 to 64 letters"),
         (GOOD.replace("[]", '[""]'), "length >= 1"),
+        (GOOD.replace('"ingress"', '"ingres"'), r"keys\.site7\.roles: 'ingres' is no role; roles are ingress, "),
+        (GOOD.replace("site7/*", "*/gate"), r"keys\.site7: '\*/gate': only a '\*' at the end"),
         (GOOD.replace('"fedcba9876543210"', '"fedcba9876543210'), "this is no TOML"),
     ],
 )

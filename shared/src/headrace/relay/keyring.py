@@ -22,7 +22,7 @@ from typing import Annotated
 
 import msgspec
 
-from headrace.relay.credentials import EVERYTHING, Credential
+from headrace.relay.credentials import EVERYTHING, Credential, matches
 
 SECRET_MIN_CHARACTERS = 16
 """Shortest secret in a file: whoever reaches a node can try one after the other."""
@@ -52,6 +52,10 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: Annotated[dict[str, _Key], msgspec.Meta(max_length=KEYS_MAX)]
 
 
+ROLES = ("ingress", "intermediate", "edge", "control-api", "standalone")
+"""What a node can be; a pattern that covers none of them is a mistake."""
+
+
 class InvalidKeyring(ValueError):
     """A text is no file of credentials; the sentence says where, and holds no secret."""
 
@@ -69,6 +73,17 @@ class Keyring:
     accepted: Mapping[str, Credential]
 
 
+def _check(key: str, rights: _Key) -> None:
+    if not KEY.fullmatch(key):
+        raise InvalidKeyring(f"keys.{key[:64]!r}: a key has 1 to 64 letters, digits, '.', '_' and '-'")
+    for pattern in (*rights.roles, *rights.offer, *rights.subscribe):
+        if "*" in pattern[:-1]:
+            raise InvalidKeyring(f"keys.{key}: {pattern!r}: only a '*' at the end means something")
+    for pattern in rights.roles:
+        if not any(matches(pattern, role) for role in ROLES):
+            raise InvalidKeyring(f"keys.{key}.roles: {pattern!r} is no role; roles are {', '.join(ROLES)}")
+
+
 def parse_keyring(text: str) -> Keyring:
     """Read a file of credentials.
 
@@ -82,9 +97,8 @@ def parse_keyring(text: str) -> Keyring:
         raise InvalidKeyring(f"this is no TOML: {error}") from None
     except msgspec.ValidationError as error:
         raise InvalidKeyring(f"{error}") from None
-    for key in file.keys:
-        if not KEY.fullmatch(key):
-            raise InvalidKeyring(f"keys.{key[:64]!r}: a key has 1 to 64 letters, digits, '.', '_' and '-'")
+    for key, rights in file.keys.items():
+        _check(key, rights)
     if file.own not in file.keys:
         raise InvalidKeyring(f"own = {file.own[:64]!r}: there is no such key in the file")
     accepted = {key: Credential(key, k.secret.encode(), k.roles, k.offer, k.subscribe) for key, k in file.keys.items()}
