@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from headrace.service.loading import settings_by_location
+from headrace.session.metrics import KNOWN_FAILURES
 from headrace_standalone.cli import app
 
 ROOT = Path(__file__).parents[3]
@@ -34,8 +35,8 @@ SECTIONS = re.findall(r"^## (?!Where to ask)(.+)$", PAGE, re.MULTILINE)
 def events() -> set[str]:
     """Return the names on the page that stand where a log event does: alone, or in front of fields."""
     first = {quoted.split()[0] for quoted in QUOTED if "/" not in quoted}
-    known_otherwise = metrics() | {name for _, name in settings_by_location()} | {"connection_lost", "bad_proof"}
-    return {word for word in first if EVENT.fullmatch(word)} - known_otherwise - {"going_away", "key_changed"}
+    known_otherwise = metrics() | {name for _, name in settings_by_location()} | KNOWN_FAILURES
+    return {word for word in first if EVENT.fullmatch(word)} - known_otherwise
 
 
 def metrics() -> set[str]:
