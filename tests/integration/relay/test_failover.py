@@ -11,45 +11,19 @@ from headrace.session import fetching
 from headrace.session.link import Link, LinkError
 from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
-from integration.relay.mesh import CAM, FAST, Mesh, MeshNode, Source, Viewer, assert_complete, mesh
-
-
-async def diamond(m: Mesh) -> tuple[Source, MeshNode, Viewer]:
-    """Return a running source, an edge, and its viewer, with two intermediates between."""
-    ingress = await m.add("in", "ingress")
-    await m.add("left", layer=1)
-    await m.add("right", layer=1)
-    edge = await m.add("edge", "edge")
-    source = ingress.produce()
-    m.run(source)
-    await m.settled()
-    viewer = Viewer(edge.hub)
-    await wait_until(lambda: len(viewer.chunks) > 100)
-    return source, edge, viewer
-
-
-def parent_of(m: Mesh, edge: MeshNode) -> MeshNode:
-    parent = edge.node.parent(CAM)
-    assert parent is not None
-    return m.nodes[parent]
-
-
-async def goes_on(source: Source, viewer: Viewer, chunks: int = 200) -> None:
-    """Wait until the viewer has that many more chunks, and check that it had all."""
-    had = len(viewer.chunks)
-    await wait_until(lambda: len(viewer.chunks) > had + chunks)
-    assert_complete(source, viewer)
+from integration.relay.mesh import CAM, FAST, Source, Viewer, mesh
+from integration.relay.shapes import diamond, direct, goes_on
 
 
 async def test_a_parent_that_stops_hands_its_children_over() -> None:
     """It is asked to leave first: make before break, and viewers hear nothing of it."""
     async with mesh() as m:
-        source, edge, viewer = await diamond(m)
-        first = parent_of(m, edge)
+        w = await diamond(m)
+        source, edge, viewer, first = w.source, w.edge, w.viewer, w.parent
         states = len(viewer.states)
         await first.stop()
         await goes_on(source, viewer)
-        assert parent_of(m, edge) is not first
+        assert w.parent is not first
         assert all(change.state is StreamState.LIVE for change in viewer.states[states:])
         assert edge.metric("headrace_relay_switches_total", reason="leaving") == 1
         assert edge.metric("headrace_relay_interruptions_total") == 0
@@ -58,8 +32,8 @@ async def test_a_parent_that_stops_hands_its_children_over() -> None:
 async def test_a_parent_whose_connection_breaks_is_replaced_at_once() -> None:
     """The cold sibling fetches what its new child lacks, and the viewer is not told of an interruption."""
     async with mesh() as m:
-        source, edge, viewer = await diamond(m)
-        first = parent_of(m, edge)
+        w = await diamond(m)
+        source, edge, viewer, first = w.source, w.edge, w.viewer, w.parent
         states = len(viewer.states)
         first.cut()
         await wait_until(lambda: edge.node.parent(CAM) not in (None, first.id))
@@ -71,8 +45,8 @@ async def test_a_parent_whose_connection_breaks_is_replaced_at_once() -> None:
 async def test_a_parent_that_falls_silent_is_noticed_by_its_heartbeat() -> None:
     """Its connection stays open and says nothing."""
     async with mesh() as m:
-        source, edge, viewer = await diamond(m)
-        first = parent_of(m, edge)
+        w = await diamond(m)
+        source, edge, viewer, first = w.source, w.edge, w.viewer, w.parent
         for link in first.node.links.all:
             if link.peer == "edge":
                 link.channel.send = lambda messages: None  # type: ignore[method-assign]
@@ -95,7 +69,7 @@ async def test_a_whole_chain_loses_its_middle() -> None:
         await m.settled()
         viewer = Viewer(edge.hub)
         await wait_until(lambda: len(viewer.chunks) > 100)
-        parent = parent_of(m, high)
+        parent = m.nodes[str(high.node.parent(CAM))]
         assert parent.id in ("low1", "low2")
         parent.cut()
         await parent.stop()
@@ -107,7 +81,8 @@ async def test_a_whole_chain_loses_its_middle() -> None:
 async def test_siblings_that_lose_the_same_parent_all_go_on() -> None:
     """Their last chunks differ; a cold parent begins early enough for all of them."""
     async with mesh() as m:
-        source, _, viewer = await diamond(m)
+        w = await diamond(m)
+        source, viewer = w.source, w.viewer
         edges = [await m.add(f"edge{number}", "edge") for number in range(3)]
         await m.settled()
         viewers = [viewer, *(Viewer(edge.hub) for edge in edges)]
@@ -125,12 +100,8 @@ async def test_siblings_that_lose_the_same_parent_all_go_on() -> None:
 async def test_with_no_parent_left_the_stream_is_interrupted_and_comes_back_by_itself() -> None:
     """Viewers stay; when the only parent is back they go on after the last chunk, which its ring still holds."""
     async with mesh() as m:
-        ingress = await m.add("in", "ingress")
-        edge = await m.add("edge", "edge", options=replace(FAST, switch_seconds=0.2))
-        source = ingress.produce()
-        m.run(source)
-        viewer = Viewer(edge.hub)
-        await wait_until(lambda: len(viewer.chunks) > 100)
+        w = await direct(m, edge_options=replace(FAST, switch_seconds=0.2))
+        source, ingress, edge, viewer = w.source, w.ingress, w.edge, w.viewer
         await ingress.close_door()
         await wait_until(lambda: viewer.states[-1].state is StreamState.INTERRUPTED)
         assert edge.metric("headrace_relay_interruptions_total") == 1
@@ -145,14 +116,10 @@ async def test_with_no_parent_left_the_stream_is_interrupted_and_comes_back_by_i
 async def test_a_short_break_of_the_only_parent_disturbs_nobody() -> None:
     """It is there again before viewers would be told."""
     async with mesh() as m:
-        ingress = await m.add("in", "ingress")
-        edge = await m.add("edge", "edge", options=replace(FAST, switch_seconds=5.0))
-        source = ingress.produce()
-        m.run(source)
-        viewer = Viewer(edge.hub)
-        await wait_until(lambda: len(viewer.chunks) > 100)
+        w = await direct(m, edge_options=replace(FAST, switch_seconds=5.0))
+        source, viewer = w.source, w.viewer
         states = len(viewer.states)
-        ingress.cut()
+        w.ingress.cut()
         await goes_on(source, viewer)
         assert len(viewer.states) == states
 
@@ -160,8 +127,8 @@ async def test_a_short_break_of_the_only_parent_disturbs_nobody() -> None:
 async def test_the_sources_own_interruption_reaches_every_viewer_and_moves_nobody() -> None:
     """A dead camera is no reason to look for another parent."""
     async with mesh() as m:
-        source, edge, viewer = await diamond(m)
-        first = edge.node.parent(CAM)
+        w = await diamond(m)
+        source, edge, viewer, first = w.source, w.edge, w.viewer, w.edge.node.parent(CAM)
         source.broadcast.set_state(StreamState.INTERRUPTED, "the camera is away")
         await wait_until(lambda: viewer.states[-1].reason == "the camera is away")
         assert edge.node.parent(CAM) == first
@@ -173,7 +140,8 @@ async def test_the_sources_own_interruption_reaches_every_viewer_and_moves_nobod
 async def test_a_new_epoch_goes_through() -> None:
     """Its tracks come first, and the rest of the old one before that."""
     async with mesh() as m:
-        source, _, viewer = await diamond(m)
+        w = await diamond(m)
+        source, viewer = w.source, w.viewer
         again = Source(source.broadcast, "in", epoch=source.epoch + 5)
         for task in m.tasks:
             task.cancel()
@@ -191,8 +159,8 @@ async def test_a_parent_that_is_cut_off_from_the_source_for_long_is_left(monkeyp
     """Its own children still hear it; what it lost is told by its route."""
     monkeypatch.setattr(fetching, "ASTRAY_SECONDS", 0.5)
     async with mesh() as m:
-        source, edge, viewer = await diamond(m)
-        first = parent_of(m, edge)
+        w = await diamond(m)
+        source, edge, viewer, first = w.source, w.edge, w.viewer, w.parent
 
         async def unreachable(candidate: Candidate) -> Link:
             raise LinkError("unreachable", "no way there")

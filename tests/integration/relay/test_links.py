@@ -21,6 +21,7 @@ from headrace.wire.stream import RouteHop, StreamState
 from integration.relay.child import Child
 from integration.relay.mesh import CAM, FAST, VIDEO, MeshNode, Viewer, assert_complete, mesh
 from integration.relay.narrow import narrow_way
+from integration.relay.shapes import diamond, direct
 
 
 def with_secret(secret: str) -> RelayOptions:
@@ -38,13 +39,8 @@ def url_of(node: MeshNode) -> str:
 async def test_the_same_secret_links() -> None:
     """Over the chain as without one."""
     async with mesh(with_secret("correct horse")) as m:
-        ingress = await m.add("in", "ingress")
-        edge = await m.add("edge", "edge")
-        source = ingress.produce()
-        m.run(source)
-        viewer = Viewer(edge.hub)
-        await wait_until(lambda: len(viewer.chunks) > 20)
-        assert_complete(source, viewer)
+        w = await direct(m)
+        assert_complete(w.source, w.viewer)
 
 
 async def test_a_wrong_secret_is_refused_with_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,13 +157,10 @@ async def test_a_stream_nobody_wants_costs_nothing_and_leaves_after_the_linger()
 async def test_a_viewer_who_comes_back_within_the_linger_finds_the_stream_there() -> None:
     """The same broadcast, the same subscription."""
     async with mesh(replace(FAST, linger_seconds=5.0)) as m:
-        ingress = await m.add("in", "ingress")
-        edge = await m.add("edge", "edge")
-        m.run(ingress.produce())
-        viewer = Viewer(edge.hub)
-        await wait_until(lambda: len(viewer.chunks) > 20)
+        w = await direct(m)
+        ingress, edge = w.ingress, w.edge
         broadcast = edge.hub.streams[CAM]
-        viewer.leave()
+        w.viewer.leave()
         assert ingress.metric("headrace_relay_served_subscriptions") == 1
         again = Viewer(edge.hub)
         assert again.broadcast is broadcast
@@ -207,24 +200,17 @@ async def test_a_demand_before_the_stream_exists_is_served_when_it_begins() -> N
 async def test_the_next_best_parent_is_kept_warm() -> None:
     """So that a switch needs no dialling, and a standby that is dead is known before it is needed."""
     async with mesh() as m:
-        ingress = await m.add("in", "ingress")
-        await m.add("left", layer=1)
-        await m.add("right", layer=1)
-        edge = await m.add("edge", "edge")
-        source = ingress.produce()
-        m.run(source)
-        await m.settled()
-        viewer = Viewer(edge.hub)
-        await wait_until(lambda: {link.peer for link in edge.node.links.open_links} == {"left", "right"})
-        warm = next(link for link in edge.node.links.open_links if link.peer != edge.node.parent(CAM))
+        w = await diamond(m)
+        links = w.edge.node.links
+        await wait_until(lambda: {link.peer for link in links.open_links} == {"left", "right"})
+        warm = next(link for link in links.open_links if link.peer != w.parent.id)
         await asyncio.sleep(2 * FAST.linger_seconds)
         assert warm.is_open
-        m.nodes[str(edge.node.parent(CAM))].cut()
-        await wait_until(lambda: edge.node.parent(CAM) == warm.peer)
-        had = len(viewer.chunks)
-        await wait_until(lambda: len(viewer.chunks) > had + 50)
+        w.parent.cut()
+        await wait_until(lambda: w.edge.node.parent(CAM) == warm.peer)
+        await w.gets(50)
         assert warm.feeds
-        assert_complete(source, viewer)
+        assert_complete(w.source, w.viewer)
 
 
 async def test_a_peer_that_dialled_may_offer_streams() -> None:

@@ -15,7 +15,7 @@ from headrace.registry.registry import Registry
 from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
 from integration.relay.mesh import CAM, FAST, Mesh, MeshNode, Viewer, mesh
-from integration.relay.test_failover import diamond, goes_on, parent_of
+from integration.relay.shapes import diamond, goes_on
 from support.redis_server import RedisServer
 
 LEASE_SECONDS = 1.0
@@ -45,11 +45,12 @@ async def test_a_drained_node_gives_its_children_away_and_stays(store: str, redi
     async with mesh() as m:
         if store == "redis":
             over_redis(m, redis_server)
-        source, edge, viewer = await diamond(m)
-        first, states = parent_of(m, edge), len(viewer.states)
+        w = await diamond(m)
+        source, edge, viewer, first = w.source, w.edge, w.viewer, w.parent
+        states = len(viewer.states)
         order = DesiredDrain(node=first.id)
         await m.nodes["in"].registry.put_desired(order)
-        await wait_until(lambda: parent_of(m, edge) is not first)
+        await wait_until(lambda: w.parent is not first)
         await goes_on(source, viewer)
         assert all(change.state is StreamState.LIVE for change in viewer.states[states:])
         assert edge.metric("headrace_relay_switches_total", reason="leaving") == 1
@@ -58,7 +59,7 @@ async def test_a_drained_node_gives_its_children_away_and_stays(store: str, redi
         await m.nodes["in"].registry.drop_desired(desired_key(order))
         await wait_until(lambda: not edge.registry.nodes[NodeId(first.id)].draining)
         await goes_on(source, viewer, 20)
-        assert parent_of(m, edge) is not first, "nothing moves because a node is back"
+        assert w.parent is not first, "nothing moves because a node is back"
 
 
 async def test_the_last_way_is_not_drained_away() -> None:
@@ -87,11 +88,12 @@ async def test_a_live_stream_is_moved(store: str, child: str, redis_server: Redi
     async with mesh() as m:
         if store == "redis":
             over_redis(m, redis_server)
-        source, edge, viewer = await diamond(m)
-        first, states = parent_of(m, edge), len(viewer.states)
+        w = await diamond(m)
+        source, edge, viewer, first = w.source, w.edge, w.viewer, w.parent
+        states = len(viewer.states)
         other = other_of(m, first)
         await m.nodes["in"].registry.put_desired(DesiredMove(stream=CAM, parent=other.id, child=child))
-        await wait_until(lambda: parent_of(m, edge) is other)
+        await wait_until(lambda: w.parent is other)
         await goes_on(source, viewer)
         assert all(change.state is StreamState.LIVE for change in viewer.states[states:])
         assert edge.metric("headrace_relay_switches_total", reason="moved") == 1
@@ -101,12 +103,12 @@ async def test_a_live_stream_is_moved(store: str, child: str, redis_server: Redi
 async def test_a_source_that_is_moved_moves_no_children() -> None:
     """A move to an ingress, for all, tells who runs the source; the chain stays as it is."""
     async with mesh() as m:
-        source, edge, viewer = await diamond(m)
-        first = parent_of(m, edge)
+        w = await diamond(m)
+        source, edge, viewer, first = w.source, w.edge, w.viewer, w.parent
         await first.registry.put_desired(DesiredMove(stream=CAM, parent="in"))
         await wait_until(lambda: bool(edge.registry.desired))
         await goes_on(source, viewer)
-        assert parent_of(m, edge) is first
+        assert w.parent is first
         await first.registry.put_desired(DesiredMove(stream=CAM, parent="in", child="edge"))
         await wait_until(lambda: edge.node.parent(CAM) == "in")
         await goes_on(source, viewer)
@@ -115,8 +117,8 @@ async def test_a_source_that_is_moved_moves_no_children() -> None:
 async def test_a_full_parent_refuses_and_the_child_goes_elsewhere() -> None:
     """Even when the child has not heard yet that it is full."""
     async with mesh() as m:
-        source, edge, viewer = await diamond(m)
-        first = parent_of(m, edge)
+        w = await diamond(m)
+        source, viewer, first = w.source, w.viewer, w.parent
         first.node.record = msgspec.structs.replace(first.node.record, capacity=1)  # nobody is told
         second = await m.add("second", "edge", options=replace(FAST, standby=False))
         await m.settled()
@@ -124,8 +126,8 @@ async def test_a_full_parent_refuses_and_the_child_goes_elsewhere() -> None:
         await second.registry.put_desired(order)
         late = Viewer(second.hub)
         await goes_on(source, late)
-        assert parent_of(m, second) is not first
-        assert parent_of(m, edge) is first
+        assert second.node.parent(CAM) != first.id
+        assert w.parent is first
         await goes_on(source, viewer, 20)
 
 
