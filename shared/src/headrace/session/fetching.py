@@ -29,6 +29,7 @@ from headrace.session.aims import Aims, is_nearer
 from headrace.session.avoiding import Avoided
 from headrace.session.context import FetchContext
 from headrace.session.feed import FeedEnd, ParentFeed
+from headrace.session.hearing import Hearing
 from headrace.session.link import Link, LinkError
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import ROUTE_MAX_NODES, RouteHop, StreamState
@@ -77,14 +78,14 @@ class Fetch:
         self._avoided = Avoided(context.is_draining)
         self._changed = asyncio.Event()
         self._feeds: list[ParentFeed] = []
-        self._silence: asyncio.TimerHandle | None = None
-        self._held: StateChange | None = None
         self._last_end: FeedEnd | None = None
         self._candidate: Candidate | None = None
         self._had_parent = False
         self._newest: tuple[ChunkId, float] | None = None
         self._aims = Aims()
-        broadcast.awaited = not broadcast.epoch
+        self._hearing = Hearing(
+            broadcast, context.hop, context.switch_seconds, context.metrics, self._is_fed, self._why_silent
+        )
 
     @property
     def is_orphan(self) -> bool:
@@ -140,12 +141,12 @@ class Fetch:
 
     async def run(self) -> None:
         """Fetch until cancelled."""
-        self._expect_silence()
+        self._hearing.expect()
         try:
             while True:
                 await self._fetch_once()
         finally:
-            self._cancel_silence()
+            self._hearing.close()
             for feed in tuple(self._feeds):
                 self._drop(feed)
 
@@ -183,12 +184,11 @@ class Fetch:
         feed.is_astray = state is StreamState.INTERRUPTED and not self._leads_to_source(route)
         if state is not StreamState.INTERRUPTED:
             self._delivers(feed)
-            self._tell(change)
-        elif self._is_quiet and not feed.delivers:
-            self._held = change  # another parent, or this one in a moment, may have it
-            self._expect_silence()
+            self._hearing.tell(change)
+        elif self._hearing.is_quiet and not feed.delivers:
+            self._hearing.hold(change)
         else:
-            self._tell(change)
+            self._hearing.tell(change)
         if not feed.is_astray and feed.delivers:
             feed.be_content()
         elif feed.is_overdue:
@@ -201,7 +201,7 @@ class Fetch:
         self._drop(feed)
         if not self._feeds:
             self.parent = None
-            self._expect_silence()
+            self._hearing.expect()
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ class Fetch:
         kept.keep()
         self.parent, self._candidate, self._last_end = kept.node, kept.candidate, None
         if kept.said is not None:
-            self._tell(kept.said)
+            self._hearing.tell(kept.said)
         (log.warning if is_news else log.debug)("move_failed", stream=self.broadcast.name, to=aim, parent=kept.node)
         log.info("parent_chosen", stream=self.broadcast.name, parent=kept.node, why=f"kept, for {aim} cannot be had")
         return kept
@@ -320,7 +320,7 @@ class Fetch:
         """Wait until the registry changes or a parent that failed is worth a try; tell viewers if none is known."""
         known = self._rank(())
         if not self._feeds and not known and not self.broadcast.awaited:
-            self._interrupt(NOBODY_KNOWN)
+            self._hearing.interrupt(NOBODY_KNOWN)
         if known and all(one.poor for one in known):
             self._context.look_for_room()
         waits = self._avoided.seconds(self._now)
@@ -362,53 +362,20 @@ class Fetch:
 
     def _delivers(self, feed: ParentFeed) -> None:
         """The stream flows by `feed`, or is about to: nobody needs to be told that it does not."""
-        if (feed.delivers and self._silence is None) or feed is not self._feeds[-1]:
+        if (feed.delivers and not self._hearing.is_expecting) or feed is not self._feeds[-1]:
             return
         feed.delivers = self._had_parent = True
         feed.be_content()
         self._aims.reached(feed.node, self._now)
-        self._cancel_silence()
-        self._held = None
+        self._hearing.flows()
 
     def _drop(self, feed: ParentFeed) -> None:
         if feed in self._feeds:
             self._feeds.remove(feed)
         feed.stop()
 
-    @property
-    def _is_quiet(self) -> bool:
-        """Whether viewers believe, or may believe, that the stream is live."""
-        return self.broadcast.awaited or self.broadcast.state.state is StreamState.LIVE
+    def _is_fed(self) -> bool:
+        return any(feed.delivers and not feed.is_astray for feed in self._feeds)  # the parent before, maybe
 
-    def _expect_silence(self) -> None:
-        """Tell viewers if nothing has come for `switch_seconds`."""
-        if self._silence is None and self._is_quiet:
-            loop = asyncio.get_running_loop()
-            self._silence = loop.call_later(self._context.switch_seconds, self._silence_told)
-
-    def _silence_told(self) -> None:
-        self._silence = None
-        held, self._held = self._held, None
-        if any(feed.delivers and not feed.is_astray for feed in self._feeds):  # the parent before, still
-            self._held = held
-            self._expect_silence()
-        elif held is not None:
-            self._tell(held)
-        else:
-            self._interrupt("the node it came from is away" if self._rank(()) else NOBODY_KNOWN)
-
-    def _cancel_silence(self) -> None:
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
-
-    def _interrupt(self, reason: str) -> None:
-        self._cancel_silence()
-        if self.broadcast.state.state is StreamState.LIVE:
-            self._context.metrics.interruptions.inc()
-            log.warning("stream_interrupted", stream=self.broadcast.name, reason=reason)
-        if self.broadcast.state.state is not StreamState.ENDED:
-            self.broadcast.set_state(StreamState.INTERRUPTED, reason, (self._context.hop,))
-
-    def _tell(self, change: StateChange) -> None:
-        self.broadcast.set_state(change.state, change.reason, change.route)
+    def _why_silent(self) -> str:
+        return "the node it came from is away" if self._rank(()) else NOBODY_KNOWN
