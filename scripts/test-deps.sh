@@ -27,6 +27,7 @@ declare -A why=(
     [iptables]="packets dropped and delayed in them"
     [nginx]="the cache in front of edges"
     [openssl]="certificates that tests make for themselves"
+    [prometheus]="promtool, which reads the alert rules"
 )
 install_kustomize=$(dirname "$0")/install-kustomize.sh
 if ! "$install_kustomize" --check && ! command -v go >/dev/null; then why[golang-go]="building kustomize"; fi
