@@ -26,6 +26,7 @@ from headrace.relay.protocol import GOING_AWAY
 from headrace.session.border import PUBLISHER
 from headrace.session.clocks import Clocks
 from headrace.session.context import FetchContext
+from headrace.session.door import relay_door
 from headrace.session.fetching import Fetch
 from headrace.session.link import Link, LinkError
 from headrace.session.links import Links
@@ -38,16 +39,10 @@ from headrace.session.serving import HubSender
 from headrace.session.standing import busy, carrying
 from headrace.session.trust import Trust
 from headrace.session.upstreams import Upstreams, offered
-from headrace.transport.accepting import accept
-from headrace.transport.channel import Channel
-from headrace.wire.relay import CONTROL_MAX_BYTES, SUBPROTOCOL
 from headrace.wire.stream import RouteHop
 
 TICK_SECONDS = 1.0
 """How often the node's record is brought up to date and idle links are looked for."""
-
-LINKS_MAX = 4096
-"""Most links of one node; more are refused. Far beyond the children that one process can feed."""
 
 log = structlog.get_logger(__name__)
 
@@ -204,24 +199,7 @@ class Node:
 
     def relay_handler(self) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """Return the aiohttp handler of `GET /relay`, where other nodes dial."""
-
-        async def relay(request: web.Request) -> web.StreamResponse:
-            if "Origin" in request.headers:
-                raise web.HTTPForbidden(text="nodes only: web pages have no business here")
-            if self._ticker is None or len(self._links.all) >= LINKS_MAX:
-                raise web.HTTPServiceUnavailable(text="this node takes no links now")
-            return await accept(
-                request,
-                SUBPROTOCOL,
-                self._serve,
-                max_size=CONTROL_MAX_BYTES,  # more once the peer has proved who it is
-                send_limit_bytes=self._options.send_limit_bytes,
-            )
-
-        return relay
-
-    async def _serve(self, channel: Channel) -> None:
-        await self._links.accept(channel).wait_closed()
+        return relay_door(self._links, lambda: self._ticker is not None, self._options.send_limit_bytes)
 
     # -- for links ---------------------------------------------------------------------------------
 
