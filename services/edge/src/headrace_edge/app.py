@@ -32,6 +32,7 @@ from headrace.version import SOFTWARE
 from headrace.wire.stream import RouteHop
 from headrace_edge.edge import Edge, EdgeOptions
 from headrace_edge.fanout import FanOutLimits
+from headrace_edge.framing import PlainFraming, PlayFraming
 from headrace_edge.guarding import LiveGuard, make_gate
 from headrace_edge.live.door import LiveDoor
 from headrace_edge.live.metrics import LiveMetrics
@@ -93,6 +94,8 @@ def build(
     port, doors = listening.fmp4_port, fmp4_application(edge)
     fmp4 = HttpListener("fmp4", listening.host, port, doors, tls=runtime.tls, setting="edge.fmp4_port")
     sessions = LiveSessions(gate, runtime.clock, metrics, runtime.spawn)
+    main.silent.on_closed = metrics.refused.labels(PlayFraming.door, "silent").inc
+    fmp4.silent.on_closed = metrics.refused.labels(PlainFraming.door, "silent").inc
     LiveGuard(gate, edge, sessions).add_to(app)
     stills = StillDoor(Stills(hub, runtime.clock), settings.relay.secret.get_secret_value(), runtime.clock)
     app.router.add_get("/still/{stream:.+}", stills.handle)

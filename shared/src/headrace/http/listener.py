@@ -38,6 +38,9 @@ class HttpListener:
         tls: makes it an https and wss listener.
         setting: the setting that holds the port, for example `edge.port`, told when it cannot be had.
         first_request_seconds: how long a connection may take to send its first request.
+
+    Attributes:
+        silent: closes connections that take longer.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class HttpListener:
         self._port = port
         self._tls = tls
         self._setting = setting
-        self._silent = SilentConnections(app, first_request_seconds)
+        self.silent = SilentConnections(app, first_request_seconds)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
         self._server: asyncio.Server | None = None
 
@@ -84,7 +87,7 @@ class HttpListener:
             if isinstance(error, OSError):
                 raise StartupError(self._sentence(error)) from error
             raise
-        self._silent.watch(self._runner.server)
+        self.silent.watch(self._runner.server)
         addresses = [listening.getsockname() for listening in self._server.sockets]
         self.bound_port = addresses[0][1]
         for host, port, *_ in addresses:
@@ -92,7 +95,7 @@ class HttpListener:
 
     async def stop(self) -> None:
         """Close the socket and every connection; a second call does nothing."""
-        await self._silent.stop()
+        await self.silent.stop()
         if self._server is not None:
             self._server.close()
         await self._runner.cleanup()

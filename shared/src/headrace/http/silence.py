@@ -25,9 +25,15 @@ class SilentConnections:
     Args:
         app: of the server; gets a middleware that notes who asked. Not started yet.
         seconds: how long a connection may be silent.
+
+    Attributes:
+        on_closed: told how many connections were closed.
     """
 
+    on_closed: Callable[[int], None]
+
     def __init__(self, app: web.Application, seconds: float = FIRST_REQUEST_SECONDS) -> None:
+        self.on_closed = lambda count: None
         self._seconds = seconds
         self._asked: set[web.RequestHandler] = set()
         self._task: asyncio.Task[None] | None = None
@@ -65,3 +71,4 @@ class SilentConnections:
                 del silent[connection]
             if late:
                 log.info("silent_connections_closed", count=len(late))
+                self.on_closed(len(late))
