@@ -95,8 +95,12 @@ class Rivals:
         else:
             self._view.release(key)
             self._changed(self._view.apply(Change(key, How.PUT, encode_record(other)), None))
-        self._metrics.fenced.inc()
-        log.warning("stream_fenced", stream=key.name, epoch=ours.rank, owner=other.node, owner_epoch=other.epoch)
+        facts = {"stream": key.name, "epoch": ours.rank, "owner": other.node, "owner_epoch": other.epoch}
+        if ours.rank:
+            self._metrics.fenced.inc()
+            log.warning("stream_fenced", **facts)
+        else:  # nothing was published: mostly by a successor whose predecessor's record has a moment to live
+            log.info("stream_not_free_yet", **facts)
         self._fenced(other)
 
     def _wait_for(self, key: LeaseKey, other: NodeRecord) -> None:
