@@ -19,6 +19,10 @@ from support.services import Service
 SERVED_SECONDS = 30.0
 """How long viewers may take to get chunks again before they count as left behind."""
 
+SHAPED_SECONDS = 30.0
+"""How long nodes that went past their layer in a fault may take to come back before the next is done to an intermediate:
+twice the longest wait of a stream that goes back. One that nobody's route passes would show nothing."""
+
 SETTLE_SECONDS = 1.0
 """How long viewers are watched after everything is well again: what comes late belongs to the fault."""
 
@@ -110,6 +114,8 @@ def watch(topology: Topology, seconds: float) -> Row:
 
 def inflict(topology: Topology, fault: Fault) -> Row:
     """Do a fault, undo it, wait until all is well, and return what came of it."""
+    if fault.kind is Kind.RELAY:
+        topology.wait_until_shaped(SHAPED_SECONDS)
     victim = fault.choose(topology)
     row = Row(fault.name, fault.kind.value, fault.text, _named(fault, victim), must_hold=fault.must_hold)
     row.served = topology.serving()[victim.node]

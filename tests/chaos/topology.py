@@ -154,6 +154,15 @@ class Topology:
         self._wait(self._what_is_missing_of_nodes, deadline)
         self._wait(self._what_is_missing_of_viewers, deadline)
 
+    def wait_until_shaped(self, seconds: float) -> bool:
+        """Wait until every viewer's route passes every layer; return whether that came about within `seconds`."""
+        deadline, hops = time.monotonic() + seconds, len(self.shape.layers) + 2
+        while any(len(seen.route) < hops for seen in self.seen()):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
+
     def wait_until_served(self, seconds: float) -> int:
         """Wait until every viewer has had chunks captured after now; return how many have not after `seconds`."""
         began_us, deadline = time.time() * 1e6, time.monotonic() + seconds
