@@ -240,18 +240,21 @@ async def test_numbers_only_grow(world: World) -> None:
 
 
 async def test_second_process_with_one_node_id_is_told(world: World) -> None:
-    """The newer start stays out, hears who is there, and is announced when the older one goes."""
+    """The newer start stays out, hears who is there, and is announced when the older one goes: a line and a count."""
+    counted = CollectorRegistry()
     older = await world.registry()
     older.keep_node(node("twin", relay_url="ws://older/relay"))
     await until(lambda: _stored(world, 1))
-    newer, third = await world.registry(), await world.registry()
+    newer, third = await world.registry(RegistryMetrics.make(counted)), await world.registry()
     told: list[NodeRecord] = []
     newer.on_node_taken = told.append
     older.on_node_taken = lambda record: pytest.fail("the older start must not be told")
 
-    newer.keep_node(node("twin", relay_url="ws://newer/relay"))
-
-    await wait_until(lambda: told)
+    with capture_logs() as lines:
+        newer.keep_node(node("twin", relay_url="ws://newer/relay"))
+        await wait_until(lambda: told)
+    assert [line["node"] for line in lines if line["event"] == "node_id_taken"] == ["twin"]
+    assert counted.get_sample_value("headrace_registry_taken_nodes_total") == 1
     assert [record.relay_url for record in told] == ["ws://older/relay"]
     assert "twin" in (newer.problem or "")
     assert third.nodes[NodeId("twin")].relay_url == "ws://older/relay"

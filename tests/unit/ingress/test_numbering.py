@@ -30,6 +30,12 @@ def test_numbers_that_an_outage_overtook_leave_out_what_time_allowed() -> None:
     assert go_on_from(known, NOW, 2.0).next_segment == 1000 + UNTOLD_SEGMENTS + 5
 
 
+def test_a_publisher_whose_clock_was_an_hour_ahead_is_followed_as_any_other() -> None:
+    """Its numbers are later than our clock says; none is given out again."""
+    known = StreamNumbers(next_segment=1000, end_seconds=NOW + 3600, epoch=7)
+    assert go_on_from(known, NOW, 2.0) == Numbers(Epoch(7), 1001, NOW + 3600, 0)
+
+
 def test_what_was_never_published_leaves_nothing_out() -> None:
     """A feed that never opened told its first number and used none."""
     assert go_on_from(StreamNumbers(next_segment=1000), NOW, 2.0).next_segment == 1000
