@@ -20,7 +20,7 @@ SERVED_SECONDS = 30.0
 """How long viewers may take to get chunks again before they count as left behind."""
 
 SHAPED_SECONDS = 30.0
-"""How long nodes that went past their layer in a fault may take to come back before the next is done to an intermediate:
+"""How long nodes that went past their layer may take to come back before the next fault is done to an intermediate:
 twice the longest wait of a stream that goes back. One that nobody's route passes would show nothing."""
 
 SETTLE_SECONDS = 1.0
