@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from headrace.testing import wait_until
+from headrace.testing import free_port, wait_until
 from integration.edge.rig import EdgeRig
 from integration.live.publishing import EPOCH, publish, split
 from unit.live.m3u8 import read
@@ -53,7 +53,7 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
         early, _ = split(8.0, 3.0)
         for edge in (one, two):
             publish(edge, early)
-        port = _free_port()
+        port = free_port()
         _write(tmp_path, port, [one.address(), two.address()])
         process = await asyncio.create_subprocess_exec(
             NGINX, "-c", str(tmp_path / "nginx.conf"), "-p", str(tmp_path), stderr=asyncio.subprocess.DEVNULL
@@ -91,12 +91,6 @@ def _write(folder: Path, port: int, edges: list[str]) -> None:
         f"daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log {folder}/error.log;\nuser root;\n"
         f"events {{ worker_connections 4096; }}\nhttp {{\naccess_log off;\n{temporary}{text}\n}}\n"
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

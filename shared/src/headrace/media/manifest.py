@@ -108,7 +108,8 @@ def _period(epoch: Epoch, view: ManifestView) -> list[str]:
 def _without_lost_ends(segments: list[Segment]) -> list[Segment]:
     """Return the segments of an epoch from the first to the last that can be had: DASH has no gaps, only numbers.
 
-    Numbers that a publisher that died may have given out have no time of their own and would reach into the next Period.
+    Numbers that a publisher that died may have given out have no time of their own; they would reach into the next
+    Period.
     """
     had = [index for index, segment in enumerate(segments) if not segment.lost]
     return segments[had[0] : had[-1] + 1] if had else []

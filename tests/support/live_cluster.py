@@ -1,0 +1,60 @@
+"""An ingress with the test pattern as `demo` and two edges, as processes that find each other in a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+
+from support.redis_server import RedisServer
+from support.services import Service, running
+
+
+class LiveCluster:
+    """The processes."""
+
+    def __init__(self, store: str) -> None:
+        self.common = {"registry.url": store, "relay.secret": "a secret of the tests"}
+        sources = json.dumps({"demo": "test:"})
+        self.ingress = Service("ingress", "ingress-1", {**self.common, "ingress.port": "0", "ingress.sources": sources})
+        self.edges = [self.edge("edge-1"), self.edge("edge-2")]
+
+    def edge(self, name: str) -> Service:
+        return Service("edge", name, {**self.common, "edge.port": "0", "edge.fmp4_port": "0"})
+
+    def replace(self, place: int, name: str) -> None:
+        """Kill an edge and start another in its place; returns when that listens."""
+        self.edges[place].kill()
+        self.edges[place].stop()
+        self.edges[place] = self.edge(name).start()
+        self.edges[place].port()
+
+    def urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{edge.port()}" for edge in self.edges]
+
+
+@contextmanager
+def live_cluster() -> Iterator[LiveCluster]:
+    """Run the processes for the length of the block."""
+    with RedisServer() as store:
+        made = LiveCluster(store.url)
+        with running(made.ingress, *made.edges):
+            try:
+                yield made
+            finally:
+                for edge in made.edges:
+                    edge.stop()  # perhaps another than at the beginning
+
+
+async def wait_filled(url: str, *, segments: int, epochs: int = 1) -> None:
+    """Wait until a playlist has so many epochs, and so many whole segments of the newest."""
+    async with aiohttp.ClientSession() as http, asyncio.timeout(90):
+        while True:
+            async with http.get(f"{url}/live/demo/1.m3u8") as answer:
+                found = (await answer.text()).split("#EXT-X-DISCONTINUITY\n")
+            if len(found) >= epochs and found[-1].count("#EXTINF") >= segments:
+                return
+            await asyncio.sleep(0.2)
