@@ -75,3 +75,60 @@ async def test_what_is_wrong_is_said_in_a_sentence(api: str) -> None:
     code, _, errors = await headrace(api, "revoke", "abc", token="only reads")
     assert code == 1
     assert "This token allows read, and admin is needed" in errors
+
+
+async def test_a_token_is_shown_without_asking_anybody(api: str) -> None:
+    """What it says, times in words; nonsense is refused in a sentence."""
+    _, made, _ = await headrace(api, "make", "cam1", "cam2", "--for", "1h", "--subject", "alice")
+    code, output, _ = await headrace("http://127.0.0.1:1", "show", made.strip())
+    assert code == 0
+    assert "cam1, cam2" in output
+    assert "alice" in output
+    assert " UTC" in output
+    code, _, errors = await headrace(api, "show", "nonsense")
+    assert (code, errors.strip()) == (2, "headrace: TOKEN: this is no token")
+
+
+async def test_viewers_are_listed_counted_and_sent_away(api: str) -> None:
+    """Tables for people, JSON for programs, and a sentence for a viewer that is not there."""
+    run = {"HEADRACE_API": api, "HEADRACE_TOKEN": ADMIN}
+    assert await command(run, "viewers") == (0, "nobody watches\n", "")
+    code, output, _ = await command(run, "viewers", "--json", "--stream", "cam1")
+    assert (code, json.loads(output)) == (0, {"viewers": []})
+    code, output, _ = await command(run, "viewers", "--counts")
+    assert (code, output.split()) == (0, ["what", "name", "viewers", "cluster", "0"])
+    code, _, errors = await command(run, "kick", "0" * 16)
+    assert code == 1
+    assert "No viewer 0000000000000000 watches now" in errors
+
+
+async def test_the_shell_completes_commands_and_names(api: str) -> None:
+    """Bash gets commands, options and names from the API, as the script of --show-completion asks for them."""
+
+    async def complete(line: str, token: str = ADMIN) -> list[str]:
+        words = line.split(" ")
+        asked = {"_HEADRACE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+        code, output, errors = await command({**asked, "HEADRACE_API": api, "HEADRACE_TOKEN": token})
+        assert (code, errors) == (0, "")
+        return output.split()
+
+    assert {"up", "streams", "viewers", "kick", "token"} <= set(await complete("headrace "))
+    assert await complete("headrace token re") == ["revoke", "revoked"]
+    assert "--counts" in await complete("headrace viewers --")
+    assert await complete("headrace drain a") == ["api"]
+    assert await complete("headrace drain a", token="wrong") == []
+
+
+async def command(variables: dict[str, str], *arguments: str) -> tuple[int, str, str]:
+    """Run `headrace` and return its exit code and what it printed."""
+    code = "import sys; sys.argv[0] = 'headrace'; from headrace_standalone.cli import main; main()"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", code, *arguments),
+        env={**os.environ, **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()

@@ -26,23 +26,28 @@ def ask(base: str, path: str, environ: Mapping[str, str]) -> dict[str, Any]:
     return send(base, "GET", path, environ)
 
 
-def ask_all(base: str, kind: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return a whole list of the API, all its pages, as one object.
+def ask_all(base: str, kind: str, environ: Mapping[str, str], query: str = "") -> dict[str, Any]:
+    """Return a whole list of the API, all its pages, as one object; `query` goes with each.
 
     Raises:
         ConfigurationError, StartupError: as `ask`.
     """
-    whole = ask(base, f"/api/v1/{kind}", environ)
+    whole = ask(base, f"/api/v1/{kind}?{query}", environ)
     following = whole.pop("next", None)
     while following is not None:
-        page = ask(base, f"/api/v1/{kind}?after={quote(following, safe='')}", environ)
+        page = ask(base, f"/api/v1/{kind}?after={quote(following, safe='')}&{query}", environ)
         whole[kind] += page[kind]
         following = page.get("next")
     return whole
 
 
 def send(
-    base: str, method: str, path: str, environ: Mapping[str, str], body: Mapping[str, Any] | None = None
+    base: str,
+    method: str,
+    path: str,
+    environ: Mapping[str, str],
+    body: Mapping[str, Any] | None = None,
+    seconds: float = ANSWER_SECONDS,
 ) -> dict[str, Any]:
     """Send a request with a JSON body and return the JSON object that comes back, an empty one when nothing does.
 
@@ -54,13 +59,13 @@ def send(
         raise ConfigurationError(f"--api: a URL such as http://127.0.0.1:8081 is expected, not {base!r}")
     token = environ.get("HEADRACE_TOKEN", "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return asyncio.run(_send(base.rstrip("/"), method, path, headers, body))
+    return asyncio.run(_send(base.rstrip("/"), method, path, headers, body, seconds))
 
 
 async def _send(
-    base: str, method: str, path: str, headers: Mapping[str, str], sent: Mapping[str, Any] | None
+    base: str, method: str, path: str, headers: Mapping[str, str], sent: Mapping[str, Any] | None, seconds: float
 ) -> dict[str, Any]:
-    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=seconds)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
@@ -72,7 +77,7 @@ async def _send(
         words = reason(error.os_error)
         raise StartupError(f"cannot reach the API at {base}: {words}; is Headrace running?") from error
     except TimeoutError as error:
-        raise StartupError(f"the API at {base} did not answer within {ANSWER_SECONDS:g} s") from error
+        raise StartupError(f"the API at {base} did not answer within {seconds:g} s") from error
     except (aiohttp.ClientError, ValueError) as error:
         raise StartupError(f"what answers at {base} is no Headrace API: {error}") from error
     if response.status in {401, 403}:

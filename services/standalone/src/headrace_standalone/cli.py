@@ -15,7 +15,7 @@ from headrace.errors import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, Configura
 from headrace.identifiers import InvalidName, NodeId, StreamName, node_id, stream_name
 from headrace.telemetry.masking import mask_uris
 from headrace.version import VERSION
-from headrace_standalone import tokens
+from headrace_standalone import completion, tokens, viewers
 from headrace_standalone.options import DEFAULT_API, ApiOption, JsonOption
 
 PROGRAM = "headrace"
@@ -38,6 +38,7 @@ ConfigOption = Annotated[
 ]
 
 app.add_typer(tokens.app)
+app.add_typer(viewers.app)
 
 
 @app.callback()
@@ -102,7 +103,9 @@ def up(
 
 @app.command()
 def probe(
-    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream to watch.")],
+    stream: Annotated[
+        str, typer.Argument(metavar="STREAM", help="The stream to watch.", autocompletion=completion.streams)
+    ],
     edge: Annotated[
         str, typer.Option(metavar="URL", help="The edge to watch it from.", show_default=True)
     ] = "ws://127.0.0.1:8088",
@@ -158,7 +161,9 @@ def nodes(
 
 @app.command()
 def drain(
-    node: Annotated[str, typer.Argument(metavar="NODE", help="The node that is to be left.")],
+    node: Annotated[
+        str, typer.Argument(metavar="NODE", help="The node that is to be left.", autocompletion=completion.nodes)
+    ],
     undo: Annotated[bool, typer.Option("--undo", help="Ask it no more.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -175,8 +180,15 @@ def drain(
 
 @app.command()
 def move(
-    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream that is to come from elsewhere.")],
-    to: Annotated[str | None, typer.Option(metavar="NODE", help="Where it is to be fetched.")] = None,
+    stream: Annotated[
+        str,
+        typer.Argument(
+            metavar="STREAM", help="The stream that is to come from elsewhere.", autocompletion=completion.streams
+        ),
+    ],
+    to: Annotated[
+        str | None, typer.Option(metavar="NODE", help="Where it is to be fetched.", autocompletion=completion.nodes)
+    ] = None,
     child: Annotated[
         str | None, typer.Option(metavar="NODE", help="Who is to fetch it there; without, every node that can.")
     ] = None,

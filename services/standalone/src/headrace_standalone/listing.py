@@ -43,6 +43,27 @@ def show_nodes(console: Console, nodes: Iterable[Mapping[str, Any]]) -> None:
     _print(console, table, "no nodes")
 
 
+def show_viewers(console: Console, viewers: Iterable[Mapping[str, Any]], now: float) -> None:
+    """Print a table of viewers as the API lists them; `now` is UTC in seconds."""
+    table = _table("viewer", "stream", "edge", "door", "for", "address", "subject", "origin")
+    for viewer in viewers:
+        seconds = max(0, round(now - viewer["since_us"] / 1_000_000))
+        since = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        who = (viewer["address"], viewer.get("subject", ""), viewer.get("origin", ""))
+        table.add_row(viewer["id"], viewer["stream"], viewer["node"], viewer["door"], since, *who)
+    _print(console, table, "nobody watches")
+
+
+def show_counts(console: Console, counts: Mapping[str, Any]) -> None:
+    """Print how many watch, as the API counts them."""
+    table = _table("what", "name", "viewers")
+    for what in ("node", "stream", "door"):
+        for row in counts[f"{what}s"]:
+            table.add_row(what, row[what], str(row["viewers"]))
+    table.add_row("cluster", "", str(counts["viewers"]))
+    _print(console, table, "")
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
+import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -12,9 +14,13 @@ from urllib.parse import quote
 import typer
 
 from headrace.errors import ConfigurationError
+from headrace_standalone import completion
 from headrace_standalone.options import DEFAULT_API, ApiOption, JsonOption
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+TIME_MAX = 1e11
+"""UTC in seconds beyond which a claim is no time that can be written."""
 
 app = typer.Typer(
     name="token",
@@ -26,7 +32,12 @@ app = typer.Typer(
 
 @app.command()
 def make(
-    streams: Annotated[list[str], typer.Argument(metavar="STREAM...", help="Names, or beginnings with * after them.")],
+    streams: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STREAM...", help="Names, or beginnings with * after them.", autocompletion=completion.streams
+        ),
+    ],
     lifetime: Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 90s, 30m, 8h, 7d.")] = "8h",
     viewers: Annotated[int | None, typer.Option(metavar="N", min=1, help="How many may watch at once.")] = None,
     origin: Annotated[list[str] | None, typer.Option(help="Origin or domain of pages that use it. Repeatable.")] = None,
@@ -48,6 +59,37 @@ def make(
         print(made["token"])
         ends = datetime.fromtimestamp(made["expires"], UTC)
         typer.echo(f"id {made['id']}, until {ends:%Y-%m-%d %H:%M:%S} UTC", err=True)
+
+
+@app.command()
+def show(
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="A token, or - for one on standard input.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a token says, without asking anybody: whether it is genuine is not known here."""
+    claims = _claims(sys.stdin.read().strip() if token == "-" else token)
+    if as_json:
+        print(json.dumps(claims, indent=2))
+        return
+    for name, value in claims.items():
+        print(f"{name:<10}{_said(name, value)}")
+
+
+def _said(name: str, value: Any) -> str:
+    if name in {"exp", "nbf", "iat"} and isinstance(value, int | float) and 0 <= value < TIME_MAX:
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _claims(text: str) -> dict[str, Any]:
+    try:
+        part = text.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (IndexError, ValueError):
+        claims = None
+    if not isinstance(claims, dict):
+        raise ConfigurationError("TOKEN: this is no token")
+    return claims
 
 
 @app.command()
