@@ -52,7 +52,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: Annotated[dict[str, _Key], msgspec.Meta(max_length=KEYS_MAX)]
 
 
-ROLES = ("ingress", "intermediate", "edge", "control-api", "standalone")
+ROLES = ("ingress", "intermediate", "edge", "control-api", "standalone", "publisher", "subscriber")
 """What a node can be; a pattern that covers none of them is a mistake."""
 
 
