@@ -16,10 +16,10 @@ import pytest
 
 from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
-from headrace.testing import wait_until
+from headrace.testing import free_port, wait_until
 from integration.access.rig import GuardedRig, token
 from integration.live.publishing import EPOCH, publish, split
-from integration.live.test_nginx import NGINX, _free_port, _listens, _write
+from integration.live.test_nginx import NGINX, _listens, _write
 
 SEGMENT = f"{EPOCH}/1/100.m4s"
 
@@ -57,7 +57,7 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
     async with edges[0], edges[1], contextlib.AsyncExitStack() as stack:
         for edge in edges:
             publish(edge, early)
-        port = _free_port()
+        port = free_port()
         _write(tmp_path, port, [edge.address() for edge in edges])
         process = await asyncio.create_subprocess_exec(
             NGINX, "-c", str(tmp_path / "nginx.conf"), "-p", str(tmp_path), stderr=asyncio.subprocess.DEVNULL

@@ -13,13 +13,14 @@ from aiohttp.test_utils import TestServer
 from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
 from headrace.http.application import make_application
-from headrace.identifiers import NodeId
+from headrace.identifiers import NodeId, StreamName
 from headrace.registry.memory import MemoryRegistry
 from headrace.registry.records import NodeRecord, StreamRecord, TrackSummary
 from headrace.registry.sealing import Vault
 from headrace.service.runtime import Runtime
 from headrace_control_api.access import Access
 from headrace_control_api.events import EventLog
+from headrace_control_api.pictures import PictureFormat
 from headrace_control_api.routes import add_routes, api_metrics
 from headrace_control_api.tokens import TokenOffice
 
@@ -45,6 +46,16 @@ def before_call(context, case, kwargs):
 '''
 
 
+class Painter:
+    """Has a picture of everything."""
+
+    async def take(self, stream: StreamName, form: PictureFormat, width: int | None) -> bytes:
+        return f"{stream} as {form}".encode()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 @pytest.fixture
 async def server() -> object:
     registry = MemoryRegistry(clock=SystemClock(), vault=Vault(["a secret of the tests"]))
@@ -57,7 +68,7 @@ async def server() -> object:
     app = make_application(runtime)
     events = EventLog(registry, runtime.clock)
     office = TokenOffice(MemoryViewing(runtime.clock), runtime.clock, "s" * 32)
-    add_routes(app, registry, Access(), api_metrics(runtime.metrics), events, office)
+    add_routes(app, registry, Access(), api_metrics(runtime.metrics), events, office, pictures=Painter())
     server = TestServer(app)
     await server.start_server()
     yield server
