@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from headrace.relay.keyring import parse_keyring
 from headrace.service.settings import load_settings
 from support.kustomize import K8S, Cluster, Pod, render
 from support.network_policies import Peer, allowed
@@ -25,6 +26,7 @@ def overlays(kustomize: None, repository: Path, tmp_path: Path) -> Path:
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(text)
     (folder / "metrics/kustomization.yaml").write_text("resources: [policy.yaml]")
+    (folder / "credentials/keys.toml").write_text('own = "core-1"\n[keys.core-1]\nsecret = "0123456789abcdef"\n')
     return folder
 
 
@@ -59,6 +61,21 @@ def test_a_redis_of_your_own(overlays: Path) -> None:
         assert "redis.example.org:6380" in load_settings(None, told).registry.url
         pod = Peer(workload.name, workload.labels, "headrace")
         assert allowed(cluster.of("NetworkPolicy").values(), pod, OWN_REDIS, 6380)
+
+
+def test_credentials_of_nodes(overlays: Path) -> None:
+    """Every node is told a file that its pod has, from a Secret whose name stays, and the file can be read."""
+    cluster = rendered(overlays / "credentials")
+    parse_keyring(cluster.values("Secret", "credentials")["keys.toml"])
+    for name in ("ingress", "intermediate-1", "intermediate-2", "edge"):
+        workload = cluster.workloads[name]
+        told = {**workload.environment(Pod("a", "10.0.0.1")), "HEADRACE_CONFIG": ""}
+        file = load_settings(None, told).relay.credentials_file
+        assert file is not None
+        mounts = {mount["mountPath"]: mount for mount in workload.container["volumeMounts"]}
+        assert mounts[str(file.parent)]["readOnly"]
+        volumes = {volume["name"]: volume for volume in workload.pod["volumes"]}
+        assert volumes[mounts[str(file.parent)]["name"]]["secret"]["secretName"] == "credentials"
 
 
 def test_metrics_from_another_namespace(overlays: Path) -> None:
