@@ -29,6 +29,7 @@ declare -A why=(
     [iproute2]="network namespaces for the fault tests"
     [iptables]="packets dropped and delayed in them"
     [nginx]="the cache in front of edges"
+    [gcc]="the load and the ceiling of the fan-out's benchmark"
     [openssl]="certificates that tests make for themselves"
     [prometheus]="promtool, which reads the alert rules"
 )
