@@ -59,6 +59,11 @@ class EdgeRig:
     def address(self, name: str = "edge") -> str:
         return f"127.0.0.1:{self._listeners[name].bound_port}"
 
+    def connections(self) -> int:
+        """Return how many connections the main port has."""
+        server = self._listeners["edge"]._runner.server
+        return 0 if server is None else len(server.connections)
+
     def feed(self, name: str = "demo", **options: Any) -> Feed:
         """Begin to publish a stream."""
         return Feed(self.hub.produce(StreamName(name)), **options)

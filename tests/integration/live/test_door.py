@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import socket
 
 import aiohttp
 import pytest
@@ -173,31 +172,6 @@ async def test_what_makes_no_sense_is_refused_at_once(
     assert answer[0] == status
     if status != 200:
         assert answer[2].get("Cache-Control", "no-store") == "no-store"
-
-
-async def test_thousands_wait_for_one_part(http: aiohttp.ClientSession, rig: EdgeRig) -> None:
-    """One wake-up, one text, and nothing left behind, for those who vanish as well."""
-    early, late = split(8.0, 3.0)
-    publish(rig, early)
-    segment, part = read((await get(http, rig, "demo/1.m3u8"))[1].decode()).last
-    path = f"demo/1.m3u8?_HLS_msn={segment}&_HLS_part={part}"
-    vanishing = [await _send(rig, path) for _ in range(100)]
-    waiting = [asyncio.ensure_future(get(http, rig, path)) for _ in range(900)]
-    await wait_until(lambda: rig.value("live_waiting") == 1000, timeout=20)
-    for writer in vanishing:
-        writer.close()
-    publish(rig, late)
-    answers = await asyncio.gather(*waiting)
-    assert len({body for _, body, _ in answers}) == 1
-    assert answers[0][0] == 200
-    await wait_until(lambda: rig.value("live_waiting") == 0)
-
-
-async def _send(rig: EdgeRig, path: str) -> asyncio.StreamWriter:
-    host, port = rig.address().split(":")
-    _, writer = await asyncio.open_connection(host, int(port), family=socket.AF_INET)
-    writer.write(f"GET /live/{path} HTTP/1.1\r\nHost: {rig.address()}\r\n\r\n".encode())
-    return writer
 
 
 async def test_nobody_waits_for_ever(http: aiohttp.ClientSession) -> None:

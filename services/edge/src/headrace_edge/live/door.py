@@ -79,6 +79,7 @@ class LiveDoor:
         return web.Response(status=204, headers={hdrs.ALLOW: "GET, HEAD, OPTIONS"})
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self._quick.open(request)
         parsed = parse_path(request.match_info["path"])
         kind = "other"
         try:
@@ -98,7 +99,7 @@ class LiveDoor:
         return response
 
     def _offer(self, request: web.Request, response: web.StreamResponse, name: StreamName, kind: str) -> None:
-        """Mark what others will ask for as well, to be kept as it leaves, and take this connection the quick way."""
+        """Mark what others will ask for as well, to be kept as it leaves."""
         outlet = self._outlets.opened(name)
         caching = response.headers.get(hdrs.CACHE_CONTROL, "")
         body = getattr(response, "body", None)
@@ -114,7 +115,6 @@ class LiveDoor:
                 metrics.requests.labels(kind, "200"),
                 metrics.sent_bytes if is_media else None,
             )
-            self._quick.open(request)
 
     async def _keep(self, request: web.Request, response: web.StreamResponse) -> None:
         answer = request.get(_KEEP)

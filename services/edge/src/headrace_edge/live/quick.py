@@ -1,6 +1,6 @@
 """The quick way: requests for what is ready are answered between a connection and aiohttp.
 
-A connection that asked for something below `/live/` gets a `Quick` before its protocol. What it reads is looked up by
+A connection that asks for something below `/live/` gets a `Quick` before its protocol. What it reads is looked up by
 path; if an answer is ready, that is written and aiohttp never hears of it. Everything else goes on to aiohttp: other
 methods, conditions, ranges, bodies, requests in pieces or while another is being answered, clients that do
 not read. A request that is not whole in one read ends the quick way for its connection until the next answer.
@@ -20,6 +20,9 @@ from headrace_edge.live.ready import Shelf
 
 PASS_SECONDS = 10.0
 """How often at least a connection's request goes to aiohttp, which closes connections that are idle for 75 s."""
+
+STUCK_SECONDS = 20.0
+"""How long a client may take nothing of what was written to it; a phone changes from Wi-Fi to its network in ten."""
 
 KINDS_MAX = 4096
 """Most sets of headers remembered: players of one kind send the same with each request, behind a proxy each its own."""
@@ -93,13 +96,15 @@ class QuickWay:
 class Quick(asyncio.Protocol):
     """Stands between one connection and aiohttp's protocol."""
 
-    __slots__ = ("_inner", "_passed_at", "_transport", "_way")
+    __slots__ = ("_inner", "_passed_at", "_timer", "_transport", "_unsent", "_way")
 
     def __init__(self, way: QuickWay, transport: asyncio.Transport, inner: web.RequestHandler) -> None:
         self._way = way
         self._transport = transport
         self._inner = inner
         self._passed_at = way.clock.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
 
     def data_received(self, data: bytes) -> None:
         line, _, headers = data.partition(b"\r\n")
@@ -138,9 +143,30 @@ class Quick(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._inner.pause_writing()
+        self._watch()
 
     def resume_writing(self) -> None:
+        self._stop_watching()
         self._inner.resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_watching()
         self._inner.connection_lost(exc)
+
+    def _watch(self) -> None:
+        self._unsent = self._transport.get_write_buffer_size()
+        self._timer = asyncio.get_running_loop().call_later(STUCK_SECONDS, self._look)
+
+    def _stop_watching(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        """Cut the connection if nothing was taken since the last look."""
+        if self._transport.get_protocol() is not self:
+            return
+        if self._transport.get_write_buffer_size() < self._unsent:
+            self._watch()
+        else:
+            self._transport.abort()
