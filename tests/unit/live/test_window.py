@@ -74,6 +74,16 @@ def test_what_is_held_is_bounded_in_bytes() -> None:
     assert numbers(window)[-1] == 114
 
 
+def test_what_is_lost_is_told_with_the_next_chunk() -> None:
+    """A playlist says so as soon as it is known, not only with the next part."""
+    entries = Programme().epoch(10.0)
+    window = window_of([e for e in entries if isinstance(e, Opened) or e.id.segment < 102])
+    version = window.windows[1].version
+    window.take(next(e for e in entries if isinstance(e, Chunk) and e.id.track == 1 and e.id.segment == 104))
+    assert numbers(window) == [100, 101, 102, 103]
+    assert window.windows[1].version > version
+
+
 def test_a_hole_is_a_gap_with_the_time_it_took() -> None:
     """A chunk that never came makes its segment a gap of the same length and number."""
     entries = Programme().epoch(10.0)

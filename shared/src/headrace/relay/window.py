@@ -244,6 +244,7 @@ class Window:
             lost = Segment(newest.epoch, newest.track, newest.number + 1 + index, newest.end + ticks * index // missing)
             lost.lose(newest.end + ticks * (index + 1) // missing)
             window.segments[lost.number] = lost
+            window.version += 1
 
     def _end_open(self, window: TrackWindow, until: int | None) -> None:
         """End the open segment, if any: as a gap up to `until` ticks, or as it is when its epoch ended."""
