@@ -14,8 +14,8 @@ import av
 import pytest
 from pydantic import SecretStr
 
-from headrace.access.proof import PROOF_HEADER, is_proven, prove
 from headrace.http.listener import HttpListener
+from headrace.http.proof import PROOF_HEADER, is_proven, prove
 from headrace.identifiers import NodeId, StreamName
 from headrace.media import still
 from headrace.registry.memory import MemoryRegistry

@@ -79,5 +79,5 @@ async def test_the_list_of_streams(rig: EdgeRig, http: aiohttp.ClientSession) ->
         assert response.headers["Access-Control-Allow-Origin"] == "*"
     assert answer["node"] == "edge-1"
     (stream,) = answer["streams"]
-    assert (stream["stream"], stream["state"], stream["node"]) == ("cam1", "live", "ingress-1")
+    assert (stream["name"], stream["state"], stream["owner"]) == ("cam1", "live", "ingress-1")
     assert stream["tracks"][0]["codec"] == "avc1.64001f"

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from headrace.access.viewing import Viewing
 from headrace.http.operations import Api, Call, Nothing
 from headrace.http.problems import Problem
 from headrace.identifiers import NodeId, StreamName
+from headrace.registry.leases import StoreAway
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.registry import Registry
 from headrace.version import VERSION
+from headrace_control_api.asking_nodes import Nodes
 from headrace_control_api.events import EventLog, follow
+from headrace_control_api.hops import measured, parents
 from headrace_control_api.licences import add_licences
 from headrace_control_api.models import (
     EventQuery,
+    MeasuredView,
+    MeasureQuery,
     NodeList,
     NodePath,
     NodeQuery,
@@ -23,6 +29,7 @@ from headrace_control_api.models import (
     StreamPath,
     StreamQuery,
     Topology,
+    TopologyQuery,
 )
 from headrace_control_api.orders import add_orders
 from headrace_control_api.pictures import Pictures
@@ -45,13 +52,19 @@ NO_STREAM = {404: "There is no such stream."}
 NO_NODE = {404: "There is no such node."}
 
 
-def make_api(registry: Registry, events: EventLog, office: TokenOffice, pictures: Pictures | None = None) -> Api:
-    """Return the operations, which answer from what `registry` knows."""
+def make_api(
+    registry: Registry,
+    events: EventLog,
+    office: TokenOffice,
+    pictures: Pictures | None = None,
+    nodes: Nodes | None = None,
+) -> Api:
+    """Return the operations, which answer from what `registry` knows, and what `nodes` tell when they are asked."""
     api = Api(PREFIX, "Headrace control API", VERSION, DESCRIPTION)
-    _add_streams(api, registry)
+    _add_streams(api, registry, office.viewing, nodes)
     add_snapshots(api, registry, pictures)
     _add_nodes(api, registry)
-    _add_cluster(api, registry, events)
+    _add_cluster(api, registry, events, nodes)
     add_sources(api, registry, office.clock)
     add_transfers(api, Engine(registry, office.clock))
     add_orders(api, registry, office.clock)
@@ -61,18 +74,29 @@ def make_api(registry: Registry, events: EventLog, office: TokenOffice, pictures
     return api
 
 
-def _add_streams(api: Api, registry: Registry) -> None:
+def _add_streams(api: Api, registry: Registry, viewing: Viewing, nodes: Nodes | None) -> None:
     @api.operation("GET", "/streams", tag="streams", query=StreamQuery, answer=StreamList)
     async def list_all_streams(call: Call[Nothing, StreamQuery, Nothing]) -> StreamList:
         """List the streams of the cluster, by name."""
         return list_streams(registry.streams, registry.nodes, call.query)
 
     @api.operation(
-        "GET", "/streams/{name}", tag="streams", path_model=StreamPath, answer=StreamDetail, problems=NO_STREAM
+        "GET",
+        "/streams/{name}",
+        tag="streams",
+        path_model=StreamPath,
+        query=MeasureQuery,
+        answer=StreamDetail,
+        problems=NO_STREAM,
     )
-    async def show_one_stream(call: Call[StreamPath, Nothing, Nothing]) -> StreamDetail:
-        """Show a stream and who carries it."""
-        return show_stream(_stream(registry, call.path.name), registry.nodes)
+    async def show_one_stream(call: Call[StreamPath, MeasureQuery, Nothing]) -> StreamDetail:
+        """Show a stream, who carries it and how many watch; with `measure`, what its nodes measure of it now."""
+        record = _stream(registry, call.path.name)
+        found: MeasuredView | None = None
+        if call.query.measure and nodes is not None:
+            carriers = [node for node in registry.nodes.values() if record.stream in node.streams]
+            found = measured(await nodes.carried(record.stream, carriers))
+        return show_stream(record, registry.nodes, await _viewers_of(viewing, record.stream), found)
 
 
 def _add_nodes(api: Api, registry: Registry) -> None:
@@ -87,11 +111,14 @@ def _add_nodes(api: Api, registry: Registry) -> None:
         return show_node(_node(registry, call.path.id))
 
 
-def _add_cluster(api: Api, registry: Registry, events: EventLog) -> None:
-    @api.operation("GET", "/topology", tag="cluster", answer=Topology)
-    async def show_cluster(call: Call[Nothing, Nothing, Nothing]) -> Topology:
-        """Show the cluster as a graph."""
-        return show_topology(registry.streams, registry.nodes)
+def _add_cluster(api: Api, registry: Registry, events: EventLog, nodes: Nodes | None) -> None:
+    @api.operation("GET", "/topology", tag="cluster", query=TopologyQuery, answer=Topology)
+    async def show_cluster(call: Call[Nothing, TopologyQuery, Nothing]) -> Topology:
+        """Show the cluster as a graph; with `parents`, whom each stream comes from at the nodes that tell."""
+        told = None
+        if call.query.parents and nodes is not None:
+            told = parents(await nodes.routes(node for node in registry.nodes.values() if node.streams))
+        return show_topology(registry.streams, registry.nodes, told)
 
     @api.operation(
         "GET",
@@ -111,6 +138,13 @@ def _add_cluster(api: Api, registry: Registry, events: EventLog) -> None:
         API, `reset` comes first: list everything again.
         """
         return await follow(call.request, events, call.query.wait)
+
+
+async def _viewers_of(viewing: Viewing, stream: str) -> int | None:
+    try:
+        return sum(counts.streams.get(stream, 0) for counts in (await viewing.counts()).values())
+    except StoreAway:
+        return None
 
 
 def _stream(registry: Registry, name: str) -> StreamRecord:

@@ -22,7 +22,9 @@ from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import ControlApiSettings, Settings
 from headrace.version import SOFTWARE
 from headrace_control_api.access import Access, Scope, is_loopback
+from headrace_control_api.asking_nodes import HttpNodes, Nodes
 from headrace_control_api.events import EventLog
+from headrace_control_api.own_nodes import OwnNodes
 from headrace_control_api.pictures import EdgePictures, Pictures
 from headrace_control_api.rates import Rates
 from headrace_control_api.routes import add_routes, api_metrics
@@ -77,9 +79,9 @@ def build(
     access = access_of(listening)
     office = _office(settings, runtime, viewing)
     rates = Rates(listening.requests_per_second, listening.requests_burst)
-    pictures = _pictures(settings, runtime, hub, registry)
-    add_routes(app, registry, access, api_metrics(runtime.metrics), events, office, rates, pictures)
-    app.on_cleanup.append(lambda _: pictures.close())
+    pictures, nodes = _others(settings, runtime, hub, registry)
+    add_routes(app, registry, access, api_metrics(runtime.metrics), events, office, rates, pictures, nodes)
+    app.on_cleanup.extend([lambda _: pictures.close(), lambda _: nodes.close()])
     app.on_cleanup.append(lambda _: office.viewing.close())
     _warn_if_deaf(listening.host, access)
     listener = HttpListener(ROLE, listening.host, listening.port, app, tls=runtime.tls, setting="control_api.port")
@@ -105,20 +107,21 @@ def _office(settings: Settings, runtime: Runtime, viewing: Viewing | None) -> To
     return TokenOffice(viewing, runtime.clock, secret)
 
 
-def _pictures(settings: Settings, runtime: Runtime, hub: Hub | None, registry: Registry) -> Pictures:
-    """Return who takes pictures: this process where it has the media, else edges."""
+def _others(settings: Settings, runtime: Runtime, hub: Hub | None, registry: Registry) -> tuple[Pictures, Nodes]:
+    """Return who takes pictures and measures streams: this process where it has the media, else nodes."""
     if hub is not None:
         # Only here: a control API of its own is installed without what decodes.
         from headrace.session.stills import Stills
         from headrace_control_api.own_pictures import OwnPictures
 
-        return OwnPictures(Stills(hub, runtime.clock))
+        return OwnPictures(Stills(hub, runtime.clock)), OwnNodes(hub, runtime.node, runtime.clock)
     ca_file = settings.relay.ca_file
     try:
         tls = None if ca_file is None else ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         raise ConfigurationError(f"relay.ca_file: {ca_file}: {error.strerror or error}") from None
-    return EdgePictures(registry, settings.relay.secret.get_secret_value(), runtime.clock, tls)
+    secret = settings.relay.secret.get_secret_value()
+    return EdgePictures(registry, secret, runtime.clock, tls), HttpNodes(secret, runtime.clock, tls)
 
 
 def _record(settings: Settings, runtime: Runtime) -> NodeRecord:

@@ -49,7 +49,8 @@ published by WebRTC; `status` is `PUBLISHING`, or `PENDING` while a source is aw
 `timestamp`, `status`, `error`, `message`, `path`. Pages of other origins need `control_api.cors_origins`.
 
 `/rest-api/stream/terminate` ends what the same filter, or `mediaSessionIds`, names, as far as its source was asked for
-by API or pushed here from elsewhere. `POST /rest-api/stream/snapshot` with `streamName` answers `data`, a PNG in base64.
+by API or pushed here from elsewhere. `POST /rest-api/stream/snapshot` with `streamName` answers `data`, a PNG in
+base64.
 
 | call | body | answer |
 |---|---|---|

@@ -125,6 +125,59 @@ class StreamView(Model):
     nodes: list[str] = Field(description="Who carries it: its owner, then the others from ingress to edges.")
 
 
+class TrackBitrate(Model):
+    """How fast one track is."""
+
+    track: int
+    bitrate: int = Field(description="Bits a second, over what a node holds of it.")
+
+
+class HopView(Model):
+    """A stream at one node, measured there."""
+
+    node: str
+    parent: str | None = Field(default=None, description="Whom it comes from; absent where its source is.")
+    route: list[str] = Field(description="The nodes that it came through, this one last.")
+    state: State
+    age_seconds: float | None = Field(
+        default=None,
+        description="How old chunks are when they get there, since the capture of their last sample, as the clocks of "
+        "the nodes tell; absent when none came.",
+    )
+    added_seconds: float | None = Field(
+        default=None, description="What the way from `parent` to here added; absent when one of both is not known."
+    )
+
+
+class MeasuredView(Model):
+    """A stream, measured just now at the nodes that carry it."""
+
+    bitrate: int = Field(description="Bits a second of all tracks together.")
+    tracks: list[TrackBitrate]
+    hops: list[HopView] = Field(description="The nodes that answered, by their distance from the source.")
+
+
+class MeasureQuery(Query):
+    """How a stream is shown."""
+
+    measure: bool = Field(
+        default=False, description="Ask the nodes that carry it for bitrate, route and age; takes most of a second."
+    )
+
+
+class TopologyQuery(Query):
+    """How the graph is shown."""
+
+    parents: bool = Field(default=False, description="Ask the nodes whom each stream comes from.")
+
+
+class ParentView(Model):
+    """Whom a stream comes from at one node."""
+
+    node: str
+    parent: str
+
+
 class CarrierView(Model):
     """A node that carries a stream."""
 
@@ -139,9 +192,13 @@ class CarrierView(Model):
 class StreamDetail(StreamView):
     """One stream with all that is known of it."""
 
+    viewers: int | None = Field(
+        default=None, description="How many watch, as far as they are listed; absent while the store does not answer."
+    )
     next_segment: int = Field(description="The number after the last segment that was told.")
     end_seconds: float = Field(description="Where its timeline ends, in seconds of decode time (UTC).")
     carriers: list[CarrierView] = Field(description="The nodes of `nodes` that are known now.")
+    measured: MeasuredView | None = Field(default=None, description="Only when asked for, by `measure`.")
 
 
 class StreamList(Model):
@@ -201,6 +258,9 @@ class TopologyStream(Model):
     state: State
     owner: str
     layers: list[list[str]] = Field(description="Who carries it, layer by layer from its owner down.")
+    parents: list[ParentView] | None = Field(
+        default=None, description="Whom it comes from at each node that told; only when asked for, by `parents`."
+    )
 
 
 class Topology(Model):

@@ -9,14 +9,14 @@ from typing import Annotated, Final, Literal, Protocol
 
 import aiohttp
 from pydantic import Field
-from yarl import URL
 
-from headrace.access.proof import PROOF_HEADER, prove
 from headrace.clock import Clock
 from headrace.http.operations import WHOLE, Query
+from headrace.http.proof import PROOF_HEADER, prove
 from headrace.identifiers import StreamName
 from headrace.registry.records import NodeRecord
 from headrace.registry.registry import Registry
+from headrace_control_api.asking_nodes import base_of
 
 WIDTH_MIN: Final = 16
 WIDTH_MAX: Final = 4096
@@ -122,7 +122,7 @@ class EdgePictures:
             connector = aiohttp.TCPConnector(ssl=self.tls or True)
             self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
         query = {"format": form} | ({} if width is None else {"width": str(width)})
-        url = _base(edge).with_path(f"/still/{stream}").with_query(query)
+        url = base_of(edge).with_path(f"/still/{stream}").with_query(query)
         headers = {PROOF_HEADER: prove(self.secret, url.raw_path_qs, self.clock.utc())}
         try:
             async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
@@ -142,12 +142,6 @@ def rank_edges(nodes: Iterable[NodeRecord], stream: StreamName) -> list[NodeReco
     """Return the edges that may take a picture, those that carry the stream already first, then the least loaded."""
     found = [node for node in nodes if node.role == "edge" and node.relay_url and not node.draining]
     return sorted(found, key=lambda node: (stream not in node.streams, node.load, node.node))
-
-
-def _base(edge: NodeRecord) -> URL:
-    """Return where nodes reach an edge; its public URL may be known to browsers only."""
-    url = URL(edge.relay_url)
-    return url.with_scheme("https" if url.scheme == "wss" else "http")
 
 
 async def _whole(answer: aiohttp.ClientResponse) -> bytes:

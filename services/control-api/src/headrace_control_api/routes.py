@@ -18,6 +18,7 @@ from headrace.http.request_ids import REQUEST_ID, name_request, tell_request_id
 from headrace.registry.registry import Registry
 from headrace_control_api.access import Access, Refusal, Scope
 from headrace_control_api.api import make_api
+from headrace_control_api.asking_nodes import Nodes
 from headrace_control_api.events import EventLog
 from headrace_control_api.pages import page_routes
 from headrace_control_api.pictures import Pictures
@@ -67,13 +68,14 @@ def add_routes(
     office: TokenOffice,
     rates: Rates | None = None,
     pictures: Pictures | None = None,
+    nodes: Nodes | None = None,
 ) -> None:
     """Let `app` answer the API from what `registry` knows, as often as `rates` allow."""
     # Outermost but for the headers: a problem that an inner layer answers is counted too.
     app.middlewares[:0] = [name_request, _share(access), _guard(access, metrics, rates)]
     app.on_response_prepare.extend([tell_request_id, _tell_sharing(access)])
     app.on_shutdown.append(events.end)
-    api = make_api(registry, events, office, pictures)
+    api = make_api(registry, events, office, pictures, nodes)
     # WCS's routes come last: they end with one for every call that there is not.
     wcs = [
         snapshot_route(WCS, registry, pictures),

@@ -11,9 +11,11 @@ from headrace.identifiers import NodeId, StreamName
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace_control_api.models import (
     CarrierView,
+    MeasuredView,
     NodeList,
     NodeQuery,
     NodeView,
+    ParentView,
     StreamDetail,
     StreamList,
     StreamQuery,
@@ -47,12 +49,16 @@ def list_streams(streams: Streams, nodes: Nodes, query: StreamQuery) -> StreamLi
     )
 
 
-def show_stream(record: StreamRecord, nodes: Nodes) -> StreamDetail:
+def show_stream(
+    record: StreamRecord, nodes: Nodes, viewers: int | None = None, measured: MeasuredView | None = None
+) -> StreamDetail:
     """Return all that is known of a stream."""
     view = _stream(record, carriers_of(nodes.values()))
     known = [nodes[NodeId(name)] for name in view.nodes if name in nodes]
     return StreamDetail(
         **dict(view),
+        viewers=viewers,
+        measured=measured,
         next_segment=record.next_segment,
         end_seconds=record.end_seconds,
         carriers=[
@@ -108,8 +114,8 @@ def show_node(node: NodeRecord) -> NodeView:
     )
 
 
-def show_topology(streams: Streams, nodes: Nodes) -> Topology:
-    """Return the cluster as a graph."""
+def show_topology(streams: Streams, nodes: Nodes, parents: Mapping[str, list[ParentView]] | None = None) -> Topology:
+    """Return the cluster as a graph, with the parents by stream if they were asked for."""
     carriers = carriers_of(nodes.values())
     return Topology(
         nodes=[
@@ -132,6 +138,7 @@ def show_topology(streams: Streams, nodes: Nodes) -> Topology:
                 state=record.state,
                 owner=record.node,
                 layers=_layers(record, carriers.get(name, ()), nodes),
+                parents=None if parents is None else parents.get(name, []),
             )
             for name, record in sorted(streams.items())
         ],

@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from headrace.access.viewing import Viewing
 from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
+from headrace.http.carried import CarriedDoor
 from headrace.http.listener import HttpListener, format_address
 from headrace.identifiers import StreamName
 from headrace.registry.metrics import RegistryMetrics
@@ -99,6 +100,7 @@ def build(
     LiveGuard(gate, edge, sessions).add_to(app)
     stills = StillDoor(Stills(hub, runtime.clock), settings.relay.secret.get_secret_value(), runtime.clock)
     app.router.add_get("/still/{stream:.+}", stills.handle)
+    CarriedDoor(hub, runtime.node, settings.relay.secret.get_secret_value(), runtime.clock).add_to(app)
     pushes = make_pushes(settings, runtime, hub, registry)
     return [gate, main, fmp4, *membership, edge, live, sessions, stills, pushes]
 

@@ -148,9 +148,9 @@ class Pages:
     async def _streams(self, request: web.Request) -> web.Response:
         streams = [
             {
-                "stream": record.stream,
+                "name": record.stream,
                 "state": record.state,
-                "node": record.node,
+                "owner": record.node,
                 "tracks": [msgspec.to_builtins(track) for track in record.tracks],
             }
             for _, record in sorted(self._registry.streams.items())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from aiohttp import hdrs, web
 
-from headrace.access.proof import PROOF_HEADER, is_proven
 from headrace.clock import Clock
+from headrace.http.proof import is_of_cluster
 from headrace.identifiers import InvalidName, stream_name
 from headrace.media.still import WIDTH_MAX, WIDTH_MIN, StillFormat
 from headrace.session.stills import NoStill, StillRequest, Stills
@@ -40,10 +38,7 @@ class StillDoor:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request."""
-        proof = request.headers.get(PROOF_HEADER, "")
-        if not is_proven(self._secret, request.path_qs, proof, self._clock.utc()) or not (
-            self._secret or _is_loopback(request.remote or "")
-        ):
+        if not is_of_cluster(request, self._secret, self._clock.utc()):
             raise web.HTTPForbidden(text="only processes of this cluster are answered")
         try:
             wanted = StillRequest(
@@ -76,11 +71,3 @@ def _width(text: str | None) -> int | None:
     if not (text.isascii() and text.isdigit() and WIDTH_MIN <= int(text[:6]) <= WIDTH_MAX):
         raise ValueError(f"width is a number from {WIDTH_MIN} to {WIDTH_MAX}")
     return int(text)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 
 from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
+from headrace.http.carried import CarriedDoor
 from headrace.http.listener import HttpListener
 from headrace.identifiers import StreamName
 from headrace.media.samples import PackagerOptions
@@ -55,6 +56,7 @@ def build(
     listener = HttpListener(ROLE, listening.host, listening.port, app, tls=runtime.tls, setting="ingress.port")
     member = join_cluster(settings, runtime, hub, registry, lambda: (listening.host, listener.bound_port))
     app.router.add_get("/relay", member.node.relay_handler())
+    CarriedDoor(hub, runtime.node, settings.relay.secret.get_secret_value(), runtime.clock).add_to(app)
     return [listener, member, *make_doors(settings, runtime, requests, hub, registry)]
 
 

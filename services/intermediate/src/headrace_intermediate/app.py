@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
+from headrace.http.carried import CarriedDoor
 from headrace.http.listener import HttpListener
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.registry import Registry, make_registry
@@ -34,14 +35,16 @@ def build(
     listening = settings.intermediate
     app = make_application(runtime)
     listener = HttpListener(ROLE, listening.host, listening.port, app, tls=runtime.tls, setting="intermediate.port")
+    hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
     member = join_cluster(
         settings,
         runtime,
-        Hub(RingLimits(settings.ring.seconds, settings.ring.bytes)),
+        hub,
         registry or _registry(settings, runtime),
         lambda: (listening.host, listener.bound_port),
     )
     app.router.add_get("/relay", member.node.relay_handler())
+    CarriedDoor(hub, runtime.node, settings.relay.secret.get_secret_value(), runtime.clock).add_to(app)
     return [listener, member]
 
 

@@ -117,9 +117,10 @@ class LiveSessions:
     async def answer(self, session: LiveSession, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Return what `handler` answers; when the session ends meanwhile, the request does as well.
 
+        An answer that has begun ends with its connection, so that nobody takes it for whole.
+
         Raises:
             TokenRefused: when it ended before the answer had begun.
-            ConnectionResetError: when it ended after that.
         """
         return await answer_while(session.held, session.asking, request, handler)
 
@@ -167,7 +168,7 @@ async def answer_while(
         if request.get(PREPARED):
             if request.transport is not None:
                 request.transport.abort()
-            raise ConnectionResetError("the viewer may not go on") from None
+            return web.Response(status=403)  # nobody hears it; an error would be logged as a fault of ours
         raise TokenRefused(*held.ended) from None
     finally:
         asking.discard(task)

@@ -22,12 +22,12 @@ function element(name, text, style = "") {
 /** @param {Stream} stream */
 function card(stream) {
   const link = document.createElement("a");
-  link.href = watchPath(stream.stream);
+  link.href = watchPath(stream.name);
   link.append(
     element("span", stream.state, `state ${stream.state}`),
-    element("strong", stream.stream),
+    element("strong", stream.name),
     element("small", describeStream(stream)),
-    element("small", stream.node ? `from ${stream.node}` : ""),
+    element("small", stream.owner ? `from ${stream.owner}` : ""),
   );
   const item = document.createElement("li");
   item.append(link);

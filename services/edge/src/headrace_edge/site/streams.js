@@ -11,9 +11,9 @@
 
 /**
  * @typedef {object} Stream
- * @property {string} stream
+ * @property {string} name
  * @property {string} state
- * @property {string} node where its source is
+ * @property {string} owner the node that has its source
  * @property {Track[]} tracks
  */
 

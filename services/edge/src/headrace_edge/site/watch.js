@@ -9,9 +9,9 @@ const about = /** @type {HTMLElement} */ (document.getElementById("about"));
 async function refresh() {
   try {
     const { streams } = await listStreams();
-    const stream = streams.find(({ stream }) => stream === about.dataset["stream"]);
+    const stream = streams.find(({ name }) => name === about.dataset["stream"]);
     about.textContent = stream
-      ? [describeStream(stream), `from ${stream.node}`].filter(Boolean).join(" · ")
+      ? [describeStream(stream), `from ${stream.owner}`].filter(Boolean).join(" · ")
       : "Nobody publishes this stream yet; it plays as soon as somebody does.";
   } catch {
     // The player tells what is wrong with the connection.

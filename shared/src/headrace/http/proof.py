@@ -1,10 +1,13 @@
-"""Proof that a request comes from a process of the cluster: signed with the secret that all of them share. Pure."""
+"""Proof that a request comes from a process of the cluster: signed with the secret that all of them share."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 from typing import Final
+
+from aiohttp import web
 
 PROOF_HEADER: Final = "X-Headrace-Proof"
 
@@ -24,6 +27,20 @@ def is_proven(secret: str, what: str, proof: str, now: float) -> bool:
     if not at.isascii() or not at.isdigit() or len(at) > 12 or abs(now - int(at)) > CLOCKS_SECONDS:
         return False
     return hmac.compare_digest(signature.encode(), _sign(secret, what, at).encode())
+
+
+def is_of_cluster(request: web.Request, secret: str, now: float) -> bool:
+    """Return whether a process of the cluster asks; without a secret only this machine is believed."""
+    proof = request.headers.get(PROOF_HEADER, "")
+    return is_proven(secret, request.path_qs, proof, now) and bool(secret or _is_loopback(request.remote or ""))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)
 
 
 def _sign(secret: str, what: str, at: str) -> str:
