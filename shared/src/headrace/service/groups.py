@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationInfo, field_validator, model_validator
 
+from headrace.identifiers import stream_name
 from headrace.service.values import (
     Host,
     Network,
@@ -209,6 +210,21 @@ class IngressSettings(Group):
 
     host: Host = setting("127.0.0.1", "Address to listen on.")
     port: Port = setting(8080, "Port of `/relay` and the probes; 0 means any free one.")
+    rtmp: bool = setting(True, "Take publishers by RTMP, at `rtmp://host:1935/live/{stream}` (docs/feeds.md).")
+    rtmp_port: Port = setting(1935, "Port of RTMP; 0 means any free one.")
+    publish_keys: dict[str, SecretStr] = setting(
+        dict,
+        "Keys of publishers by stream name, or by a beginning of names with `*` after it; the longest that matches "
+        "counts. A stream without a key can only be published from this machine, while `host` is a loopback address. "
+        "In the environment as a JSON object.",
+    )
+    publish_takes_over: bool = setting(
+        False, "Let a second publisher of a stream replace the first; otherwise it is refused."
+    )
+    publishers_max: int = setting(200, "Most publishers at once; more are refused.", unit="publishers", ge=1, le=10_000)
+    publish_away_seconds: float = setting(
+        300.0, "How long a stream is kept after its publisher left.", unit="seconds", ge=1, le=86_400
+    )
     sources: dict[StreamKey, SourceSettings] = setting(
         dict,
         "Feeds by stream name, as a table (`[ingress.sources.cam1]`, `uri = ...`), or the URI alone "
@@ -234,6 +250,18 @@ class IngressSettings(Group):
         10.0, "Longest wait before a feed is tried again.", unit="seconds", gt=0, le=3600
     )
 
+    @field_validator("publish_keys")
+    @classmethod
+    def _check_publish_keys(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, key in keys.items():
+            if name != "*":
+                stream_name(name.removesuffix("*").rstrip("/"))
+            if not PUBLISH_KEY_MIN_CHARACTERS <= len(key.get_secret_value()) <= PUBLISH_KEY_MAX_CHARACTERS:
+                raise ValueError(
+                    f"a publisher's key has {PUBLISH_KEY_MIN_CHARACTERS} to {PUBLISH_KEY_MAX_CHARACTERS} characters"
+                )
+        return keys
+
     @field_validator("sources", mode="before")
     @classmethod
     def _accept_bare_uris(cls, value: Any) -> Any:
@@ -249,6 +277,13 @@ class IngressSettings(Group):
                 f"({self.retry_max_seconds})"
             )
         return self
+
+
+PUBLISH_KEY_MIN_CHARACTERS = 8
+"""Shortest key of a publisher: five guesses a minute from each address are allowed."""
+
+PUBLISH_KEY_MAX_CHARACTERS = 256
+"""Longest: encoders cut off what is longer."""
 
 
 class IntermediateSettings(Group):
