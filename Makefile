@@ -108,6 +108,7 @@ lock: ## remake the hashed requirements files (needs uv)
 	$(EXPORT) --group build --output-file requirements.txt >/dev/null
 	$(EXPORT) --group build --group dev --output-file requirements-dev.txt >/dev/null
 	$(EXPORT) --only-group build --output-file deploy/docker/requirements-build.txt >/dev/null
+	$(EXPORT) --only-group players --output-file deploy/docker/requirements-players.txt >/dev/null
 	for s in $(SERVICES); do \
 	    $(EXPORT) --package headrace-$$s --all-extras --output-file services/$$s/requirements.txt >/dev/null; \
 	done

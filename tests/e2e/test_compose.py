@@ -153,6 +153,15 @@ async def test_browser_plays_from_the_published_port(project: ComposeProject, va
         assert page.refused == []
 
 
+@pytest.mark.parametrize("name", ["hls.js", "dash.js"])
+async def test_edges_bring_players_for_other_ways(project: ComposeProject, name: str) -> None:
+    """The page of a browser that WebSocket does not reach finds hls.js and dash.js on the edge."""
+    url = f"{address(project, next(iter(EDGE_PORTS)))}/vendor/{name}"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/javascript")
+        assert len(await answer.read()) > 100_000
+
+
 @pytest.mark.parametrize("service", ["redis", *NODES])
 def test_containers_are_nobody(project: ComposeProject, service: str) -> None:
     """Nothing runs as root."""

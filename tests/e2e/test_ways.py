@@ -41,3 +41,16 @@ async def test_each_way_can_be_chosen(tmp_path: Path) -> None:
             await page.page.wait_for_function(PLAYS, arg=way, timeout=60_000)
         await page.page.select_option("#way", "websocket")
         await page.wait_for_player("stats.state === 'live'", 30)
+
+
+async def test_an_edge_without_the_libraries_says_so(tmp_path: Path) -> None:
+    """In words, beside the choice; WebSocket goes on being one."""
+    async with demo(tmp_path / "log") as url, open_page(f"{url}/watch/demo") as page:
+        await page.wait_for_player("stats.state === 'live'", 30)
+        await page.page.route("**/vendor/*", lambda route: route.fulfill(status=404))
+        for way, library in (("hls", "hls.js"), ("dash", "dash.js")):
+            await page.page.select_option("#way", way)
+            said = f"document.getElementById('way-note').textContent.includes('{library} is not installed')"
+            await page.page.wait_for_function(said, timeout=20_000)
+        await page.page.select_option("#way", "websocket")
+        await page.wait_for_player("stats.state === 'live'", 30)
