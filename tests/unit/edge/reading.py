@@ -51,6 +51,7 @@ class FakeSender:
         self.hearer: Hearer | None = None
         self.send: Callable[[bytes], int] = self._send
         self.is_paused = False
+        self.descriptor: int | None = None
         self.writes: list[bytes] = []
         self.stuck = False
         self.finished: CloseCode | None = None

@@ -10,7 +10,7 @@ import pytest
 
 from headrace.testing import wait_until
 from headrace_edge.frames import CloseCode, close_frame
-from headrace_edge.sender import BROKEN, SocketSender, send_all
+from headrace_edge.sender import SocketSender
 
 MEGABYTE = bytes(range(256)) * 4096
 
@@ -153,18 +153,3 @@ async def test_a_broken_connection(pair: tuple[socket.socket, socket.socket]) ->
     sender.close()
     sender.abort()
     assert ends.told == ["lost", "gone"]
-
-
-def test_sending_to_all() -> None:
-    """Only those that did not take everything are told, each with what it took."""
-
-    def taking(count: int | OSError) -> object:
-        def send(data: bytes) -> int:
-            if isinstance(count, OSError):
-                raise count
-            return count
-
-        return send
-
-    sends = [taking(4), taking(BlockingIOError()), taking(2), taking(BrokenPipeError()), taking(4)]
-    assert send_all(sends, b"data") == [(1, 0), (2, 2), (3, BROKEN)]  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ from headrace_edge.frames import CloseCode
 from headrace_edge.framing import Framing, PlayFraming, message_frame
 from headrace_edge.metrics import EdgeMetrics
 from headrace_edge.sender import Sender
+from headrace_edge.spreading import CallSpreader, Spreader, make_spreader
 
 DRAIN_SECONDS = 1.5
 """How long players may take to move to another edge before this one closes their connections."""
@@ -116,6 +117,7 @@ class Edge:
         self._hub = hub
         self._fan_outs: dict[tuple[StreamName, str], FanOut] = {}
         self._conversations: set[asyncio.Task[None]] = set()
+        self._spreader: Spreader = CallSpreader()
         self._viewers = 0
         self._draining = False
         self._sent_away = False
@@ -138,6 +140,7 @@ class Edge:
         """Begin the heartbeat; viewers may come before."""
         self.registry.watchers.add(self._note_change)
         self._told_others = self._find_others()
+        self._spreader = make_spreader()
         self._tasks = [self._spawn("edge-heartbeat", self._beat()), self._spawn("edge-sweep", self._sweep())]
 
     async def stop(self) -> None:
@@ -155,6 +158,7 @@ class Edge:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._spreader.close()
 
     async def _wait_empty(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -267,7 +271,8 @@ class Edge:
             )
 
     def _open(self, broadcast: Broadcast, framing: Framing) -> FanOut:
-        fan_out = FanOut(broadcast, framing, self.options.fan_out, self.metrics.output(framing.door), self.clock)
+        counts = self.metrics.output(framing.door)
+        fan_out = FanOut(broadcast, framing, self.options.fan_out, counts, self.clock, spreader=self._spreader)
         self._fan_outs[broadcast.name, framing.door] = fan_out
         self.metrics.outputs.labels(framing.door).inc()
         return fan_out

@@ -37,7 +37,8 @@ from headrace_edge.batching import Batcher
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import Framing, Unframeable
 from headrace_edge.metrics import OutputCounts
-from headrace_edge.sender import BROKEN, Sender, send_all
+from headrace_edge.sender import Sender
+from headrace_edge.spreading import BROKEN, CallSpreader, Spread, Spreader
 
 BATCH_MAX_BYTES = 256 * 1024
 """Bytes of chunk records read for one write, unless a single chunk is larger: bounds what a viewer that stops reading
@@ -127,6 +128,7 @@ class FanOut:
         counts: of its door, counted per turn.
         clock: for how long a viewer waited or was stuck.
         call_soon: runs a function in the next turn of the event loop.
+        spreader: how live viewers are sent to; by a call each without one.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class FanOut:
         counts: OutputCounts,
         clock: Clock,
         call_soon: Callable[[Callable[[], None]], object] | None = None,
+        spreader: Spreader | None = None,
     ) -> None:
         self._broadcast = broadcast
         self._framing = framing
@@ -146,7 +149,8 @@ class FanOut:
         self._call_soon = call_soon or asyncio.get_running_loop().call_soon
         self._scheduled = False
         self._live: dict[Viewer, None] = {}
-        self._level: tuple[list[Callable[[bytes], int]], list[Viewer]] | None = None
+        self._spreader = spreader or CallSpreader()
+        self._level: tuple[Spread, list[Viewer]] | None = None
         self._joining: dict[Viewer, None] = {}
         self._paused: dict[Viewer, None] = {}
         self._batcher = Batcher(framing, self._note_unframeable)
@@ -263,9 +267,9 @@ class FanOut:
         self._live_bytes += len(batch)
         self._spoke_at = self._clock.monotonic()
         if self._level is None:
-            self._level = [viewer.sender.send for viewer in self._live], list(self._live)
-        sends, who = self._level
-        for index, taken in send_all(sends, batch):
+            self._level = self._spreader.spread([viewer.sender for viewer in self._live]), list(self._live)
+        spread, who = self._level
+        for index, taken in spread(batch):
             if taken == BROKEN:
                 who[index].sender.abort()
             elif who[index] in self._live:

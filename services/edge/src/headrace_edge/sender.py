@@ -33,9 +33,6 @@ CLOSE_SECONDS = 1.0
 READ_BYTES = 16 * 1024
 """Read from a viewer at once: viewers have little to say."""
 
-BROKEN = -1
-"""Stands for the bytes that a broken connection took."""
-
 
 class SenderListener(Protocol):
     """Who is told how the way to a viewer is."""
@@ -70,12 +67,14 @@ class Sender(Protocol):
             paused. Raises `BlockingIOError` when it took none, another `OSError` when the connection is broken.
             What was not taken must go to `keep` before anything else is sent.
         is_paused: whether `listener` would have been told to wait.
+        descriptor: of the plain socket that `send` writes to; `None` where there is more in between.
     """
 
     listener: SenderListener | None
     hearer: Hearer | None
     send: Callable[[bytes], int]
     is_paused: bool
+    descriptor: int | None
 
     def keep(self, data: bytes, taken: int) -> None:
         """Send `data` from byte `taken` on as soon as the viewer takes it; the bytes are shared, not copied."""
@@ -111,13 +110,25 @@ class SocketSender:
     It reads the socket as well and tells `hearer`.
     """
 
-    __slots__ = ("_is_closing", "_is_finished", "_loop", "_rest", "_socket", "hearer", "is_paused", "listener", "send")
+    __slots__ = (
+        "_is_closing",
+        "_is_finished",
+        "_loop",
+        "_rest",
+        "_socket",
+        "descriptor",
+        "hearer",
+        "is_paused",
+        "listener",
+        "send",
+    )
 
     def __init__(self, own: socket.socket) -> None:
         self.listener: SenderListener | None = None
         self.hearer: Hearer | None = None
         self.send: Callable[[bytes], int] = own.send
         self.is_paused = False
+        self.descriptor: int | None = own.fileno()
         self._socket = own
         self._loop = asyncio.get_running_loop()
         self._rest: list[memoryview] = []
@@ -238,21 +249,3 @@ def tune(sock: socket.socket) -> None:
         if (option := getattr(socket, name, None)) is not None:
             with contextlib.suppress(OSError):  # it may be gone already, which is noticed later
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-def send_all(sends: list[Callable[[bytes], int]], data: bytes) -> list[tuple[int, int]]:
-    """Hand `data` to everybody; return who did not take it all, by index, and the bytes taken or `BROKEN`.
-
-    Nearly all of an edge's work is in this loop, and nearly all of that in the kernel.
-    """
-    size = len(data)
-    late = []
-    for index, send in enumerate(sends):
-        try:
-            if (taken := send(data)) != size:
-                late.append((index, taken))
-        except BlockingIOError:
-            late.append((index, 0))
-        except OSError:
-            late.append((index, BROKEN))
-    return late

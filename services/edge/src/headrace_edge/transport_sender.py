@@ -23,12 +23,13 @@ class TransportSender(asyncio.Protocol):
     The transport takes everything at once and says by itself when it holds too much.
     """
 
-    __slots__ = ("_is_finished", "_transport", "hearer", "is_paused", "listener", "send")
+    __slots__ = ("_is_finished", "_transport", "descriptor", "hearer", "is_paused", "listener", "send")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.listener: SenderListener | None = None
         self.hearer: Hearer | None = None
         self.is_paused = False
+        self.descriptor: int | None = None
         self.send: Callable[[bytes], int] = self._send
         self._is_finished = False
         self._transport = transport
