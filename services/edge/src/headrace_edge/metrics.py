@@ -27,7 +27,8 @@ class OutputCounts:
 
 @dataclass(frozen=True, slots=True)
 class EdgeMetrics:
-    """Metrics of all doors of one edge; the label `door` is `play` or `fmp4`.
+    """Metrics of all doors of one edge; the label `door` is `play` or `fmp4`, of viewers and
+    refusals also `live`: HLS and DASH sessions of streams that need a token.
 
     Attributes:
         viewers: connected now.
