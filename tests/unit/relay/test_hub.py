@@ -45,6 +45,23 @@ def test_a_stream_produced_here_is_not_fetched() -> None:
     assert calls == []
 
 
+def test_a_stream_that_is_let_go_holds_no_memory() -> None:
+    """Whoever fetched or read it may keep the broadcast for a while; its ring goes at once."""
+    hub, _ = watched_hub()
+    demand = hub.demand(CAM)
+    broadcast = demand.broadcast
+    broadcast.open(Epoch(1), (VIDEO,))
+    for number in range(10):
+        broadcast.append(video(number))
+    assert broadcast.bytes > 0
+    demand.release()
+    hub.forget(CAM)
+    assert CAM not in hub.streams
+    assert (broadcast.bytes, broadcast.reach_seconds) == (0, 0.0)
+    assert broadcast.read(broadcast.replay()) == [broadcast.state]
+    assert hub.demand(CAM).broadcast is not broadcast
+
+
 def test_a_source_that_comes_to_waiting_consumers_ends_the_fetching() -> None:
     """They keep the broadcast they have."""
     hub, calls = watched_hub()

@@ -180,6 +180,11 @@ class Broadcast:
             self._state_at = self.end
             self._append(change)
 
+    def clear(self) -> None:
+        """Hold nothing any more: the stream is let go, and its memory does not wait for who still knows its name."""
+        self._forget(len(self._log))
+        self.bytes = 0
+
     # -- the consumer's side -----------------------------------------------------------------------
 
     def join(self, back_seconds: float = 0.0) -> Cursor:

@@ -145,7 +145,7 @@ class Hub:
 
     def _drop_if_idle(self, name: StreamName) -> None:
         if name in self._broadcasts and name not in self._produced and not self._demands.get(name):
-            del self._broadcasts[name]
+            self._broadcasts.pop(name).clear()
             self._begin_after.pop(name, None)
             self._changed()
 
