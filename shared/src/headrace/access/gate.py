@@ -362,7 +362,7 @@ class Gate:
         if self._away is None:
             self._away = reason
             refused = self.options.refuse_while_away
-            log.warning("viewers_not_counted", reason=reason, limited_tokens="refused" if refused else "let in")
+            log.warning("viewers_not_counted", reason=reason, limited_viewers="refused" if refused else "let in")
 
     def _note_back(self) -> None:
         if self._away is not None:
