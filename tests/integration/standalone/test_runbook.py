@@ -99,6 +99,7 @@ def test_every_entry_has_symptom_command_and_meaning(section: str) -> None:
 
 
 SENTENCES = [
+    "upstream nodes is linked: nobody can have this node's streams",
     "nothing was heard for ",
     "is away, last known records are used",
     "wanted streams come from nowhere: no parent delivers them",
