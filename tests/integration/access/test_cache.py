@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,14 +14,14 @@ import pytest
 
 from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
-from headrace.testing import free_port, wait_until
+from headrace.testing import wait_until
 from integration.access.rig import GuardedRig, token
 from integration.live.publishing import EPOCH, publish, split
-from integration.live.test_nginx import NGINX, _listens, _write
+from support.nginx_front import nginx_front, requires_nginx
 
 SEGMENT = f"{EPOCH}/1/100.m4s"
 
-pytestmark = pytest.mark.skipif(not Path(NGINX).exists(), reason="nginx is not installed")
+pytestmark = requires_nginx
 
 
 @dataclass
@@ -57,21 +55,9 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
     async with edges[0], edges[1], contextlib.AsyncExitStack() as stack:
         for edge in edges:
             publish(edge, early)
-        port = free_port()
-        _write(tmp_path, port, [edge.address() for edge in edges])
-        process = await asyncio.create_subprocess_exec(
-            NGINX, "-c", str(tmp_path / "nginx.conf"), "-p", str(tmp_path), stderr=asyncio.subprocess.DEVNULL
-        )
-        try:
-            await wait_until(lambda: _listens(port))
-            trust = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
-            trust.check_hostname = False
-            connector = aiohttp.TCPConnector(ssl=trust, limit=0)
-            http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-            yield Front(f"https://127.0.0.1:{port}", edges, viewing, http)
-        finally:
-            process.terminate()
-            await process.wait()
+        addresses = [edge.address() for edge in edges]
+        port, http = await stack.enter_async_context(nginx_front(tmp_path, *addresses))
+        yield Front(f"https://127.0.0.1:{port}", edges, viewing, http)
 
 
 async def test_a_segment_is_asked_for_once_by_all_viewers(front: Front) -> None:

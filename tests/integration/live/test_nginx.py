@@ -1,12 +1,9 @@
-"""The nginx configuration in deploy/ in front of two edges: TLS, HTTP/2, one request for many."""
+"""nginx in front of two edges by the command in deploy/: TLS, HTTP/2, one request for many."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +11,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from headrace.testing import free_port, wait_until
+from headrace.testing import wait_until
 from integration.edge.rig import EdgeRig
 from integration.live.publishing import EPOCH, publish, split
+from support.nginx_front import nginx_front, requires_nginx
 from unit.live.m3u8 import read
 
-CONFIGURATION = Path(__file__).parents[3] / "deploy" / "nginx" / "headrace.conf"
-NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
-
-pytestmark = [
-    pytest.mark.skipif(not Path(NGINX).exists(), reason="nginx is not installed"),
-    pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed"),
-]
+pytestmark = requires_nginx
 
 
 @dataclass
@@ -53,49 +45,8 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
         early, _ = split(8.0, 3.0)
         for edge in (one, two):
             publish(edge, early)
-        port = free_port()
-        _write(tmp_path, port, [one.address(), two.address()])
-        process = await asyncio.create_subprocess_exec(
-            NGINX, "-c", str(tmp_path / "nginx.conf"), "-p", str(tmp_path), stderr=asyncio.subprocess.DEVNULL
-        )
-        trust = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
-        trust.check_hostname = False
-        try:
-            await wait_until(lambda: _listens(port), timeout=10)
-            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust, limit=0)) as http:
-                yield Front(f"https://127.0.0.1:{port}/live/demo", port, (one, two), http)
-        finally:
-            process.terminate()
-            await process.wait()
-
-
-def _write(folder: Path, port: int, edges: list[str]) -> None:
-    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
-    subprocess.run(
-        ["openssl", *request.split(), "-keyout", "key.pem", "-out", "cert.pem"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    text = CONFIGURATION.read_text()
-    for shipped, here in (
-        ("server 127.0.0.1:8088;", " ".join(f"server {edge};" for edge in edges)),
-        ("listen 443 ssl http2;", f"listen 127.0.0.1:{port} ssl http2;"),
-        ("/var/cache/nginx/headrace", str(folder / "cache")),
-        ("/etc/nginx/headrace/", f"{folder}/"),
-    ):
-        assert shipped in text
-        text = text.replace(shipped, here)
-    temporary = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy"))
-    (folder / "nginx.conf").write_text(
-        f"daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log {folder}/error.log;\nuser root;\n"
-        f"events {{ worker_connections 4096; }}\nhttp {{\naccess_log off;\n{temporary}{text}\n}}\n"
-    )
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as dialled:
-        return dialled.connect_ex(("127.0.0.1", port)) == 0
+        async with nginx_front(tmp_path, one.address(), two.address()) as (port, http):
+            yield Front(f"https://127.0.0.1:{port}/live/demo", port, (one, two), http)
 
 
 async def test_media_is_asked_for_once(front: Front) -> None:
