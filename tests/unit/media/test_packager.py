@@ -410,14 +410,15 @@ def test_sound_ends_its_chunks_where_the_picture_does() -> None:
 def test_the_outlook_says_when_the_next_chunk_can_be_complete() -> None:
     """After a chunk it is known which sample of the picture completes the next one."""
     sut = packager(VIDEO, AAC)
-    assert sut.outlook is None
+    assert packager(VIDEO).outlook is None
     due, right, wrong = 0.0, 0, 0
     for sample in interleave(video(gop(100, 50)), audio(188)):
         chunks = sut.push(sample)
         if sample.track == 1 and any(chunk.id.track == 1 for chunk in chunks):
             right += abs(due - sample.dts / 90_000) < 0.001
             wrong += due > sample.dts / 90_000 + 0.001
-            newest, due = sut.outlook or (0.0, 0.0)
+            outlook = sut.outlook
+            newest, due = outlook if outlook is not None else (0.0, 0.0)
             assert newest in {0.0, sample.dts / 90_000}
     assert right > 30
     assert wrong == 0
