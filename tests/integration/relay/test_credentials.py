@@ -122,8 +122,8 @@ async def test_keys_are_rotated_while_media_flows(keys: Keys, capsys: pytest.Cap
         viewer = Viewer(nodes[2].hub)
         await wait_until(lambda: len(viewer.chunks) > 20)
         for own, listed in (("old", ("old", "new")), ("new", ("old", "new")), ("new", ("new",))):
+            await wait_until(lambda: all(dialled_keys(node) == {"old"} for node in nodes))
             for node in nodes:
-                assert dialled_keys(node) == {"old"}
                 keys.write(node.id, own, **dict.fromkeys(listed, EVERYTHING))
             for node in nodes:
                 node.node.refresh_credentials()
@@ -146,7 +146,7 @@ async def test_who_only_has_a_removed_key_is_out_within_seconds(keys: Keys) -> N
         await wait_until(lambda: len(viewer.chunks) > 20)
         keys.write("in", "core", core=EVERYTHING)
         await wait_until(lambda: edge.metric("headrace_relay_dials_failed_total", reason="bad_proof") >= 1)
-        assert ingress.metric("headrace_relay_links_ended_total", reason="key_changed") == 1
+        assert ingress.metric("headrace_relay_links_ended_total", reason="key_changed") >= 1
         assert not ingress.node.links.open_links
 
 

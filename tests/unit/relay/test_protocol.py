@@ -376,6 +376,7 @@ def test_what_the_peer_may_not_do_is_told_to_this_side() -> None:
     ]
     with pytest.raises(NotCovered, match="key 'site7' does not cover that its holder delivers 'cam1'"):
         pair.b.subscribe(CAM)
+    assert pair.b.events() == [events.Overreached(events.Overreach.DELIVER, CAM)]
 
 
 def test_offers_outside_the_scope_are_not_believed() -> None:

@@ -52,6 +52,8 @@ class Overreach(enum.Enum):
     """It offered a stream."""
     SUBSCRIBE = "subscribe"
     """It asked for a stream."""
+    DELIVER = "deliver"
+    """A stream was to be had from it, whoever said so."""
 
 
 @dataclass(frozen=True, slots=True)

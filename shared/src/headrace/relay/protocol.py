@@ -410,6 +410,7 @@ class RelayConnection:
         """
         credential = self.peer_credential
         if credential is not None and not credential.may_offer(stream):
+            self._events.append(happened.Overreached(Overreach.DELIVER, stream))
             raise NotCovered(credential.key, stream)
         if len(self._fetching) >= wire.HANDLE_MAX:
             raise TooManySubscriptions

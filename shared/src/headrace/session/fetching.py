@@ -223,8 +223,7 @@ class Fetch:
         try:
             return self._subscribe(await self._context.parents.open(candidate), candidate)
         except NotCovered as error:
-            self._context.metrics.refused.labels("deliver").inc()
-            log.warning("stream_forbidden", stream=error.stream, node=candidate.node, key=error.key, tried="deliver")
+            log.debug("parent_failed", stream=self.broadcast.name, parent=candidate.node, error=str(error))
             self._avoided.add(candidate.node, self._now + AVOID_SECONDS)
         except (LinkError, TooManySubscriptions) as error:
             log.debug("parent_failed", stream=self.broadcast.name, parent=candidate.node, error=str(error))
