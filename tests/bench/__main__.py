@@ -42,6 +42,7 @@ BENCHMARKS = (
     Benchmark("relay_hop", ("--rounds", "2", "--seconds", "2")),
     Benchmark("control_api", ("--rounds", "50")),
     Benchmark("glass_to_glass", ("--quick",)),
+    Benchmark("live_http", ("--quick",)),
 )
 
 

@@ -1,21 +1,29 @@
 """Requests per CPU second: an edge's playlists and parts against nginx serving the same bytes from memory.
 
-Run it with `python -m bench.live_http` from `tests/`. Both servers get the same requests from one client, one after
-the other; what counts is the CPU time that the server's process took, so that a busy machine matters little.
+Run it with `python -m bench live_http` from `tests/`. Both servers run on the same core and get the same requests from
+one client, one after the other; what counts is the CPU time that the server's process took, so that a busy machine
+matters little.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-SECONDS = 4.0
+from headrace.testing import free_port
+
+SECONDS, QUICK_SECONDS = 4.0, 1.0
+"""How long each server is asked for each kind."""
+
 CONNECTIONS = 16
 SAMPLE_BYTES = 10_000
 """Size of a picture: 2 Mbit/s with 25 a second, so a part has 120 kB and a segment 500 kB."""
@@ -39,11 +47,11 @@ asyncio.run(main())
 """
 
 
-async def requests(port: int, path: str) -> int:
+async def requests(port: int, path: str, seconds: float) -> int:
     """Send requests for a while over several connections; return how many were answered."""
     answered = 0
     loop = asyncio.get_running_loop()
-    end = loop.time() + SECONDS
+    end = loop.time() + seconds
 
     async def ask() -> None:
         nonlocal answered
@@ -68,10 +76,10 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-async def rate(pid: int, port: int, path: str) -> float:
+async def rate(pid: int, port: int, path: str, seconds: float) -> float:
     """Return requests per CPU second of the server."""
     before = cpu_seconds(pid)
-    answered = await requests(port, path)
+    answered = await requests(port, path, seconds)
     return answered / max(1 / TICKS, cpu_seconds(pid) - before)
 
 
@@ -97,15 +105,16 @@ def nginx(folder: Path, port: int):  # type: ignore[no-untyped-def]
         process.wait()
 
 
-async def main() -> None:
-    """Measure and print."""
+async def main(seconds: float) -> list[dict[str, Any]]:
+    """Measure, print and return a row for each kind."""
+    rows = []
     tests = str(Path(__file__).parents[1])
     edge = subprocess.Popen(
         [sys.executable, "-c", EDGE.format(tests=tests, size=SAMPLE_BYTES)], stdout=subprocess.PIPE, text=True
     )
     assert edge.stdout is not None
     line = next(line for line in edge.stdout if line.startswith("ADDRESS"))
-    port = int(line.rsplit(":", 1)[1])
+    port, other = int(line.rsplit(":", 1)[1]), free_port()
     base = "/live/demo/"
     names = {"playlist": "1.m3u8", "part": "1790000000000/1/125.1.m4s", "segment": "1790000000000/1/125.m4s"}
     try:
@@ -115,15 +124,20 @@ async def main() -> None:
                 file = folder / base.strip("/") / name
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(await fetch(port, base + name))
-            pid = stack.enter_context(nginx(folder, port + 1))
+            pid = stack.enter_context(nginx(folder, other))
             await asyncio.sleep(1)
+            for server in (edge.pid, pid):
+                os.sched_setaffinity(server, {0})
             for kind, name in names.items():
-                ours = await rate(edge.pid, port, base + name)
-                theirs = await rate(pid, port + 1, base + name)
+                ours = await rate(edge.pid, port, base + name, seconds)
+                theirs = await rate(pid, other, base + name, seconds)
+                row = {"kind": kind, "edge": round(ours), "nginx": round(theirs), "ratio": round(theirs / ours, 2)}
+                rows.append(row)
                 print(f"{kind:9} edge {ours:8.0f}/CPU s   nginx {theirs:8.0f}/CPU s   ratio 1:{theirs / ours:.1f}")
     finally:
         edge.terminate()
         edge.wait()
+    return rows
 
 
 async def fetch(port: int, path: str) -> bytes:
@@ -136,4 +150,10 @@ async def fetch(port: int, path: str) -> bytes:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="shorter and rougher")
+    parser.add_argument("--json", type=Path, help="where to write the rows")
+    arguments = parser.parse_args()
+    found = asyncio.run(main(QUICK_SECONDS if arguments.quick else SECONDS))
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(found))
