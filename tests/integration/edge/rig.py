@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self, TypeVar
 
@@ -31,8 +32,15 @@ T = TypeVar("T")
 class EdgeRig:
     """One edge. `settings` are of the group `edge`; ports are free ones."""
 
-    def __init__(self, node: str = "edge-1", *, ring: RingLimits | None = None, **settings: Any) -> None:
-        self.runtime = Runtime(NodeId(node), "edge")
+    def __init__(
+        self,
+        node: str = "edge-1",
+        *,
+        ring: RingLimits | None = None,
+        tls: ssl.SSLContext | None = None,
+        **settings: Any,
+    ) -> None:
+        self.runtime = Runtime(NodeId(node), "edge", tls=tls)
         self.hub = Hub(ring)
         self.registry = MemoryRegistry()
         everything = Settings.model_validate({"edge": {"port": 0, "fmp4_port": 0, **settings}})

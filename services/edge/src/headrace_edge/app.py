@@ -47,6 +47,7 @@ from headrace_edge.play import PlayDoor
 from headrace_edge.push.making import Carriers
 from headrace_edge.push.pushes import Pushes
 from headrace_edge.still_door import StillDoor
+from headrace_edge.transport_sender import use_fast_transports
 
 ROLE = "edge"
 
@@ -70,6 +71,8 @@ def build(
     Raises:
         ConfigurationError: when the registry's URL, or the keys of viewer tokens, cannot be used.
     """
+    if runtime.tls is not None:
+        use_fast_transports()
     listening = settings.edge
     membership: list[Component] = []
     recall: Recall | None = None

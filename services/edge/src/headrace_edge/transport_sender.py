@@ -96,3 +96,16 @@ class TransportSender(asyncio.Protocol):
         listener, self.listener = self.listener, None
         if listener is not None:
             listener.lost()
+
+
+def use_fast_transports() -> bool:
+    """Have the running event loop make aiofastnet's transports from now on; return whether they are installed.
+
+    TLS on them costs two thirds of what asyncio's own costs, and a fifth of its memory.
+    """
+    try:
+        import aiofastnet
+    except ImportError:
+        return False
+    aiofastnet.patch_loop(asyncio.get_running_loop())
+    return True
