@@ -18,8 +18,12 @@ from headrace.relay.broadcast import RingLimits
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import IngressSettings, PackagerSettings, Settings
+from headrace.session.border import Border
 from headrace.session.membership import join_cluster
+from headrace.session.options import RelayOptions
 from headrace_ingress.admission import Keys
+from headrace_ingress.border.intake import Intake
+from headrace_ingress.border.sources import BorderSources
 from headrace_ingress.feed import FeedOptions
 from headrace_ingress.feeds import Feeds, SourceOptions
 from headrace_ingress.metrics import IngressMetrics
@@ -57,7 +61,11 @@ def build(
     member = join_cluster(settings, runtime, hub, registry, lambda: (listening.host, listener.bound_port))
     app.router.add_get("/relay", member.node.relay_handler())
     CarriedDoor(hub, runtime.node, settings.relay.secret.get_secret_value(), runtime.clock).add_to(app)
-    return [listener, member, *make_doors(settings, runtime, requests, hub, registry)]
+    *doors, feeds = make_doors(settings, runtime, requests, hub, registry)
+    assert isinstance(feeds, Feeds)
+    intake = make_intake(feeds)
+    member.node.on_offers = intake.offers_changed
+    return [listener, member, *doors, feeds, intake]
 
 
 def make_own_registry(settings: Settings, runtime: Runtime) -> Registry:
@@ -73,6 +81,19 @@ def make_own_registry(settings: Settings, runtime: Runtime) -> Registry:
         return make_registry(group.url, group.prefix, group.lease_seconds, runtime.clock, metrics, vault)
     except ValueError as error:
         raise ConfigurationError(f"registry.url: {error}") from None
+
+
+def make_intake(feeds: Feeds) -> Intake:
+    """Return what takes the streams that other clusters push here."""
+    return Intake(feeds.hub, feeds.registry, feeds.runtime, feeds.metrics, feeds.feed_options, feeds.lease_seconds)
+
+
+def border_sources(settings: Settings, runtime: Runtime, registry: Registry) -> BorderSources:
+    """Return what fetches the streams of other clusters."""
+    networks = tuple(ip_network(text) for text in settings.ingress.allow_networks)
+    options = RelayOptions.of(settings.relay)
+    border = Border(runtime.node, options, networks, registry.nodes.values, runtime.clock)
+    return BorderSources(border, runtime.clock)
 
 
 def source_requests(group: IngressSettings) -> dict[StreamName, SourceRequest]:
@@ -150,6 +171,7 @@ def make_feeds(
         settings.registry.lease_seconds,
         SourceOptions(tuple(group.file_roots), group.stall_seconds, networks),
         FeedOptions(packager_options(settings.packager), group.retry_min_seconds, group.retry_max_seconds),
+        border=border_sources(settings, runtime, registry),
     )
 
 

@@ -66,6 +66,7 @@ class Feeds:
     Attributes:
         wanted: what could be run here.
         lease_seconds: how long a claim outlives its holder.
+        border: makes sources of streams of other clusters.
         on_begin: called before a source is run.
         on_fenced_elsewhere: called when a stream that is kept here, and that is no source's, belongs to another node.
     """
