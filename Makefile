@@ -77,7 +77,7 @@ test: .venv/.dev ## install what the tests need, then run all of them
 	@scripts/test-deps.sh
 	pytest $(ARGS)
 
-bench: .venv/.dev ## measure the packager and a relay hop, into build/bench.json
+bench: .venv/.dev ## measure fan-out, packager, relay and the rest, into build/bench.json
 	python -m bench
 
 bench-quick: .venv/.dev ## the same, shorter and rougher
