@@ -144,6 +144,6 @@ async def test_a_store_that_lost_them_is_told_again(
 
     await wait_until(is_back)
     assert await is_let_in()
-    (known,) = (await store.licences())[1]
-    assert await store.put_licence(known.activated("a.example", SystemClock().utc()), known)
+    (known,) = (await store.rules.read()).licences
+    assert await store.rules.put_licence(known.activated("a.example", SystemClock().utc()), known)
     await store.close()

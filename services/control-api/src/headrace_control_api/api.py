@@ -33,6 +33,7 @@ from headrace_control_api.models import (
 )
 from headrace_control_api.orders import add_orders
 from headrace_control_api.pictures import Pictures
+from headrace_control_api.policies import add_policies
 from headrace_control_api.snapshots import add_snapshots
 from headrace_control_api.sources import add_sources
 from headrace_control_api.tokens import TokenOffice, add_tokens
@@ -70,7 +71,8 @@ def make_api(
     add_orders(api, registry, office.clock)
     add_tokens(api, office)
     add_viewers(api, office.viewing, office.clock)
-    add_licences(api, office.viewing, office.clock)
+    add_policies(api, office.viewing.rules)
+    add_licences(api, office.viewing.rules, office.clock)
     return api
 
 

@@ -10,7 +10,7 @@ import msgspec
 from pydantic import Field
 
 from headrace.access.licences import EXPIRED, INVALID_DOMAIN, Kind, Licence, LicenceRefused
-from headrace.access.viewing import TooManyLicences, Viewing
+from headrace.access.rules import RuleStore, TooManyRules
 from headrace.clock import Clock, microseconds
 from headrace.http.operations import WHOLE, Api, Call, Model, Nothing, Query
 from headrace.http.problems import FieldError, Problem
@@ -121,7 +121,7 @@ class LicenceList(Model):
     licences: list[LicenceView]
 
 
-def add_licences(api: Api, viewing: Viewing, clock: Clock) -> None:
+def add_licences(api: Api, rules: RuleStore, clock: Clock) -> None:
     """Add the operations."""
 
     @api.operation(
@@ -129,7 +129,7 @@ def add_licences(api: Api, viewing: Viewing, clock: Clock) -> None:
     )
     async def list_licences(call: Call[Nothing, LicenceQuery, Nothing]) -> LicenceList:
         """List the licences."""
-        found = await _all(viewing)
+        found = await _all(rules)
         return LicenceList(
             licences=[_view(each) for each in _oldest_first(found) if call.query.user in (None, each.user)]
         )
@@ -151,14 +151,14 @@ def add_licences(api: Api, viewing: Viewing, clock: Clock) -> None:
         """
         licence = _licence(call.body, microseconds(clock.utc()))
         try:
-            await viewing.put_licence(licence)
-        except TooManyLicences:
+            await rules.put_licence(licence)
+        except TooManyRules:
             raise Problem(409, "There are as many licences as there may be.") from None
         except StoreAway as error:
             raise _away(error) from None
         return _view(licence)
 
-    _add_changes(api, viewing, clock)
+    _add_changes(api, rules, clock)
 
     @api.operation(
         "POST",
@@ -171,7 +171,7 @@ def add_licences(api: Api, viewing: Viewing, clock: Clock) -> None:
     )
     async def verify_licence(call: Call[LicencePath, Nothing, Verification]) -> Verdict:
         """Say whether a licence holds, for a user and a domain."""
-        licence = await _one(viewing, call.path.key)
+        licence = await _one(rules, call.path.key)
         reason = _fault(licence, call.body, clock.utc())
         return Verdict(valid=reason is None, reason=reason, expiresAt=licence.expires_at() or None)
 
@@ -187,14 +187,14 @@ def add_licences(api: Api, viewing: Viewing, clock: Clock) -> None:
     async def withdraw_licence(call: Call[LicencePath, Nothing, Nothing]) -> None:
         """Withdraw a licence: who watches by it goes within a second."""
         try:
-            known = await viewing.remove_licence(call.path.key)
+            known = await rules.remove_licence(call.path.key)
         except StoreAway as error:
             raise _away(error) from None
         if not known:
             raise Problem(404, "There is no such licence.")
 
 
-def _add_changes(api: Api, viewing: Viewing, clock: Clock) -> None:
+def _add_changes(api: Api, rules: RuleStore, clock: Clock) -> None:
     @api.operation(
         "POST",
         "/licences/{key}/assign",
@@ -211,7 +211,7 @@ def _add_changes(api: Api, viewing: Viewing, clock: Clock) -> None:
         def change(licence: Licence) -> Licence:
             return msgspec.structs.replace(licence, user=call.body.user)
 
-        return await _change(viewing, call.path.key, change)
+        return await _change(rules, call.path.key, change)
 
     @api.operation(
         "POST",
@@ -233,7 +233,7 @@ def _add_changes(api: Api, viewing: Viewing, clock: Clock) -> None:
         def change(licence: Licence) -> Licence:
             return licence.activated(call.body.domain.lower(), clock.utc())
 
-        return await _change(viewing, call.path.key, change)
+        return await _change(rules, call.path.key, change)
 
     @api.operation(
         "POST",
@@ -250,14 +250,14 @@ def _add_changes(api: Api, viewing: Viewing, clock: Clock) -> None:
         def change(licence: Licence) -> Licence:
             return msgspec.structs.replace(licence, domain="")
 
-        return await _change(viewing, call.path.key, change)
+        return await _change(rules, call.path.key, change)
 
 
-async def _change(viewing: Viewing, key: str, change: Callable[[Licence], Licence]) -> LicenceView:
-    old = await _one(viewing, key)
+async def _change(rules: RuleStore, key: str, change: Callable[[Licence], Licence]) -> LicenceView:
+    old = await _one(rules, key)
     try:
         new = change(old)
-        if new != old and not await viewing.put_licence(new, old):
+        if new != old and not await rules.put_licence(new, old):
             raise Problem(409, CHANGED)
     except LicenceRefused as error:
         raise Problem(409, f"It cannot be done: {error}.") from None
@@ -266,15 +266,15 @@ async def _change(viewing: Viewing, key: str, change: Callable[[Licence], Licenc
     return _view(new)
 
 
-async def _all(viewing: Viewing) -> list[Licence]:
+async def _all(rules: RuleStore) -> list[Licence]:
     try:
-        return list((await viewing.licences())[1])
+        return list((await rules.read()).licences)
     except StoreAway as error:
         raise _away(error) from None
 
 
-async def _one(viewing: Viewing, key: str) -> Licence:
-    for licence in await _all(viewing):
+async def _one(rules: RuleStore, key: str) -> Licence:
+    for licence in await _all(rules):
         if licence.key == key:
             return licence
     raise Problem(404, "There is no such licence.")

@@ -94,16 +94,18 @@ def build(
     live = Outlets(
         live_options(settings), hub, registry, runtime.clock, LiveMetrics.make(runtime.metrics), runtime.spawn, recall
     )
-    app.add_routes(LiveDoor(live).routes())
+    sessions = LiveSessions(gate, runtime.clock, metrics, runtime.spawn)
+    door = LiveDoor(live, lambda name: gate.mode_of(name) == "public")
+    gate.on_rules = live.shelf.clear
     port, doors = listening.fmp4_port, fmp4_application(edge)
     fmp4 = HttpListener("fmp4", listening.host, port, doors, tls=runtime.tls, setting="edge.fmp4_port")
-    sessions = LiveSessions(gate, runtime.clock, metrics, runtime.spawn)
     main.silent.on_closed = metrics.refused.labels(PlayFraming.door, "silent").inc
     fmp4.silent.on_closed = metrics.refused.labels(PlainFraming.door, "silent").inc
     LiveGuard(gate, edge, sessions).add_to(app)
     stills = StillDoor(Stills(hub, runtime.clock), settings.relay.secret.get_secret_value(), runtime.clock)
     app.router.add_get("/still/{stream:.+}", stills.handle)
     CarriedDoor(hub, runtime.node, settings.relay.secret.get_secret_value(), runtime.clock).add_to(app)
+    door.add_to(app)
     pushes = make_pushes(settings, runtime, hub, registry)
     return [gate, main, fmp4, *membership, edge, live, sessions, stills, pushes]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from headrace.access.gate import pick_token
 from headrace.access.policy import Asked
 from headrace.identifiers import StreamName
 from headrace_edge.live.tickets import is_session
@@ -30,3 +29,9 @@ def asked_of(request: web.Request, name: StreamName, session: str = "") -> Asked
 def status_of(code: str) -> int:
     """Return the HTTP status for a refusal."""
     return {"token_needed": 401, "bad_token": 401, "token_expired": 401, "away": 503}.get(code, 403)
+
+
+def pick_token(query: str | None, authorization: str) -> str:
+    """Return the token of a request: that of the query, else the bearer token of the header."""
+    scheme, _, given = authorization.partition(" ")
+    return query or (given.strip() if scheme.lower() == "bearer" else "")

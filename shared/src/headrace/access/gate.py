@@ -17,9 +17,10 @@ from typing import Any, Final
 import structlog
 
 from headrace.access.keyring import Keyring
-from headrace.access.licences import INVALID_DOMAIN, Licence, licensed
+from headrace.access.licences import INVALID_DOMAIN, licensed
 from headrace.access.passes import Audience, Pass, viewer_id
 from headrace.access.policy import Asked, Mode, Policy, check_token
+from headrace.access.rules import AccessRules
 from headrace.access.tokens import TokenRefused, ViewerToken
 from headrace.access.viewing import Answer, Ends, Seat, TooManyRevoked, Viewing
 from headrace.access.webhook import Webhook
@@ -62,6 +63,10 @@ class GateOptions:
 class Gate:
     """Lets viewers in and ends their passes.
 
+    Attributes:
+        options: how it decides.
+        on_rules: called when another policy may hold for some stream.
+
     Args:
         options: how it decides.
         keys: who may sign tokens.
@@ -90,8 +95,9 @@ class Gate:
         self._audience = Audience()
         self._told = False
         self._ends = Ends({}, {})
-        self._licences: tuple[Licence, ...] = ()
-        self._turn = 0
+        self._rules = AccessRules()
+        self._policy = options.policy
+        self.on_rules: Callable[[], None] = lambda: None
         self._leaving: list[Seat] = []
         self._holders = itertools.count(1)
         self._away: str | None = None
@@ -103,8 +109,7 @@ class Gate:
     @property
     def problem(self) -> str | None:
         """What is wrong, for `/health/ready`; `None` when all is well."""
-        modes = self.options.policy.modes
-        if "token" in modes and self._keys.problem:
+        if "token" in self._policy.modes and self._keys.problem:
             return self._keys.problem
         return self._webhook.problem if self._webhook is not None else None
 
@@ -137,7 +142,7 @@ class Gate:
 
     def mode_of(self, name: StreamName) -> Mode:
         """Return what holds for a stream."""
-        return self.options.policy.mode_of(name)
+        return self._policy.mode_of(name)
 
     def check(self, asked: Asked) -> ViewerToken | None:
         """Return the token that lets `asked` in as far as no session is counted; `None` for a public stream.
@@ -177,7 +182,7 @@ class Gate:
         """
         mode = self.mode_of(asked.stream)
         if mode == "licence":
-            return licensed(self._licences, asked, self._clock.utc())
+            return licensed(self._rules.licences, asked, self._clock.utc())
         if mode != "webhook" or self._webhook is None:
             return self.check(asked)
         subject = ""
@@ -214,6 +219,7 @@ class Gate:
         """
         token = await self._judge(asked)
         held = Pass(asked, token, None, viewer_id(asked, token), microseconds(self._clock.utc()))
+        held.mode = self.mode_of(asked.stream)
         if held.viewer in self._ends.kicked:
             raise TokenRefused("kicked", "this viewer was sent away")
         if token is not None and token.viewers_max is not None:
@@ -279,8 +285,7 @@ class Gate:
 
     async def _exchange(self) -> None:
         await self._read_ends()
-        if "licence" in self.options.policy.modes:
-            await self._read_licences()
+        await self._read_rules()
         leaving, self._leaving = self._leaving, []
         try:
             await self._viewing.leave(leaving)
@@ -313,26 +318,36 @@ class Gate:
             except TooManyRevoked:
                 log.warning("revocations_not_restored", revocations=len(lost))
 
-    async def _read_licences(self) -> None:
-        """Take licences that have changed, and end what none allows any more; a store that lost them is told again."""
-        if self._ends.turn < self._turn:
-            await self._viewing.restore_licences(self._turn, self._licences)
-        if self._ends.turn <= self._turn:
+    async def _read_rules(self) -> None:
+        """Take rules that have changed, and end what they do not allow; a store that lost them is told again."""
+        if self._ends.turn < self._rules.turn:
+            await self._viewing.rules.restore(self._rules)
+        if self._ends.turn <= self._rules.turn:
             return
-        self._turn, found = await self._viewing.licences()
-        self._licences = tuple(found)
+        self._rules = await self._viewing.rules.read()
+        self._policy = self._rules.over(self.options.policy)
+        self.on_rules()
         for held in tuple(self._passes):
-            if held.viewer and self.mode_of(held.asked.stream) == "licence":
+            try:
                 self._judge_again(held)
+            except TokenRefused as refused:
+                self._end(held, refused.code, refused.reason)
 
     def _judge_again(self, held: Pass) -> None:
-        try:
-            token = licensed(self._licences, held.asked, self._clock.utc())
-        except TokenRefused as refused:
-            self._end(held, refused.code, refused.reason)
-            return
-        if held.token is None or token.id != held.token.id:
-            self._end(held, "licence_domain", INVALID_DOMAIN)
+        """Compare a viewer with rules that have changed.
+
+        Raises:
+            TokenRefused: when it may not go on.
+        """
+        mode = self.mode_of(held.asked.stream)
+        if mode == "token":
+            self.check(held.asked)
+        elif mode == "licence":
+            token = licensed(self._rules.licences, held.asked, self._clock.utc())
+            if held.token is None or token.id != held.token.id:
+                raise TokenRefused("licence_domain", INVALID_DOMAIN)
+        elif mode == "webhook" and held.mode != mode:
+            raise TokenRefused("token_needed", "another policy holds for this stream now")
 
     async def _renew(self) -> None:
         seated = [(held, held.seat) for held in self._passes if held.seat is not None]
@@ -375,9 +390,3 @@ _TAKEN: Final = ("taken_over", "the same session watches elsewhere")
 
 def _too_many(seat: Seat) -> str:
     return f"{seat.viewers_max} watch with this token already, as many as may"
-
-
-def pick_token(query: str | None, authorization: str) -> str:
-    """Return the token of a request: that of the query, else the bearer token of the header."""
-    scheme, _, given = authorization.partition(" ")
-    return query or (given.strip() if scheme.lower() == "bearer" else "")

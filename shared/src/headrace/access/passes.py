@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from headrace.access.policy import Asked
+from headrace.access.policy import Asked, Mode
 from headrace.access.records import AudienceChange, Counts, ViewerRecord
 from headrace.access.tokens import ViewerToken
 from headrace.access.viewing import Seat
@@ -31,6 +31,7 @@ class Pass:
         seat: the session that is counted; `None` when nothing counts it.
         viewer: the id under which it is listed; empty for what is not listed.
         since_us: when it was let in, UTC in microseconds.
+        mode: what held for the stream then.
     """
 
     asked: Asked
@@ -38,6 +39,7 @@ class Pass:
     seat: Seat | None = None
     viewer: str = ""
     since_us: int = 0
+    mode: Mode = "public"
     _ended: tuple[str, str] | None = field(default=None, repr=False)
     _on_end: Callable[[str, str], None] | None = field(default=None, repr=False)
 

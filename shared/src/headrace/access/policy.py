@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from headrace.access.tokens import TokenRefused, ViewerToken
@@ -13,6 +13,8 @@ from headrace.identifiers import StreamName
 
 Mode = Literal["public", "token", "webhook", "licence"]
 """What holds for a stream: anybody watches, or who has a token, whom the webhook lets in, whose page has a licence."""
+
+MODES: Final = frozenset(get_args(Mode))
 
 CLOCKS_SECONDS = 5.0
 """How far the clocks of an issuer and of this machine may be apart for `nbf`; the end is exact, for it is enforced."""

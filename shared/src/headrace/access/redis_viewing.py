@@ -6,8 +6,6 @@
 | `{P}:viewers:<token id>` | hash | 2 leases | who holds each session |
 | `{P}:revoked` | sorted set | none; entries leave when they end | token ids by when they may be forgotten, UTC in s |
 | `{P}:kicked` | sorted set | none; entries leave when they end | ids of viewers by when they may come back, UTC in s |
-| `{P}:licences` | hash | none | licences by key, as JSON |
-| `{P}:licences-turn` | number | none | how often licences have changed |
 | `{P}:audiences` | sorted set | 2 leases | edges by the end of their lease, ms of the store's clock |
 | `{P}:audience-counts` | hash | 2 leases | by edge how many watch, as JSON |
 | `{P}:audience:<node>` | hash | 2 leases | an edge's viewers by id, as JSON |
@@ -24,7 +22,7 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import NoScriptError
 
-from headrace.access.licences import LICENCES_MAX, Licence
+from headrace.access import redis_rules
 from headrace.access.records import AudienceChange, Counts, ViewerRecord
 from headrace.access.viewing import (
     KICKED_MAX,
@@ -33,7 +31,6 @@ from headrace.access.viewing import (
     Ends,
     Seat,
     TooManyKicked,
-    TooManyLicences,
     TooManyRevoked,
 )
 from headrace.registry.redis_connection import RedisConnection
@@ -134,35 +131,10 @@ return redis.call('HLEN', KEYS[3])
 """
 )
 
-PUT_LICENCE: Final = _script(
-    """
--- KEYS: licences, turn. ARGV: key, what is there now or '', what is to be there or '' for nothing, most
-local there = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-if ARGV[2] ~= '*' and there == ARGV[3] then return 'put' end
-if ARGV[2] ~= '*' and there ~= ARGV[2] then return 'other' end
-if ARGV[3] == '' then
-  if there == '' then return 'other' end
-  redis.call('HDEL', KEYS[1], ARGV[1])
-else
-  if there == '' and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then return 'full' end
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-end
-redis.call('INCR', KEYS[2])
-return 'put'
-"""
-)
+PUT_RULE: Final = _script(redis_rules.PUT)
+RESTORE_RULES: Final = _script(redis_rules.RESTORE)
 
-RESTORE_LICENCES: Final = _script(
-    """
--- KEYS: licences, turn. ARGV: turn, then pairs of key and licence
-if tonumber(redis.call('GET', KEYS[2]) or '0') >= tonumber(ARGV[1]) then return 'known' end
-for place = 2, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[place], ARGV[place + 1]) end
-redis.call('SET', KEYS[2], ARGV[1])
-return 'restored'
-"""
-)
-
-_ALL = (ENTER, LEAVE, REVOKE, TELL, PUT_LICENCE, RESTORE_LICENCES)
+_ALL = (ENTER, LEAVE, REVOKE, TELL, PUT_RULE, RESTORE_RULES)
 _Call = tuple[Script, list[str], list[Any]]
 
 
@@ -182,6 +154,7 @@ class RedisViewing:
         self._tag = f"{{{prefix}}}"
         self._lease_ms = round(lease_seconds * 1000)
         self._connection = RedisConnection(parse_store_url(url), self._tag, deadline)
+        self.rules = redis_rules.RedisRules(self._connection, self._tag, self._run, PUT_RULE, RESTORE_RULES)
 
     async def enter(self, seat: Seat) -> Answer:
         (answer,) = await self._run([self._enter(seat, renew=False)])
@@ -209,32 +182,9 @@ class RedisViewing:
         async with self._connection.client() as client, client.pipeline(transaction=False) as pipeline:
             for key in (self._revoked, self._kicked):
                 pipeline.zrange(key, 0, -1, withscores=True)
-            pipeline.get(self._licences[1])
+            pipeline.get(self.rules.turn_key)
             revoked, kicked, turn = await pipeline.execute()
         return Ends(_scores(revoked), _scores(kicked), int(turn or 0))
-
-    async def licences(self) -> tuple[int, Sequence[Licence]]:
-        async with self._connection.client() as client, client.pipeline(transaction=True) as pipeline:
-            pipeline.get(self._licences[1])
-            pipeline.hvals(self._licences[0])
-            turn, found = await pipeline.execute()
-        return int(turn or 0), [msgspec.json.decode(text, type=Licence) for text in found]
-
-    async def put_licence(self, new: Licence, old: Licence | None = None) -> bool:
-        before = b"" if old is None else msgspec.json.encode(old)
-        arguments = [new.key, before, msgspec.json.encode(new), LICENCES_MAX]
-        (answer,) = await self._run([(PUT_LICENCE, self._licences, arguments)])
-        if answer == b"full":
-            raise TooManyLicences
-        return bool(answer == b"put")
-
-    async def remove_licence(self, key: str) -> bool:
-        (answer,) = await self._run([(PUT_LICENCE, self._licences, [key, "*", "", LICENCES_MAX])])
-        return bool(answer == b"put")
-
-    async def restore_licences(self, turn: int, licences: Sequence[Licence]) -> None:
-        pairs = [part for licence in licences for part in (licence.key, msgspec.json.encode(licence))]
-        await self._run([(RESTORE_LICENCES, self._licences, [turn, *pairs])])
 
     async def kick(self, viewer: str, until: float) -> None:
         (answer,) = await self._run([(REVOKE, [self._kicked], [KICKED_MAX, viewer, round(until)])])
@@ -296,10 +246,6 @@ class RedisViewing:
     @property
     def _kicked(self) -> str:
         return f"{self._tag}:kicked"
-
-    @property
-    def _licences(self) -> list[str]:
-        return [f"{self._tag}:licences", f"{self._tag}:licences-turn"]
 
     @property
     def _audiences(self) -> str:

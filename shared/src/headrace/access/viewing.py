@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from headrace.access.licences import LICENCES_MAX, Licence
 from headrace.access.records import AudienceChange, Counts, ViewerRecord
+from headrace.access.rules import MemoryRules, RuleStore
 from headrace.clock import Clock
 
 REVOKED_MAX: Final = 10_000
@@ -56,10 +56,6 @@ class TooManyRevoked(Exception):
     """There are `REVOKED_MAX` revocations."""
 
 
-class TooManyLicences(Exception):
-    """There are `LICENCES_MAX` licences."""
-
-
 class TooManyKicked(Exception):
     """There are `KICKED_MAX` viewers that are kept away."""
 
@@ -71,7 +67,7 @@ class Ends:
     Attributes:
         revoked: ids of tokens and until when (UTC in seconds) that is remembered.
         kicked: ids of viewers and until when they are kept away.
-        turn: how often licences have changed.
+        turn: of the rules: how often they have changed.
     """
 
     revoked: Mapping[str, float]
@@ -80,7 +76,12 @@ class Ends:
 
 
 class Viewing(Protocol):
-    """Counts sessions, lists viewers and remembers what must end; every call may raise `StoreAway`."""
+    """Counts sessions, lists viewers, remembers what must end; every call may raise `StoreAway`."""
+
+    @property
+    def rules(self) -> RuleStore:
+        """What was ordered about who may watch."""
+        ...
 
     async def enter(self, seat: Seat) -> Answer:
         """Take a session, or take it over; `HELD` or `FULL`."""
@@ -120,26 +121,6 @@ class Viewing(Protocol):
 
     async def ends(self) -> Ends:
         """Return everything that must not go on."""
-        ...
-
-    async def licences(self) -> tuple[int, Sequence[Licence]]:
-        """Return the licences, and how often they have changed."""
-        ...
-
-    async def put_licence(self, new: Licence, old: Licence | None = None) -> bool:
-        """Write a licence in the place of `old`, or a new one; return whether that was still what stood there.
-
-        Raises:
-            TooManyLicences: when there are `LICENCES_MAX`.
-        """
-        ...
-
-    async def remove_licence(self, key: str) -> bool:
-        """Forget a licence; return whether there was one."""
-        ...
-
-    async def restore_licences(self, turn: int, licences: Sequence[Licence]) -> None:
-        """Write licences again that the store has lost; those that it has stay."""
         ...
 
     async def tell(self, node: str, change: AudienceChange) -> int:
@@ -189,8 +170,11 @@ class MemoryViewing:
         self._revoked: dict[str, float] = {}
         self._kicked: dict[str, float] = {}
         self._audiences: dict[str, _Told] = {}
-        self._licences: dict[str, Licence] = {}
-        self._turn = 0
+        self._rules = MemoryRules()
+
+    @property
+    def rules(self) -> MemoryRules:
+        return self._rules
 
     async def enter(self, seat: Seat) -> Answer:
         sessions = self._living(seat.token)
@@ -242,26 +226,7 @@ class MemoryViewing:
     async def ends(self) -> Ends:
         now = self._clock.utc()
         kicked = {viewer: end for viewer, end in self._kicked.items() if end > now}
-        return Ends(await self.revoked(), kicked, self._turn)
-
-    async def licences(self) -> tuple[int, Sequence[Licence]]:
-        return self._turn, list(self._licences.values())
-
-    async def put_licence(self, new: Licence, old: Licence | None = None) -> bool:
-        if self._licences.get(new.key) != old:
-            return False
-        if old is None and len(self._licences) >= LICENCES_MAX:
-            raise TooManyLicences
-        self._licences[new.key] = new
-        self._turn += 1
-        return True
-
-    async def remove_licence(self, key: str) -> bool:
-        self._turn += 1
-        return self._licences.pop(key, None) is not None
-
-    async def restore_licences(self, turn: int, licences: Sequence[Licence]) -> None:
-        """Nothing is lost here."""
+        return Ends(await self.revoked(), kicked, self._rules.turn)
 
     async def tell(self, node: str, change: AudienceChange) -> int:
         told = self._audiences.setdefault(node, _Told({}, Counts(), 0.0))

@@ -94,6 +94,11 @@ class Shelf:
             if wanted:
                 shelf[path] = answer
 
+    def clear(self) -> None:
+        """Drop everything: streams that were public may not be any more."""
+        for kept in (self.plain, self.packed, self._held, self._bytes):
+            kept.clear()
+
     def forget(self, source: Source) -> None:
         """Drop everything of a source."""
         for path in tuple(self._held.get(id(source), ())):
