@@ -180,3 +180,44 @@ async def test_who_reads_slowly_gets_all(rig: EdgeRig, polls: list[Poll], monkey
     while left:
         left -= len(await reader.readexactly(min(left, 4_000_000)))
         await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        ("GET /live/../../etc/passwd HTTP/1.1", 404),
+        ("GET /live/demo/../../../etc/passwd HTTP/1.1", 404),
+        ("GET /live/demo/%2e%2e/%2e%2e/1.m3u8 HTTP/1.1", 404),
+        ("GET /live//demo/1.m3u8 HTTP/1.1", 404),
+        ("GET /live/demo//1.m3u8 HTTP/1.1", 404),
+        ("GET /live/demo/1.m3u8/ HTTP/1.1", 404),
+        ("GET /live/demo%2f1.m3u8%3f HTTP/1.1", 404),
+        ("GET /live/demo/1.m3u8%0d%0aX:%20y HTTP/1.1", 404),
+        ("GET /live/ HTTP/1.1", 404),
+        ("GET /live/" + "a" * 9000 + "/1.m3u8 HTTP/1.1", 400),
+        ("GET /live/demo/1.m3u8?" + "a" * 9000 + " HTTP/1.1", 400),
+        ("GET /live/demo/1.m3u8 HTTP/9.9", 400),
+        ("POST /live/demo/1.m3u8 HTTP/1.1", 405),
+        ("PUT /live/demo/1.m3u8 HTTP/1.1", 405),
+        ("DELETE /live/demo/1.m3u8 HTTP/1.1", 405),
+        ("HEAD /live/demo/1.m3u8 HTTP/1.1", 200),
+        ("HEAD /live/demo/9.m3u8 HTTP/1.1", 404),
+        ("OPTIONS /live/demo/1.m3u8 HTTP/1.1", 204),
+        ("OPTIONS /live/no/such/thing HTTP/1.1", 204),
+    ],
+)
+@pytest.mark.parametrize("is_second", [False, True], ids=["first", "second"])
+async def test_strange_requests(
+    rig: EdgeRig, polls: list[Poll], request_line: str, status: int, is_second: bool
+) -> None:
+    """The right status, whether the connection asked for something sensible before or not."""
+    publish(rig, Programme().epoch(6.0))
+    await ask(rig, polls, "demo/1.m3u8", 1)
+    assert (await _answer(polls[0][0]))[0] == 200
+    if not is_second:
+        host, port = rig.address().split(":")
+        polls.append(await asyncio.open_connection(host, int(port)))
+    reader, writer = polls[-1]
+    writer.write(f"{request_line}\r\nHost: test\r\n\r\n".encode())
+    async with asyncio.timeout(5):
+        assert int((await reader.readline()).split()[1]) == status

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.media.declaration import declare
-from headrace.media.playlists import MediaView, media_playlist, multivariant_playlist
+from headrace.media.manifest import ManifestView, manifest
+from headrace.media.playlists import MediaView, date_time, media_playlist, multivariant_playlist
 from headrace.media.samples import PackagerOptions
 from headrace.relay.broadcast import StateChange
 from headrace.relay.window import Window
 from headrace.wire.stream import StreamState
 from unit.live.m3u8 import Playlist, read
+from unit.live.mpd import read_mpd
 from unit.live.streams import Programme, audio, video, window_of
 
 
@@ -195,3 +197,13 @@ def test_declared_rates_stay() -> None:
     assert (track.bandwidth, track.average_bandwidth, track.discontinuity) == (6_000_000, 3_000_000, 4)
     assert track.segment_max_seconds == 6.5
     assert replace(PackagerOptions(), segment_max_seconds=1.0).segment_seconds == 2.0
+
+
+def test_a_clock_far_ahead_is_no_error() -> None:
+    """A source that believes in the year 2200, or 30,000, has playlists like any other."""
+    for now in (7_258_118_400.0, 884_541_340_800.0):
+        window = window_of(Programme(now=now).epoch(6.0))
+        assert len(listed(window).segments) == 3
+        tracks = [window.windows[track].listed(60.0) for track in (1, 2)]
+        assert read_mpd(manifest(ManifestView(tracks, 60.0))).periods
+    assert date_time(10**19) == "9999-12-31T23:59:59.999Z"

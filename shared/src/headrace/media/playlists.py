@@ -30,6 +30,10 @@ PARTS_SEGMENTS = 2
 has them leave after three target durations; most segments are far shorter than that, and strict readers count them."""
 
 
+LAST_UTC_US = 253_402_300_799_999_999
+"""The last microsecond of the year 9999: a source's clock may say anything."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """Where another track's playlist ends: the last segment and part listed there."""
@@ -232,8 +236,8 @@ def _variant(track: Track, audios: Sequence[Track]) -> str:
 
 
 def date_time(utc_us: int) -> str:
-    """Return a UTC time in microseconds as ISO 8601 with milliseconds."""
-    seconds, micros = divmod(utc_us, 1_000_000)
+    """Return a UTC time in microseconds as ISO 8601 with milliseconds; beyond the year 9999, its last moment."""
+    seconds, micros = divmod(min(utc_us, LAST_UTC_US), 1_000_000)
     moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{micros // 1000:03d}Z"
 
