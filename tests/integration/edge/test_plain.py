@@ -177,7 +177,7 @@ async def test_more_viewers_than_allowed() -> None:
 
 async def test_real_media_reads_without_an_error(rig: EdgeRig, tmp_path: Path) -> None:
     """ffprobe reads the concatenated messages of a real stream with no complaint, times growing in every track."""
-    settings = Settings.model_validate({"ingress": {"rtmp": False, "sources": {"pattern": "test:"}}})
+    settings = Settings.model_validate({"ingress": {"rtmp": False, "port": 0, "sources": {"pattern": "test:"}}})
     feeds = headrace_ingress.app.build(settings, rig.runtime, rig.hub, rig.registry)
     for component in feeds:
         await component.start()

@@ -32,3 +32,14 @@ def decode_whole(file: bytes) -> dict[str, int]:
                 kind = "video" if isinstance(frame, av.VideoFrame) else "audio"
                 counts[kind] = counts.get(kind, 0) + 1
     return counts
+
+
+def check_carried(watched: Watched, codecs: list[str]) -> None:
+    """Assert that all of it came: the codecs, numbers without holes, every frame decodable, sound as long as video."""
+    assert [codec.partition(".")[0] for codec in watched.codecs] == codecs
+    watched.check()
+    frames = decode_whole(watched.file())
+    if "video" in frames:
+        assert abs(frames["video"] / 25 - watched.seconds(1)) < 0.2
+    if len(codecs) == 2:
+        assert abs(watched.seconds(1) - watched.seconds(2)) < 0.7

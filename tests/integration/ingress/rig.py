@@ -117,7 +117,14 @@ class Watched:
 @asynccontextmanager
 async def feeding(uri: str, **ingress: Any) -> AsyncIterator[Watched]:
     """Feed a stream from `uri` for a `with` block; other settings of the group `ingress` may be given."""
-    group = {"rtmp": False, "retry_min_seconds": 0.05, "retry_max_seconds": 0.2, **ingress, "sources": {NAME: uri}}
+    group = {
+        "rtmp": False,
+        "port": 0,
+        "retry_min_seconds": 0.05,
+        "retry_max_seconds": 0.2,
+        **ingress,
+        "sources": {NAME: uri},
+    }
     async with feeding_settings(Settings.model_validate({"ingress": group})) as watched:
         yield watched
 

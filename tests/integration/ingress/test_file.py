@@ -172,7 +172,7 @@ def test_untrusted_files_lie_below_the_roots(tmp_path: Path) -> None:
 
 def test_a_wrong_uri_is_a_configuration_error() -> None:
     """Every URI that is not allowed is named with its setting, without credentials, before anything starts."""
-    sources = {"cam1": "http://operator:secret@192.0.2.7/", "cam2": "test:", "cam3": "rtsp://operator:secret@/x"}
+    sources = {"cam1": "ftp://operator:secret@192.0.2.7/", "cam2": "test:", "cam3": "rtsp://operator:secret@/x"}
     settings = Settings.model_validate({"ingress": {"sources": sources}})
     with pytest.raises(ConfigurationError) as refused:
         build(settings, Runtime("node", "ingress"))  # type: ignore[arg-type]

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from integration.ingress.publishing import decode_whole, publishing
-from integration.ingress.rig import Watched
+from integration.ingress.publishing import check_carried, publishing
 from support import publishers
-
-
-def check_carried(watched: Watched, codecs: list[str]) -> None:
-    """Assert that all of it came: the codecs, numbers without holes, every frame decodable, sound as long as video."""
-    assert [codec.partition(".")[0] for codec in watched.codecs] == codecs
-    watched.check()
-    frames = decode_whole(watched.file())
-    if "video" in frames:
-        assert abs(frames["video"] / 25 - watched.seconds(1)) < 0.2
-    if len(codecs) == 2:
-        assert abs(watched.seconds(1) - watched.seconds(2)) < 0.7
 
 
 @pytest.mark.parametrize(("audio", "codec"), [("aac", "mp4a"), ("libmp3lame", "mp4a"), ("", "")])

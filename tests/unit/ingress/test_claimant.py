@@ -119,7 +119,7 @@ async def test_what_was_asked_for_is_run_by_one() -> None:
         await wait_until(lambda: not runners(first, second) and source_key(CAM) not in first.registry.claims)
 
 
-@pytest.mark.parametrize("uri", ["rtsp://192.168.7.7/cam", "http://127.0.0.1/cam"])
+@pytest.mark.parametrize("uri", ["rtsp://192.168.7.7/cam", "ftp://127.0.0.1/cam"])
 async def test_what_this_node_may_not_do_is_left_to_others(uri: str) -> None:
     """A network that is not allowed here, or a scheme that nobody has."""
     store = MemoryStore()

@@ -46,7 +46,7 @@ def test_network_uris_are_shown_without_credentials(text: str, shown: str) -> No
         "rtsp://operator:secret@/cam",
         "rtsp://operator:secret@192.0.2.7/cam#colour=red",
         "rtsps://operator:secret@192.0.2.7/cam#transport=udp",
-        "http://operator:secret@192.0.2.7/cam",
+        "ftp://operator:secret@192.0.2.7/cam",
     ],
 )
 def test_refusals_tell_no_credentials(text: str) -> None:
@@ -63,7 +63,7 @@ def test_refusals_tell_no_credentials(text: str) -> None:
         "x",
         "cam.mp4",
         "/etc/passwd",
-        "http://192.0.2.7/x",
+        "ftp://192.0.2.7/x",
         "concat:a|b",
         "pipe:0",
         "data:,x",
@@ -176,3 +176,40 @@ def test_redaction_hides_user_and_password(user: str, password: str, host: str, 
     """Whatever characters user and password have, escaped or not, what is shown has no part of them."""
     shown = redact(f"rtsp://{user}!S3cret{password}@{host}/{path}")
     assert "S3cret" not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtmp://operator:secret@192.0.2.7/live/cam", "rtmp://***@192.0.2.7/live/cam"),
+        ("rtmps://192.0.2.7:443/live/cam?key=secret", "rtmps://192.0.2.7:443/live/cam?***"),
+        ("http://192.0.2.7:8080/cam.m3u8?token=secret", "http://192.0.2.7:8080/cam.m3u8?***"),
+        ("HTTPS://cdn.example/cam.ts", "https://cdn.example/cam.ts"),
+        ("udp://239.1.2.3:5000", "udp://239.1.2.3:5000"),
+        ("udp://[::1]:5000/", "udp://[::1]:5000"),
+        ("srt://192.0.2.7:8890?streamid=x&passphrase=secret", "srt://192.0.2.7:8890?***"),
+    ],
+)
+def test_servers_of_every_kind(text: str, shown: str) -> None:
+    """Each is a network address, shown without what may be a credential."""
+    uri = parse_uri(text, trusted=False)
+    assert uri.scheme.is_network
+    assert str(uri) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "udp://239.1.2.3",
+        "udp://239.1.2.3:5000?localaddr=10.0.0.1",
+        "udp://239.1.2.3:5000/file",
+        "udp://user@239.1.2.3:5000",
+        "http:///path",
+        "http://192.0.2.7/cam#transport=udp",
+        "rtmp://192.0.2.7:0/live/cam",
+    ],
+)
+def test_what_is_wrong_with_them(text: str) -> None:
+    """No port, options that are libav's own, no host, a transport where none can be chosen."""
+    with pytest.raises(InvalidUri):
+        parse_uri(text, trusted=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
+from aiohttp import web
+
 from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
 from headrace.http.carried import CarriedDoor
@@ -26,6 +28,7 @@ from headrace_ingress.border.intake import Intake
 from headrace_ingress.border.sources import BorderSources
 from headrace_ingress.feed import FeedOptions
 from headrace_ingress.feeds import Feeds, SourceOptions
+from headrace_ingress.http_door import HttpDoor
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.publications import Publications, PublishOptions
 from headrace_ingress.rtmp_door import RtmpDoor
@@ -43,8 +46,8 @@ def build(
     Args:
         settings: of all services.
         runtime: of this process.
-        hub: of the process that this ingress is a part of: then it feeds that hub and has no port for other
-            nodes. Without it, it makes its own, and a node that serves its streams to others.
+        hub: of the process that this ingress is a part of: then it feeds that hub and serves publishers alone.
+            Without it, it makes its own, and a node that serves its streams to others.
         registry: of that process, or to be used instead of the one that the settings name.
 
     Raises:
@@ -52,7 +55,11 @@ def build(
     """
     requests = source_requests(settings.ingress)
     if hub is not None and registry is not None:
-        return make_doors(settings, runtime, requests, hub, registry)
+        app = make_application(runtime)
+        listener = HttpListener(
+            ROLE, settings.ingress.host, settings.ingress.port, app, tls=runtime.tls, setting="ingress.port"
+        )
+        return [listener, *make_doors(settings, runtime, requests, hub, registry, app)]
     hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
     registry = registry or make_own_registry(settings, runtime)
     listening = settings.ingress
@@ -61,7 +68,7 @@ def build(
     member = join_cluster(settings, runtime, hub, registry, lambda: (listening.host, listener.bound_port))
     app.router.add_get("/relay", member.node.relay_handler())
     CarriedDoor(hub, runtime.node, settings.relay.secret.get_secret_value(), runtime.clock).add_to(app)
-    *doors, feeds = make_doors(settings, runtime, requests, hub, registry)
+    *doors, feeds = make_doors(settings, runtime, requests, hub, registry, app)
     assert isinstance(feeds, Feeds)
     intake = make_intake(feeds)
     member.node.on_offers = intake.offers_changed
@@ -121,8 +128,9 @@ def make_doors(
     requests: Mapping[StreamName, SourceRequest],
     hub: Hub,
     registry: Registry,
+    app: web.Application,
 ) -> Sequence[Component]:
-    """Return everything that media come in by."""
+    """Return everything that media come in by; doors by HTTP are added to `app`."""
     group, metrics = settings.ingress, IngressMetrics.make(runtime.metrics)
     feeds = make_feeds(settings, runtime, requests, hub, registry, metrics)
     publications = Publications(
@@ -135,6 +143,7 @@ def make_doors(
         lambda name: name in feeds.wanted.requests,
     )
     feeds.on_begin, feeds.on_fenced_elsewhere = publications.displace, publications.fence
+    HttpDoor(publications, metrics, group.host).add_to(app)
     doors: list[Component] = [publications]
     if group.rtmp:
         doors.append(RtmpDoor(group.host, group.rtmp_port, publications, runtime.clock, metrics))

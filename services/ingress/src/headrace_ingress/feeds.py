@@ -28,7 +28,7 @@ from headrace_ingress.feed import Feed, FeedOptions
 from headrace_ingress.file import FileSource
 from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
-from headrace_ingress.rtsp import RtspSource
+from headrace_ingress.pull import PulledSource
 from headrace_ingress.source import ChunkSource, Source
 from headrace_ingress.uri import Scheme
 from headrace_ingress.wanted import SourceRequest, Wanted
@@ -170,8 +170,17 @@ class Feeds:
         options, clock = self.feed_options.packager, self.runtime.clock
         uri = request.uris[failures % len(request.uris)]
         match uri.scheme:
-            case Scheme.RTSP | Scheme.RTSPS:
-                return RtspSource(
+            case (
+                Scheme.RTSP
+                | Scheme.RTSPS
+                | Scheme.RTMP
+                | Scheme.RTMPS
+                | Scheme.HTTP
+                | Scheme.HTTPS
+                | Scheme.UDP
+                | Scheme.SRT
+            ):
+                return PulledSource(
                     uri,
                     request.transport,
                     self.source_options.networks,

@@ -32,6 +32,10 @@ RTSPS_PROTOCOLS = "rtsp,rtp,tcp,tls"
 RTSP_FORMATS = "rtsp"
 """A server describes elementary streams; it may not have its answer read as anything else."""
 
+HTTP_FORMATS = "hls,mov,mpegts,flv,matroska,aac,mp3,ogg,flac,wav"
+"""What HTTP servers' answers are read as. Of playlists HLS alone: what it names is asked for file by file
+(`headrace_ingress.fetch`)."""
+
 FILE_FORMATS = "mov,matroska,mpegts,mpeg,flv,avi,nut,ogg,ivf,yuv4mpegpipe,wav,w64,mp3,aac,h264,hevc"
 """What files are read as, by libav's names: containers that hold their media themselves. Whatever names other files or
 addresses (HLS and DASH playlists, concat lists, SDP, image sequences, subtitle indices) is missing here on purpose."""
@@ -58,6 +62,44 @@ def rtsp_options(uri: FeedUri, transport: Transport) -> dict[str, str]:
         # Cameras sign their own certificates: TLS keeps the stream from listeners, it does not prove who sends it.
         options["tls_verify"] = "0"
     return options
+
+
+def rtmp_options(uri: FeedUri) -> dict[str, str]:
+    """Return libav's options for pulling from an RTMP server."""
+    secure = urlsplit(uri.address).scheme == "rtmps"
+    options = _live_options("rtmps,tls,tcp" if secure else "rtmp,tcp", "flv") | {"rtmp_live": "live"}
+    if secure:
+        options["tls_verify"] = "0"
+    return options
+
+
+def udp_options() -> dict[str, str]:
+    """Return libav's options for MPEG-TS that arrives by UDP."""
+    return _live_options("udp", "mpegts")
+
+
+def http_options() -> dict[str, str]:
+    """Return libav's options for what an HTTP server answers: it opens nothing itself.
+
+    Connections are not its own, so it may neither keep them nor use several (which would abort the process).
+    """
+    return _live_options("http,https,tls,tcp", HTTP_FORMATS) | {
+        "http_persistent": "0",
+        "http_multiple": "0",
+        "seg_max_retry": "1",
+        "max_reload": "3",
+        "enable_drefs": "0",
+        "use_absolute_path": "0",
+    }
+
+
+def _live_options(protocols: str, formats: str) -> dict[str, str]:
+    return {
+        "protocol_whitelist": protocols,
+        "format_whitelist": formats,
+        "analyzeduration": str(PROBE_MICROSECONDS),
+        "probesize": str(PROBE_BYTES),
+    }
 
 
 def open_file(path: Path) -> InputContainer:

@@ -38,6 +38,7 @@ class LiveContainer:
         stopping: looked at between packets.
         note: told what is carried otherwise than asked.
         parser_delay: whether libav lets go of a picture when the next one begins; that is taken off capture times.
+        paced: whether whoever reads waits between packets until they are due, so that all are there too early.
 
     Raises:
         SourceBroken: when nothing in it can be carried.
@@ -53,6 +54,7 @@ class LiveContainer:
         note: Note,
         *,
         parser_delay: bool,
+        paced: bool = False,
     ) -> None:
         self._container: av.container.InputContainer | None = container
         self._stall_seconds = stall_seconds
@@ -62,7 +64,7 @@ class LiveContainer:
         self._feeds: dict[int, TrackFeed | EncodedFeed] = make_feeds(streams, options, note, parser_delay=parser_delay)
         self.tracks: tuple[Track, ...] = tuple(feed.track for feed in self._feeds.values())
         self._packets: Iterator[av.Packet[Any]] = container.demux(streams)
-        self._burst = True
+        self._burst = not paced
         self._watch: PictureWatch | None = None
         if any(feed.is_video for feed in self._feeds.values()):
             self._watch = PictureWatch(stall_seconds, clock.monotonic())
@@ -105,7 +107,12 @@ class LiveContainer:
         begun = now = self._clock.monotonic()
         waited = 0.0
         while waited < BURST_GAP_SECONDS and now - begun < BURST_MAX_SECONDS and not self._stopping.is_set():
-            packets.append(self._next())
+            try:
+                packets.append(self._next())
+            except EOFError:
+                if not packets:
+                    raise
+                break  # all of it was there; the end is met again by the next read
             before, now = now, self._clock.monotonic()
             waited = now - before
         return packets

@@ -4,6 +4,10 @@
 |---|---|
 | `rtsp://[user:password@]host[:port]/path[?query][#transport=udp]` | pulled from a camera or server |
 | `rtsps://…` | the same over TLS |
+| `rtmp://[user:password@]host[:port]/app/name`, `rtmps://…` | pulled from an RTMP server |
+| `http://[user:password@]host[:port]/path[?query]`, `https://…` | MPEG-TS, MP4, FLV or Matroska, or a playlist of HLS |
+| `udp://address:port` | MPEG-TS that arrives there: an address of this machine, or a group |
+| `srt://host:port` | refused with a reason: libav as it is installed here has no SRT |
 | `file:/path`, `file:///path`, `file:relative/path`, each with `[?loop=no]` | a media file at live speed |
 | `ws://[key:secret@]host[:port][/path][?token=…]` | a stream of another Headrace, by `/play/` or `/relay` |
 | `wss://…` | the same over TLS |
@@ -50,6 +54,12 @@ class Scheme(enum.Enum):
 
     RTSP = "rtsp"
     RTSPS = "rtsps"
+    RTMP = "rtmp"
+    RTMPS = "rtmps"
+    HTTP = "http"
+    HTTPS = "https"
+    UDP = "udp"
+    SRT = "srt"
     FILE = "file"
     TEST = "test"
     WS = "ws"
@@ -60,7 +70,15 @@ class Scheme(enum.Enum):
     @property
     def is_network(self) -> bool:
         """Whether it connects to an address."""
-        return self in {Scheme.RTSP, Scheme.RTSPS, Scheme.WS, Scheme.WSS}
+        return self in _NETWORK
+
+    @property
+    def is_http(self) -> bool:
+        """Whether it is asked for by HTTP."""
+        return self in {Scheme.HTTP, Scheme.HTTPS}
+
+
+_NETWORK = frozenset(Scheme) - {Scheme.FILE, Scheme.TEST, Scheme.HEADRACE, Scheme.HEADRACES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +149,10 @@ def parse_uri(text: str, *, trusted: bool) -> FeedUri:
     except ValueError:
         raise InvalidUri(_scheme_sentence(text)) from None
     match scheme:
-        case Scheme.RTSP | Scheme.RTSPS:
+        case Scheme.RTSP | Scheme.RTSPS | Scheme.RTMP | Scheme.RTMPS | Scheme.HTTP | Scheme.HTTPS | Scheme.SRT:
             return _parse_network(scheme, text, trusted)
+        case Scheme.UDP:
+            return _parse_udp(text, trusted)
         case Scheme.WS | Scheme.WSS | Scheme.HEADRACE | Scheme.HEADRACES:
             return _parse_network(scheme, text, trusted)
         case Scheme.FILE:
@@ -180,12 +200,22 @@ def _parse_network(scheme: Scheme, text: str, trusted: bool) -> FeedUri:
     transport = _transport(parts.fragment, shown)
     if scheme is Scheme.RTSPS and transport == "udp":
         raise InvalidUri(f"{shown}: rtsps travels by TCP only")
+    if transport is not None and scheme not in {Scheme.RTSP, Scheme.RTSPS}:
+        raise InvalidUri(f"{shown}: a transport can be chosen for rtsp only")
     if "\\" in text or not parts.hostname:
         raise InvalidUri(f"{shown}: a host is missing, as in {scheme.value}://192.0.2.7/stream")
     if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", parts.hostname):
         raise InvalidUri(f"{shown}: its host has characters that no host name has")
     address = f"{scheme.value}{text[len(scheme.value) :].partition('#')[0]}"
     return FeedUri(scheme, redact(address), address, None, transport, trusted=trusted)
+
+
+def _parse_udp(text: str, trusted: bool) -> FeedUri:
+    # libav would take a file to write, a device or other addresses out of a query, so there is none.
+    parts = _split(text, redact(text))
+    if parts.port is None or parts.query or parts.path.strip("/") or "@" in parts.netloc:
+        raise InvalidUri("a source by UDP is written udp://address:port, as in udp://239.1.2.3:5000")
+    return _parse_network(Scheme.UDP, text.rstrip("/"), trusted)
 
 
 def _split(text: str, shown: str) -> SplitResult:

@@ -200,7 +200,11 @@ class PackagerSettings(Group):
 class SourceSettings(Group):
     """One feed."""
 
-    uri: Uri = setting(..., "Where the feed comes from: `rtsp://`, `rtsps://`, `file:`, `test:`.")
+    uri: Uri = setting(
+        ...,
+        "Where the feed comes from, as docs/feeds.md says: `rtsp://`, `rtmp://`, `http://` and each with `s`, `udp://`, "
+        "`ws://`, `file:`, `test:`.",
+    )
     transport: Literal["tcp", "udp"] = setting("tcp", "How RTSP media travels: `tcp` or `udp`.")
     loop: bool = setting(True, "Begin a file again when it ends.")
 
