@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, Self
 
 from bench.building import program
 from bench.producer import stream_names
+from support.certificates import Authority
 from support.redis_server import RedisServer
 from support.services import Service, running
 
@@ -47,6 +49,7 @@ class Load:
         streams: viewers spread evenly over so many.
         door: `fmp4` or `play`.
         slow, never: further viewers, those that read half of what comes and those that never read.
+        tls: by wss, on both sides.
     """
 
     rate: float
@@ -57,6 +60,7 @@ class Load:
     door: str = "fmp4"
     slow: int = 0
     never: int = 0
+    tls: bool = False
 
     @property
     def payloads(self) -> list[int]:
@@ -97,11 +101,26 @@ def pinned(core: int) -> tuple[str, ...]:
 
 
 @contextmanager
+def certificate(load: Load) -> Iterator[list[str]]:
+    """Make the certificate and the key of a load by wss, if it is one; they are gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield [str(path) for path in Authority(Path(folder)).issue("127.0.0.1")] if load.tls else []
+
+
+@contextmanager
 def ceiling(load: Load) -> Iterator[Server]:
     """Run the ceiling for one load."""
-    sizes = [str(size) for size in load.payloads]
-    command = [*pinned(SERVER_CORE), str(program("ceiling")), str(load.rate), ACCEPT, "0", *sizes]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with certificate(load) as files:
+        words = [*files, load.rate, ACCEPT, 0, *load.payloads]
+        with _ceiling([str(program("ceiling", tls=load.tls)), *map(str, words)]) as server:
+            yield server
+
+
+@contextmanager
+def _ceiling(command: list[str]) -> Iterator[Server]:
+    with subprocess.Popen(
+        [*pinned(SERVER_CORE), *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         yield Server("ceiling", process.pid, int(process.stdout.readline()), ["/x"], "fmp4")
@@ -126,7 +145,8 @@ def product(load: Load, **settings: str) -> Iterator[Server]:
     with ExitStack() as stack:
         store = stack.enter_context(RedisServer(prefix=pinned(LOAD_CORE)))
         common = {"registry.url": store.url, "relay.secret": "a secret of the benchmarks"}
-        edge = {"edge.port": "0", "edge.fmp4_port": "0", "edge.viewers_max": "60000", "node.capacity": "60000"}
+        files = dict(zip(("tls.certificate", "tls.key"), stack.enter_context(certificate(load)), strict=False))
+        edge = {**files, "edge.port": "0", "edge.fmp4_port": "0", "edge.viewers_max": "60000", "node.capacity": "60000"}
         nodes = [
             Producer(common, load),
             Service("edge", "edge-1", {**common, **edge, **settings}, prefix=pinned(SERVER_CORE)),
@@ -144,7 +164,7 @@ class Viewers:
     def __init__(self, server: Server, load: Load) -> None:
         slow_bytes = round(sum(load.payloads) * load.rate / 2)
         words = [server.port, ",".join(server.paths), load.viewers, server.door, KEY, ACCEPT]
-        self._command = [str(program("viewers")), *map(str, (*words, load.slow, load.never, slow_bytes))]
+        self._command = [str(program("viewers", tls=load.tls)), *map(str, (*words, load.slow, load.never, slow_bytes))]
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:

@@ -3,7 +3,7 @@
    One thread, epoll; the frame is made once a chunk and one send() per viewer hands it to the kernel. No stream is
    parsed, none is fetched. It answers the handshake of every connection with the same fixed key.
 
-   ceiling RATE ACCEPT PHASE_US FRAME_BYTES...
+   ceiling RATE ACCEPT PHASE_US FRAME_BYTES...     (compiled WITH_TLS it takes CERTIFICATE KEY first)
      RATE         ticks a second
      ACCEPT       what Sec-WebSocket-Accept says
      PHASE_US     when in the tick it sends, so that two servers on one core take turns
@@ -13,6 +13,9 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#ifdef WITH_TLS
+#include <openssl/ssl.h>
+#endif
 #include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -31,6 +34,9 @@ struct viewer {
   char *rest;    /* what the kernel did not take, sent before anything else */
   size_t requested, rest_bytes, rest_at;
   int is_open;
+#ifdef WITH_TLS
+  SSL *tls;
+#endif
 };
 
 static struct viewer *viewers[VIEWERS_MAX];
@@ -44,10 +50,33 @@ static void die(const char *what) {
   exit(1);
 }
 
+#ifdef WITH_TLS
+static SSL_CTX *tls_context;
+
+/* Say what OpenSSL returned in the words of send and recv. */
+static ssize_t in_errno(int fd, int done) {
+  if (done > 0) return done;
+  int error = SSL_get_error(viewers[fd]->tls, done);
+  errno = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? EAGAIN : EPIPE;
+  return -1;
+}
+
+static ssize_t give(int fd, const char *data, size_t size) { return in_errno(fd, SSL_write(viewers[fd]->tls, data, (int)size)); }
+
+static ssize_t get(int fd, char *data, size_t size) { return in_errno(fd, SSL_read(viewers[fd]->tls, data, (int)size)); }
+#else
+static ssize_t give(int fd, const char *data, size_t size) { return send(fd, data, size, MSG_NOSIGNAL); }
+
+static ssize_t get(int fd, char *data, size_t size) { return recv(fd, data, size, 0); }
+#endif
+
 static void leave(int fd) {
   struct viewer *viewer = viewers[fd];
   for (int i = 0; i < live_count; i++)
     if (live[i] == fd) live[i--] = live[--live_count];
+#ifdef WITH_TLS
+  SSL_free(viewer->tls);
+#endif
   free(viewer->request);
   free(viewer->rest);
   free(viewer);
@@ -68,6 +97,11 @@ static void come(int listener) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     viewers[fd] = calloc(1, sizeof(struct viewer));
     viewers[fd]->request = calloc(1, REQUEST_MAX);
+#ifdef WITH_TLS
+    viewers[fd]->tls = SSL_new(tls_context);
+    SSL_set_fd(viewers[fd]->tls, fd);
+    SSL_set_accept_state(viewers[fd]->tls);
+#endif
     watch(fd, EPOLLIN, EPOLL_CTL_ADD);
   }
 }
@@ -77,11 +111,11 @@ static void hear(int fd) {
   char waste[4096];
   ssize_t got;
   if (viewer->is_open) {
-    got = recv(fd, waste, sizeof waste, 0);
+    got = get(fd, waste, sizeof waste);
     if (got == 0 || (got < 0 && errno != EAGAIN)) leave(fd);
     return;
   }
-  got = recv(fd, viewer->request + viewer->requested, REQUEST_MAX - 1 - viewer->requested, 0);
+  got = get(fd, viewer->request + viewer->requested, REQUEST_MAX - 1 - viewer->requested);
   if (got <= 0) {
     if (got == 0 || errno != EAGAIN) leave(fd);
     return;
@@ -95,7 +129,7 @@ static void hear(int fd) {
                       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                       "Sec-WebSocket-Accept: %s\r\n\r\n",
                       accept_value);
-  if (send(fd, waste, (size_t)size, MSG_NOSIGNAL) != size) { leave(fd); return; }
+  if (give(fd, waste, (size_t)size) != size) { leave(fd); return; }
   viewer->is_open = 1;
   free(viewer->request);
   viewer->request = NULL;
@@ -104,7 +138,7 @@ static void hear(int fd) {
 
 static void send_rest(int fd) {
   struct viewer *viewer = viewers[fd];
-  ssize_t sent = send(fd, viewer->rest + viewer->rest_at, viewer->rest_bytes - viewer->rest_at, MSG_NOSIGNAL);
+  ssize_t sent = give(fd, viewer->rest + viewer->rest_at, viewer->rest_bytes - viewer->rest_at);
   if (sent < 0) {
     if (errno != EAGAIN) leave(fd);
     return;
@@ -134,10 +168,13 @@ static void fan_out(void) {
   for (int i = 0; i < live_count; i++) {
     int fd = live[i];
     if (viewers[fd]->rest) continue; /* too slow for this one: it is left out */
-    ssize_t sent = send(fd, batch, batch_bytes, MSG_NOSIGNAL);
+    ssize_t sent = give(fd, batch, batch_bytes);
     if (sent == (ssize_t)batch_bytes) continue;
     if (sent >= 0) keep(fd, (size_t)sent);
     else if (errno != EAGAIN) { leave(fd); i--; }
+#ifdef WITH_TLS
+    else keep(fd, 0); /* OpenSSL may have begun: it wants the same bytes again */
+#endif
   }
 }
 
@@ -158,6 +195,15 @@ static void make_batch(int count, char **sizes) {
 }
 
 int main(int count, char **words) {
+#ifdef WITH_TLS
+  if (count < 3) return 2;
+  tls_context = SSL_CTX_new(TLS_server_method());
+  SSL_CTX_set_mode(tls_context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  if (SSL_CTX_use_certificate_chain_file(tls_context, words[1]) != 1) return 3;
+  if (SSL_CTX_use_PrivateKey_file(tls_context, words[2], SSL_FILETYPE_PEM) != 1) return 3;
+  count -= 2;
+  words += 2;
+#endif
   if (count < 5 || count > 20) return 2;
   accept_value = words[2];
   make_batch(count - 4, words + 4);

@@ -16,6 +16,10 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#ifdef WITH_TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#endif
 #include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -29,7 +33,7 @@
 
 enum { FDS_MAX = 65536, HEAD_MAX = 10 + 48, BUCKETS = 20000, OPENING_MAX = 128, SLOW_TICKS = 10 };
 enum kind { READER, SLOW, NEVER };
-enum stage { CONNECTING, ANSWERING, OPEN };
+enum stage { CONNECTING, GREETING, ANSWERING, OPEN };
 
 struct viewer {
   enum kind kind;
@@ -40,6 +44,9 @@ struct viewer {
   int had;         /* bytes of head */
   uint64_t wanted; /* bytes of the message still to be thrown away */
   int index, has_heard;
+#ifdef WITH_TLS
+  SSL *tls;
+#endif
 };
 
 static struct viewer *viewers[FDS_MAX];
@@ -60,11 +67,32 @@ static void watch(int fd, uint32_t events, int operation) {
   if (epoll_ctl(poll_fd, operation, fd, &event) < 0) die("epoll_ctl");
 }
 
+#ifdef WITH_TLS
+/* With TLS nothing can be thrown away unread: everything is decrypted into one buffer and looked at there. */
+static SSL_CTX *tls_context;
+
+static ssize_t give(int fd, const char *data, size_t size) { return SSL_write(viewers[fd]->tls, data, (int)size); }
+
+static ssize_t get(int fd, char *data, size_t size) {
+  ERR_clear_error();
+  int got = SSL_read(viewers[fd]->tls, data, (int)size);
+  if (got > 0) return got;
+  int error = SSL_get_error(viewers[fd]->tls, got);
+  errno = EAGAIN;
+  return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? -1 : 0;
+}
+#else
+static ssize_t give(int fd, const char *data, size_t size) { return send(fd, data, size, MSG_NOSIGNAL); }
+#endif
+
 static void leave(int fd) {
   struct viewer *viewer = viewers[fd];
   lost++;
   if (viewer->stage != OPEN) opening--;
   free(viewer->answer);
+#ifdef WITH_TLS
+  SSL_free(viewer->tls);
+#endif
   free(viewer);
   viewers[fd] = NULL;
   for (int i = 0; i < slow_count; i++)
@@ -100,7 +128,7 @@ static void ask(int fd) {
                       "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
                       paths[viewer->index % path_count], port, key,
                       is_play ? "Sec-WebSocket-Protocol: headrace.play.v1\r\n" : "");
-  if (send(fd, request, (size_t)size, MSG_NOSIGNAL) != size) { leave(fd); return; }
+  if (give(fd, request, (size_t)size) != size) { leave(fd); return; }
   viewer->stage = ANSWERING;
   viewer->answer = calloc(1, 2048);
   watch(fd, EPOLLIN, EPOLL_CTL_MOD);
@@ -113,13 +141,18 @@ static void say_play(int fd) {
   frame[1] = (char)(0x80 | size);
   memset(frame + 2, 0, 4);
   memcpy(frame + 6, text, (size_t)size);
-  if (send(fd, frame, (size_t)size + 6, MSG_NOSIGNAL) != size + 6) leave(fd);
+  if (give(fd, frame, (size_t)size + 6) != size + 6) leave(fd);
 }
 
 /* The answer is read byte for byte in pieces that end where the headers end: peek first, then take so much. */
 static void hear_answer(int fd) {
   struct viewer *viewer = viewers[fd];
+#ifdef WITH_TLS
+  ssize_t got = SSL_peek(viewer->tls, viewer->answer, 2047);
+  if (got <= 0 && SSL_get_error(viewer->tls, (int)got) == SSL_ERROR_WANT_READ) return;
+#else
   ssize_t got = recv(fd, viewer->answer, 2047, MSG_PEEK);
+#endif
   if (got <= 0) {
     if (got == 0 || errno != EAGAIN) leave(fd);
     return;
@@ -128,7 +161,11 @@ static void hear_answer(int fd) {
   char *end = strstr(viewer->answer, "\r\n\r\n");
   if (end == NULL) return;
   size_t size = (size_t)(end + 4 - viewer->answer);
+#ifdef WITH_TLS
+  SSL_read(viewer->tls, viewer->answer, (int)size);
+#else
   recv(fd, viewer->answer, size, 0);
+#endif
   viewer->answer[size] = 0;
   if (strncmp(viewer->answer, "HTTP/1.1 101", 12) != 0 || strstr(viewer->answer, accept_value) == NULL) {
     fprintf(stderr, "%s\n", viewer->answer);
@@ -180,6 +217,41 @@ static int take_head(struct viewer *viewer) {
   return 1;
 }
 
+#ifdef WITH_TLS
+static void hear(int fd, uint64_t most) {
+  static char data[1 << 16];
+  struct viewer *viewer = viewers[fd];
+  ssize_t got;
+  uint64_t taken = 0;
+  while (taken < most && (got = get(fd, data, sizeof data)) > 0) {
+    taken += (uint64_t)got;
+    for (ssize_t at = 0; at < got;) {
+      if (viewer->wanted) {
+        uint64_t skip = viewer->wanted < (uint64_t)(got - at) ? viewer->wanted : (uint64_t)(got - at);
+        viewer->wanted -= skip;
+        at += (ssize_t)skip;
+        continue;
+      }
+      while (at < got && viewer->had < HEAD_MAX) viewer->head[viewer->had++] = (unsigned char)data[at++];
+      while (!viewer->wanted && take_head(viewer)) {}
+    }
+  }
+  if (taken < most && got == 0) leave(fd);
+}
+
+static void greet(int fd) {
+  struct viewer *viewer = viewers[fd];
+  if (viewer->tls == NULL) {
+    viewer->tls = SSL_new(tls_context);
+    SSL_set_fd(viewer->tls, fd);
+    viewer->stage = GREETING;
+    watch(fd, EPOLLIN, EPOLL_CTL_MOD);
+  }
+  int done = SSL_connect(viewer->tls);
+  if (done == 1) ask(fd);
+  else if (SSL_get_error(viewer->tls, done) != SSL_ERROR_WANT_READ) leave(fd);
+}
+#else
 /* Read up to `most` bytes, or to the end of a message when the viewer is a reader: epoll tells when there is more. */
 static void hear(int fd, uint64_t most) {
   static char waste[1];
@@ -202,6 +274,9 @@ static void hear(int fd, uint64_t most) {
     }
   }
 }
+
+static void greet(int fd) { ask(fd); }
+#endif
 
 static double quantile(double part) {
   uint64_t seen = 0;
@@ -250,6 +325,9 @@ int main(int count, char **words) {
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
   poll_fd = epoll_create1(0);
+#ifdef WITH_TLS
+  tls_context = SSL_CTX_new(TLS_client_method());
+#endif
   int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK), told = 0;
   struct itimerspec ticks = {.it_interval = {.tv_nsec = 1000000000 / SLOW_TICKS}, .it_value = {.tv_nsec = 1000000000 / SLOW_TICKS}};
   timerfd_settime(timer, 0, &ticks, NULL);
@@ -277,7 +355,7 @@ int main(int count, char **words) {
               hear(slow_fds[n], (uint64_t)(slow_bytes / SLOW_TICKS));
       } else if (viewers[fd]) {
         if (events[i].events & (EPOLLHUP | EPOLLERR)) leave(fd);
-        else if (viewers[fd]->stage == CONNECTING) ask(fd);
+        else if (viewers[fd]->stage <= GREETING) greet(fd);
         else if (viewers[fd]->stage == ANSWERING) hear_answer(fd);
         else if (viewers[fd]->kind == READER) hear(fd, UINT64_MAX);
       }
