@@ -10,8 +10,11 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
+from headrace.access.viewing import MemoryViewing
+from headrace.clock import SystemClock
 from headrace.testing import wait_until
 from headrace_edge.live.door import LiveDoor
+from integration.access.rig import GuardedRig, token
 from integration.edge.rig import EdgeRig
 from integration.live.publishing import EPOCH, publish, split
 from unit.live.m3u8 import read
@@ -181,3 +184,18 @@ async def test_a_stream_that_is_let_go_leaves_nothing(rig: EdgeRig, connect: Con
     assert (await client.get(PART))[0] == 200
     await rig.stop()
     assert await client.reader.read() == b""
+
+
+async def test_what_needs_a_token_is_asked_for_it_each_time(handled: Handled) -> None:
+    """Nothing of a protected stream is kept for who comes next, on whatever connection."""
+    viewing = MemoryViewing(SystemClock(), 1.0)
+    async with GuardedRig(viewing=viewing) as rig:
+        publish(rig, Programme().epoch(6.0))
+        host, port = rig.address().split(":")
+        client = Client(*await asyncio.open_connection(host, int(port)))
+        bearer = f"Authorization: Bearer {token('demo')}"
+        for _ in range(3):
+            assert (await client.get(PART, bearer))[0] == 200
+            assert (await client.get(PART))[0] == 401
+        client.writer.transport.abort()
+    assert handled.paths == [f"GET /live/{PART}"] * 3
