@@ -15,7 +15,7 @@ from headrace.errors import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, Configura
 from headrace.identifiers import InvalidName, NodeId, StreamName, node_id, stream_name
 from headrace.telemetry.masking import mask_uris
 from headrace.version import VERSION
-from headrace_standalone import completion, tokens, viewers
+from headrace_standalone import completion, tokens, transfers, viewers
 from headrace_standalone.options import DEFAULT_API, ApiOption, JsonOption
 
 PROGRAM = "headrace"
@@ -38,6 +38,7 @@ ConfigOption = Annotated[
 ]
 
 app.add_typer(tokens.app)
+transfers.add_commands(app)
 app.add_typer(viewers.app)
 
 

@@ -22,58 +22,60 @@ def list_console() -> Console:
 
 def show_streams(console: Console, streams: Iterable[Mapping[str, Any]]) -> None:
     """Print a table of streams as the API lists them."""
-    table = _table("stream", "state", "tracks", "owner", "carried by")
+    rows = table("stream", "state", "tracks", "owner", "carried by")
     for stream in streams:
         style = _STATE_STYLES.get(stream["state"], "")
         tracks = ", ".join(_track(track) for track in stream["tracks"])
         state = f"[{style}]{stream['state']}[/]" if style else stream["state"]
-        table.add_row(stream["name"], state, tracks, stream["owner"], ", ".join(stream["nodes"]))
-    _print(console, table, "no streams")
+        rows.add_row(stream["name"], state, tracks, stream["owner"], ", ".join(stream["nodes"]))
+    print_table(console, rows, "no streams")
 
 
 def show_nodes(console: Console, nodes: Iterable[Mapping[str, Any]]) -> None:
     """Print a table of nodes as the API lists them."""
     columns = ("node", "role", "layer", "region", "load", "streams", "relay url", "public url")
-    table = _table(*columns)
+    rows = table(*columns)
     for node in nodes:
         name = f"{node['id']} (draining)" if node["draining"] else node["id"]
         urls = (node["relay_url"], node["public_url"])
         figures = (str(node["layer"]), node["region"], f"{node['load']:.0%}", str(len(node["streams"])))
-        table.add_row(name, node["role"], *figures, *urls)
-    _print(console, table, "no nodes")
+        rows.add_row(name, node["role"], *figures, *urls)
+    print_table(console, rows, "no nodes")
 
 
 def show_viewers(console: Console, viewers: Iterable[Mapping[str, Any]], now: float) -> None:
     """Print a table of viewers as the API lists them; `now` is UTC in seconds."""
-    table = _table("viewer", "stream", "edge", "door", "for", "address", "subject", "origin")
+    rows = table("viewer", "stream", "edge", "door", "for", "address", "subject", "origin")
     for viewer in viewers:
         seconds = max(0, round(now - viewer["since_us"] / 1_000_000))
         since = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
         who = (viewer["address"], viewer.get("subject", ""), viewer.get("origin", ""))
-        table.add_row(viewer["id"], viewer["stream"], viewer["node"], viewer["door"], since, *who)
-    _print(console, table, "nobody watches")
+        rows.add_row(viewer["id"], viewer["stream"], viewer["node"], viewer["door"], since, *who)
+    print_table(console, rows, "nobody watches")
 
 
 def show_counts(console: Console, counts: Mapping[str, Any]) -> None:
     """Print how many watch, as the API counts them."""
-    table = _table("what", "name", "viewers")
+    rows = table("what", "name", "viewers")
     for what in ("node", "stream", "door"):
         for row in counts[f"{what}s"]:
-            table.add_row(what, row[what], str(row["viewers"]))
-    table.add_row("cluster", "", str(counts["viewers"]))
-    _print(console, table, "")
+            rows.add_row(what, row[what], str(row["viewers"]))
+    rows.add_row("cluster", "", str(counts["viewers"]))
+    print_table(console, rows, "")
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def table(*columns: str) -> Table:
+    """Return a table to add rows to."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+        made.add_column(column, overflow="fold")
+    return made
 
 
-def _print(console: Console, table: Table, nothing: str) -> None:
-    if table.row_count:
-        console.print(table)
+def print_table(console: Console, rows: Table, nothing: str) -> None:
+    """Print a table, or `nothing` when it has no rows."""
+    if rows.row_count:
+        console.print(rows)
     else:
         console.print(nothing)
 
