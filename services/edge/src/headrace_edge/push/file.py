@@ -64,6 +64,9 @@ class FileTarget:
             if self._file is not None:
                 self._file.close()
 
+    def abort(self) -> None:
+        """See `Target`: a file takes what it is given."""
+
     def _begin(self, tracks: tuple[Track, ...]) -> None:
         header = combine_headers([track.header for track in tracks])
         self._timescales = {track.track: track.timescale for track in tracks}

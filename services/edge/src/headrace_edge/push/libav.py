@@ -1,23 +1,24 @@
-"""Targets that libav's muxers speak to: RTMP, RTSP and SRT. Packets go through as they are."""
+"""Targets that libav's muxers speak to: RTMP and RTSP. Packets go through as they are, by a process for each push."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from fractions import Fraction
+import json
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-import av
-import av.error
-
 from headrace.media.boxes import BoxError, combine_headers, strip_prft
+from headrace.wire.stream import Track
 from headrace_edge.push.carrying import PushFailed
 from headrace_edge.push.pacing import Begin, Conveyor
 
-STALL_SECONDS: Final = 5.0
-"""How long a target may take nothing before it is given up."""
+END_SECONDS: Final = 1.0
+"""How long the muxer may take to say goodbye to its target."""
 
-FORMATS: Final = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "rtsps": "rtsp", "srt": "mpegts"}
+FORMATS: Final = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "rtsps": "rtsp"}
 """libav's muxer by scheme."""
 
 WHITELIST: Final = {
@@ -25,54 +26,8 @@ WHITELIST: Final = {
     "rtmps": "rtmps,tls,tcp",
     "rtsp": "rtsp,rtp,tcp",
     "rtsps": "rtsp,rtsps,rtp,tls,tcp",
-    "srt": "srt",
 }
 """What libav may use for each: nothing that the scheme does not need."""
-
-
-class _End(Exception):
-    """The epoch is over, or the push."""
-
-
-@dataclass(slots=True)
-class _ChunkFile:
-    """What a conveyor brings, as a file for libav's MP4 reader; it ends where the headers change."""
-
-    conveyor: Conveyor
-    header: bytes
-    tracks: set[int]
-    next: Begin | None = None
-    _rest: memoryview = field(default=memoryview(b""))
-
-    def __post_init__(self) -> None:
-        self._rest = memoryview(self.header)
-
-    def read(self, size: int) -> bytes:
-        """Return up to `size` bytes; none at the end."""
-        while not self._rest:
-            if self.next is not None or (item := self.conveyor.get()) is None:
-                return b""
-            if isinstance(item, Begin):
-                if header_of(item)[0] != self.header:
-                    self.next = item
-                    return b""
-            elif item.id.track in self.tracks:
-                self._rest = strip_prft(item.media)
-        data, self._rest = bytes(self._rest[:size]), self._rest[size:]
-        return data
-
-
-def header_of(begin: Begin) -> tuple[bytes, set[int]]:
-    """Return the header of the first video and the first audio track, and their numbers."""
-    chosen = [
-        track
-        for kind in ("video", "audio")
-        for track in sorted(begin.tracks, key=lambda one: one.track)
-        if track.kind == kind
-    ]
-    first = [next((track for track in chosen if track.kind == kind), None) for kind in ("video", "audio")]
-    tracks = [track for track in first if track is not None]
-    return combine_headers([track.header for track in tracks]), {track.track for track in tracks}
 
 
 class LibavTarget:
@@ -87,6 +42,12 @@ class LibavTarget:
         self._uri = uri
         self._scheme = uri.partition(":")[0].lower()
         self._address = address
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def abort(self) -> None:
+        """See `Target`."""
+        if self._process is not None:
+            self._process.kill()
 
     def write(self, conveyor: Conveyor) -> None:
         """See `Target`."""
@@ -99,79 +60,81 @@ class LibavTarget:
         while begin is not None:
             try:
                 begin = self._send(conveyor, begin)
-            except (av.error.FFmpegError, OSError) as error:
-                raise PushFailed(*explain(error)) from None
-            except (BoxError, ValueError) as error:
+            except BoxError as error:
                 raise PushFailed("broken", f"the target cannot take this stream: {error}") from None
 
     def _send(self, conveyor: Conveyor, begin: Begin) -> Begin | None:
-        """Send one file; return the epoch that began with other headers, `None` at the end."""
-        header, tracks = header_of(begin)
-        file = _ChunkFile(conveyor, header, tracks)
-        options = {"protocol_whitelist": "none", "enable_drefs": "0", "use_absolute_path": "0"}
-        quick = {"fflags": "nobuffer", "probesize": "32", "analyzeduration": "0"}
-        with av.open(file, "r", format="mp4", options={**options, **quick}) as source:
-            self._mux(source)
-        return file.next
+        """Send what belongs to one header; return the epoch that began with another, `None` at the end."""
+        header, numbers = header_of(begin.tracks)
+        command = [sys.executable, "-m", "headrace_edge.push.muxer"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            self._process = process
+            assert process.stdin is not None
+            try:
+                process.stdin.write(json.dumps(self.job()).encode() + b"\n" + header)
+                following = _feed(conveyor, process.stdin, header, numbers)
+                process.stdin.close()
+                process.wait(END_SECONDS)
+            except BrokenPipeError:
+                raise self._failure(process) from None
+            except subprocess.TimeoutExpired:
+                return None
+            finally:
+                process.kill()
+                with suppress(BrokenPipeError):
+                    process.stdin.close()
+        return following
 
-    def _mux(self, source: Any) -> None:
-        url, options = self._where()
-        timeout = (STALL_SECONDS, STALL_SECONDS)
-        with av.open(url, "w", format=FORMATS[self._scheme], options=options, timeout=timeout) as target:
-            streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
-            base: Fraction | None = None
-            for packet in source.demux():
-                if packet.dts is None or packet.size == 0:
-                    continue
-                seconds = packet.dts * packet.time_base
-                if base is None:
-                    base = seconds
-                if seconds < base:
-                    continue
-                shift = int(base / packet.time_base)
-                packet.dts -= shift
-                packet.pts = None if packet.pts is None else packet.pts - shift
-                packet.stream = streams[packet.stream.index]
-                target.mux(packet)
+    def _failure(self, process: subprocess.Popen[bytes]) -> PushFailed:
+        """Return what the muxer said at its end."""
+        assert process.stdout is not None
+        said = process.stdout.readline(4096)
+        if process.wait(END_SECONDS) == -signal.SIGALRM:
+            return PushFailed("timeout", "the other server took nothing in time")
+        try:
+            code, text = json.loads(said)
+        except ValueError:
+            return PushFailed("fault", f"the muxer ended by itself ({process.returncode})")
+        return PushFailed(str(code), str(text), is_final=code == "unsupported")
 
-    def _where(self) -> tuple[str, dict[str, str]]:
-        """Return the URL with the address that was checked, and options for libav."""
-        options = {"protocol_whitelist": WHITELIST[self._scheme], "rw_timeout": str(int(STALL_SECONDS * 1e6))}
+    def job(self) -> dict[str, Any]:
+        """Return what the muxer is told: the URL with the address that was checked, and options for libav."""
+        options = {"protocol_whitelist": WHITELIST[self._scheme]}
         parts = urlsplit(self._uri)
         if self._scheme.startswith("rtsp"):
             options["rtsp_transport"] = "tcp"
-            options.pop("rw_timeout")
         if self._scheme in {"rtmps", "rtsps"}:
             options |= {"tls_verify": "1", "verifyhost": parts.hostname or ""}
-        if self._address is None:
-            return self._uri, options
-        user, at, _ = parts.netloc.rpartition("@")
-        host = f"[{self._address}]" if ":" in self._address else self._address
-        port = f":{parts.port}" if parts.port else ""
-        if self._scheme.startswith("rtmp"):
-            app = parts.path.lstrip("/").rpartition("/")[0]
-            own = f":{parts.port}" if parts.port else ""
-            options["rtmp_tcurl"] = f"{self._scheme}://{parts.hostname}{own}/{app}"
-        return urlunsplit(parts._replace(netloc=f"{user}{at}{host}{port}")), options
+        url = self._uri
+        if self._address is not None:
+            user, at, _ = parts.netloc.rpartition("@")
+            host = f"[{self._address}]" if ":" in self._address else self._address
+            port = f":{parts.port}" if parts.port else ""
+            url = urlunsplit(parts._replace(netloc=f"{user}{at}{host}{port}"))
+            if self._scheme.startswith("rtmp"):
+                app = parts.path.lstrip("/").rpartition("/")[0]
+                options["rtmp_tcurl"] = f"{self._scheme}://{parts.hostname}{port}/{app}"
+        return {"url": url, "format": FORMATS[self._scheme], "options": options}
 
 
-def is_supported(scheme: str) -> bool:
-    """Return whether this process's libav speaks what the scheme needs."""
-    from av.format import formats_available  # the list is long: asked only when a push begins
+def header_of(tracks: tuple[Track, ...]) -> tuple[bytes, frozenset[int]]:
+    """Return the header of the first video and the first audio track, and their numbers."""
+    by_kind: dict[str, Track] = {}
+    for track in sorted(tracks, key=lambda one: one.track):
+        if track.kind in {"video", "audio"}:
+            by_kind.setdefault(track.kind, track)
+    chosen = [by_kind[kind] for kind in ("video", "audio") if kind in by_kind]
+    return combine_headers([track.header for track in chosen]), frozenset(track.track for track in chosen)
 
-    needed = {"rtsps": "rtsp", "rtmps": "flv", "rtmp": "flv", "rtsp": "rtsp"}
-    return scheme in needed and needed[scheme] in formats_available
 
-
-def explain(error: Exception) -> tuple[str, str]:
-    """Return a code and a sentence without credentials; libav's own text holds the URL."""
-    match error:
-        case av.error.ExitError() | TimeoutError():
-            return "timeout", "the other server took nothing in time"
-        case ConnectionRefusedError():
-            return "unreachable", "the other server refuses connections"
-        case av.error.HTTPError() | PermissionError():
-            return "refused", "the other server refuses the stream"
-        case BrokenPipeError() | ConnectionError():
-            return "lost", "the other server ended the connection"
-    return "unreachable", f"the other server cannot be reached or refuses: {type(error).__name__}"
+def _feed(conveyor: Conveyor, pipe: Any, header: bytes, numbers: frozenset[int]) -> Begin | None:
+    while (item := conveyor.get()) is not None:
+        if isinstance(item, Begin):
+            if header_of(item.tracks)[0] != header:
+                return item
+        elif item.id.track in numbers:
+            pipe.write(strip_prft(item.media))
+            pipe.flush()
+    return None

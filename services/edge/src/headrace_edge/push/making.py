@@ -17,6 +17,7 @@ from headrace.session.border import Border, BorderError, Far, parse_far
 from headrace.wire.stream import RouteHop
 from headrace_edge.push.carrying import Carrier, PushFailed, Tell
 from headrace_edge.push.file import FileTarget, recording_path
+from headrace_edge.push.libav import LibavTarget
 from headrace_edge.push.media import MediaPush, Target
 from headrace_edge.push.relay import RelayPush
 
@@ -75,8 +76,6 @@ class Carriers:
             path = recording_path(uri, self.record_root)
             return self._media(record, _nowhere, lambda address: FileTarget(path))
         if scheme in PORTS:
-            from headrace_edge.push.libav import LibavTarget  # loads libav: only where it is needed
-
             return self._media(record, self._checked(uri), lambda address: LibavTarget(uri, address))
         text = f"{scheme[:16]}: cannot be pushed to by this node"
         raise PushFailed("unsupported", text, is_final=True)

@@ -26,8 +26,8 @@ READ_BYTES: Final = 256 * 1024
 LAG_SECONDS: Final = 4.0
 """How far a slow target may fall behind before it is moved forward to a random access point."""
 
-STOP_SECONDS: Final = 2.0
-"""Longest wait for a thread to end; one that hangs in a library is left alone."""
+STOP_SECONDS: Final = 1.5
+"""Longest wait for a thread to end by itself, and again after it was made to."""
 
 LOOK_SECONDS: Final = 0.25
 """How often it is looked how the target does."""
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 class Target(Protocol):
-    """Where media goes; made and used by one thread only."""
+    """Where media goes; made on the loop, used by one thread."""
 
     def write(self, conveyor: Conveyor) -> None:
         """Write what the conveyor brings until it brings nothing more.
@@ -44,6 +44,9 @@ class Target(Protocol):
         Raises:
             PushFailed: when the target was not reached, or takes no more.
         """
+
+    def abort(self) -> None:
+        """Have `write` end whatever it waits for; may be called by any thread."""
 
 
 MakeTarget = Callable[[str | None], Target]
@@ -68,6 +71,9 @@ class Writer:
         """Have it end, and wait a moment."""
         self.conveyor.stop()
         await asyncio.wait([self.ended], timeout=STOP_SECONDS)
+        if not self.ended.done():
+            self._target.abort()
+            await asyncio.wait([self.ended], timeout=STOP_SECONDS)
         if not self.ended.done():
             log.warning("push_abandoned", seconds=STOP_SECONDS)
 

@@ -26,8 +26,8 @@ from headrace_edge.push.carrying import Carrier, PushFailed, PushOver
 ROLES: Final = frozenset({"edge", "standalone"})
 """Who carries pushes out."""
 
-PUSHES_MAX: Final = 1000
-"""Most pushes that one node takes on: each is a connection, and some a thread."""
+PUSHES_MAX: Final = 200
+"""Most pushes that one node takes on: each is a connection, and some a thread and a process of 50 MB."""
 
 RETRY_MIN_SECONDS: Final = 0.5
 RETRY_MAX_SECONDS: Final = 15.0

@@ -1,0 +1,92 @@
+"""The program that speaks to a target by libav: MP4 comes in by standard input, and goes out as it is.
+
+It is a process of its own because libav connects while it holds Python's global lock, and because a fault in it must
+not end an edge. The first line of the input says where to, so that credentials stand in no list of processes. A target
+that takes nothing is given up by the alarm signal, which needs no cooperation of anybody. The last word is a line of
+JSON with a code and a sentence, on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+import av.error
+
+STALL_SECONDS: Final = 5.0
+"""How long a target may take nothing before it is given up."""
+
+READING: Final = {"protocol_whitelist": "none", "enable_drefs": "0", "use_absolute_path": "0"}
+"""libav's options for our own MP4: it refers to nothing outside."""
+
+QUICK: Final = {"fflags": "nobuffer", "probesize": "32", "analyzeduration": "0"}
+"""libav's options for not looking ahead: the header says all."""
+
+
+def run(source: Any, job: dict[str, Any]) -> None:
+    """Send what `source` brings to where `job` says, until it ends."""
+    with av.open(source, "r", format="mp4", options={**READING, **QUICK}) as media:
+        _arm(STALL_SECONDS)
+        with av.open(job["url"], "w", format=job["format"], options=job["options"]) as target:
+            streams = {stream.index: target.add_stream_from_template(stream) for stream in media.streams}
+            target.start_encoding()
+            _arm(0)
+            _copy(media, target, streams)
+            _arm(STALL_SECONDS)
+    _arm(0)
+
+
+def _copy(media: Any, target: Any, streams: dict[int, Any]) -> None:
+    base: Fraction | None = None
+    for packet in media.demux():
+        if packet.dts is None or packet.size == 0:
+            continue
+        seconds = packet.dts * packet.time_base
+        base = seconds if base is None else base
+        if seconds < base:
+            continue  # sound from before the first picture
+        shift = int(base / packet.time_base)
+        packet.dts -= shift
+        packet.pts = None if packet.pts is None else packet.pts - shift
+        packet.stream = streams[packet.stream.index]
+        _arm(STALL_SECONDS)
+        target.mux(packet)
+        _arm(0)
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Return a code and a sentence without credentials; libav's own text holds the URL."""
+    match error:
+        case ConnectionRefusedError():
+            return "unreachable", "the other server refuses connections"
+        case av.error.HTTPError() | PermissionError():
+            return "refused", "the other server refuses the stream"
+        case BrokenPipeError() | ConnectionError():
+            return "lost", "the other server ended the connection"
+        case av.error.ProtocolNotFoundError():
+            return "unsupported", "this node's libav does not speak that protocol"
+    return "unreachable", f"the other server cannot be reached or refuses: {type(error).__name__}"
+
+
+def _arm(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def main() -> None:
+    """Run; end with 0 when the input ended, 1 when the target failed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it ends it
+    source = sys.stdin.buffer
+    job = json.loads(source.readline(65536))
+    try:
+        run(source, job)
+    except Exception as error:
+        print(json.dumps(explain(error)), flush=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
