@@ -129,6 +129,26 @@ def probe(
 
 
 @app.command()
+def check(
+    uri: Annotated[str, typer.Argument(metavar="URI", help="The feed, e.g. rtsp://user:password@10.0.0.5/main.")],
+    seconds: Annotated[float, typer.Option(metavar="N", min=1, max=3600, help="How long to look at it.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Look at a feed: its tracks, how well they come, which browsers will play it, and what to change.
+
+    Ends with exit code 1 when the feed cannot be opened or breaks.
+    """
+    from headrace_standalone.check import check
+
+    try:
+        code = check(uri, seconds, as_json)
+    except ConfigurationError as error:
+        tell(PROGRAM, error)
+        code = EXIT_CONFIGURATION
+    raise typer.Exit(code)
+
+
+@app.command()
 def streams(api: ApiOption = DEFAULT_API, as_json: JsonOption = False) -> None:
     """List the streams of the cluster and the nodes that carry them (token in HEADRACE_TOKEN)."""
     _list("streams", api, as_json)

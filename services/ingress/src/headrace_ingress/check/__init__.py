@@ -1,0 +1,1 @@
+"""`headrace check`: what a feed is, how well it comes, and who will see it."""
