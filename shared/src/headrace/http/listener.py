@@ -83,7 +83,7 @@ class HttpListener:
             )
             _let_wait(self._server, BACKLOG)
         except BaseException as error:
-            await self._runner.cleanup()
+            await self.stop()
             if isinstance(error, OSError):
                 raise StartupError(self._sentence(error)) from error
             raise
