@@ -217,6 +217,17 @@ def test_who_gives_its_place_to_a_senior() -> None:
     assert pick_displaced(late, [peer("c", 1), make("m1", 1)], lost=False) == "c"
 
 
+def test_an_owner_that_nobody_can_dial_is_reached_by_those_it_dials() -> None:
+    """They say that they carry the stream; layers above them pass it on, and those beside them cannot have it."""
+    site = msgspec.structs.replace(INGRESS, relay_url="")
+    nodes = [site, make("gate", 1, streams=(CAM,)), make("other", 1, streams=(OTHER,)), make("upper", 2)]
+    assert names(rank_parents(EDGE, CAM, nodes, owned("in"))) == ["upper", "gate"]
+    assert names(rank_parents(make("upper", 2), CAM, nodes, owned("in"))) == ["gate"]
+    assert names(rank_parents(make("gate", 1, streams=(CAM,)), CAM, nodes, owned("in"))) == []
+    away = [site, make("gate", 1), make("upper", 2)]
+    assert names(rank_parents(EDGE, CAM, away, owned("in"))) == [], "nobody was offered it yet"
+
+
 def test_everything_is_explained() -> None:
     """Each node has its place, or the reason why it has none."""
     me = make("e5", LAYER_MAX, started_us=5)
