@@ -20,6 +20,7 @@ from headrace.registry.desired import DesiredTransfer
 from headrace.registry.memory import MemoryRegistry
 from headrace.registry.sealing import Uri
 from headrace.registry.transfers import Flow
+from headrace.relay.broadcast import Cursor
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Runtime
 from headrace.service.settings import Settings
@@ -210,7 +211,12 @@ async def test_a_slow_target_is_moved_forward(hub: Hub, monkeypatch: pytest.Monk
     skipped: list[int] = []
     broadcast = next(iter(hub.streams.values()))
     skip = broadcast.skip
-    monkeypatch.setattr(broadcast, "skip", lambda cursor: skipped.append(skip(cursor)) or skipped[-1])
+
+    def count(cursor: Cursor) -> int:
+        skipped.append(skip(cursor))
+        return skipped[-1]
+
+    monkeypatch.setattr(broadcast, "skip", count)
     async with pushing(carriers(hub), f"rtmp://127.0.0.1:{listening.getsockname()[1]}/app/key"):
         await wait_until(lambda: any(skipped), WAIT_SECONDS)
         end = broadcast.end
