@@ -377,12 +377,15 @@ class Gate:
         if self._away is None:
             self._away = reason
             refused = self.options.refuse_while_away
-            log.warning("viewers_not_counted", reason=reason, limited_viewers="refused" if refused else "let in")
+            # Where everybody may watch nothing is limited; that the store is away others say.
+            tell = log.debug if self._policy.is_open else log.warning
+            tell("viewers_not_counted", reason=reason, limited_viewers="refused" if refused else "let in")
 
     def _note_back(self) -> None:
         if self._away is not None:
             self._away = None
-            log.info("viewers_counted_again")
+            tell = log.debug if self._policy.is_open else log.info
+            tell("viewers_counted_again")
 
 
 _TAKEN: Final = ("taken_over", "the same session watches elsewhere")
