@@ -6,6 +6,7 @@ import asyncio
 import resource
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import aiohttp
 import pytest
@@ -13,8 +14,10 @@ import pytest
 from headrace.registry.records import StreamRecord
 from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
-from headrace_edge.live import door, quick
+from headrace_edge import app
+from headrace_edge.live import quick
 from headrace_edge.live.answers import Text
+from headrace_edge.live.outlets import LiveOptions
 from integration.edge.rig import EdgeRig
 from integration.live.publishing import EPOCH, publish, split
 from unit.live.m3u8 import read
@@ -38,7 +41,15 @@ def enough_files() -> None:
 
 
 @pytest.fixture
-async def polls(rig: EdgeRig) -> AsyncIterator[list[Poll]]:
+async def patient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EdgeRig]:
+    """An edge where one may wait until thousands have connected on a busy machine."""
+    monkeypatch.setattr(app, "LiveOptions", partial(LiveOptions, hold_seconds=90.0))
+    async with EdgeRig(window_seconds=60.0) as rig:
+        yield rig
+
+
+@pytest.fixture
+async def polls() -> AsyncIterator[list[Poll]]:
     """Connections, closed after the test."""
     made: list[Poll] = []
     yield made
@@ -77,9 +88,10 @@ async def next_part(rig: EdgeRig, http: aiohttp.ClientSession) -> str:
 
 @pytest.mark.slow
 async def test_thousands_wait_for_one_part(
-    rig: EdgeRig, http: aiohttp.ClientSession, polls: list[Poll], monkeypatch: pytest.MonkeyPatch
+    patient: EdgeRig, http: aiohttp.ClientSession, polls: list[Poll], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One wake-up and one text for all of them, and nothing left behind, for those who vanished as well."""
+    rig = patient
     early, late = split(8.0, 3.0)
     publish(rig, early)
     path = f"demo/1.m3u8?{await next_part(rig, http)}"
@@ -156,7 +168,6 @@ async def test_who_reads_nothing_is_cut_off(
 ) -> None:
     """A client that takes nothing of a segment, whole or in the making, does not hold it for ever."""
     monkeypatch.setattr(quick, "STUCK_SECONDS", 0.3)
-    monkeypatch.setattr(door, "WRITE_SECONDS", 0.3)
     entries = Programme(sample_bytes=SAMPLE_BYTES).epoch(3.5, tracks=(video(),))
     publish(rig, entries[:-2])  # the second segment is not whole
     number = 101 if is_followed else 100

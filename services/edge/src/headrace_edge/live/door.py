@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Mapping
 
@@ -31,9 +30,6 @@ and who asks for the same part later is late anyway."""
 
 INDEX_CACHE_SECONDS = 2
 """How long caches may give out the multivariant playlist: it changes with an epoch."""
-
-WRITE_SECONDS = 20.0
-"""How long a client may take for what is written to it at once; a slower one is cut off."""
 
 _KINDS: dict[type[Resource], str] = {
     Index: "index",
@@ -272,7 +268,9 @@ class LiveDoor:
             chunks = segment.chunks()[sent:]
             if chunks:
                 sent += len(chunks)
-                await self._write(response, media_bytes(chunks))
+                data = media_bytes(chunks)
+                self._outlets.metrics.sent_bytes.inc(len(data))
+                await response.write(data)
             elif segment.closed:
                 break
             progress = window.progress
@@ -288,11 +286,6 @@ class LiveDoor:
         elif request.transport is not None:
             request.transport.abort()
         return response
-
-    async def _write(self, response: web.StreamResponse, data: bytes) -> None:
-        self._outlets.metrics.sent_bytes.inc(len(data))
-        async with asyncio.timeout(WRITE_SECONDS):
-            await response.write(data)
 
 
 def directives(query: Mapping[str, str]) -> tuple[int, int | None] | None:

@@ -96,7 +96,7 @@ class QuickWay:
 class Quick(asyncio.Protocol):
     """Stands between one connection and aiohttp's protocol."""
 
-    __slots__ = ("_inner", "_passed_at", "_timer", "_transport", "_unsent", "_way")
+    __slots__ = ("_inner", "_is_over", "_passed_at", "_timer", "_transport", "_unsent", "_way")
 
     def __init__(self, way: QuickWay, transport: asyncio.Transport, inner: web.RequestHandler) -> None:
         self._way = way
@@ -105,13 +105,19 @@ class Quick(asyncio.Protocol):
         self._passed_at = way.clock.monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self._unsent = 0
+        self._is_over = False
 
     def data_received(self, data: bytes) -> None:
+        if self._is_over:
+            self._inner.data_received(data)
+            return
         line, _, headers = data.partition(b"\r\n")
         way = self._way
         kind = way.kind(headers)
         if kind is Kind.STRANGE or line[-9:] != b" HTTP/1.1":
-            self._transport.set_protocol(self._inner)
+            self._is_over = not self._is_idle()  # who takes the answer is still watched
+            if not self._is_over:
+                self._transport.set_protocol(self._inner)
         elif kind is not Kind.SLOW and line[:4] == b"GET " and self._answer(line[4:-9], kind, way.clock.monotonic()):
             return
         else:
@@ -127,9 +133,8 @@ class Quick(asyncio.Protocol):
         source = answer.source
         if (answer.turn is not None and answer.turn != source.turns) or now - self._passed_at > PASS_SECONDS:
             return False
-        inner, transport = self._inner, self._transport
-        # aiohttp waits for the next request, has none, and what was answered before has left.
-        if inner._waiter is None or inner._messages or transport.get_write_buffer_size() or transport.is_closing():
+        transport = self._transport
+        if not self._is_idle() or transport.is_closing():
             return False
         transport.write(answer.bytes_at(self._way.clock.utc()))
         source.used_at = now
@@ -137,6 +142,11 @@ class Quick(asyncio.Protocol):
         if answer.sent_bytes is not None:
             answer.sent_bytes.inc(len(answer.body))
         return True
+
+    def _is_idle(self) -> bool:
+        """Return whether aiohttp waits for the next request, has none, and what was answered before has left."""
+        inner = self._inner
+        return inner._waiter is not None and not inner._messages and not self._transport.get_write_buffer_size()
 
     def eof_received(self) -> None:
         self._inner.eof_received()
