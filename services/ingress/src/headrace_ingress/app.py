@@ -140,7 +140,7 @@ def make_doors(
         metrics,
         publish_options(group),
         feeds.feed_options,
-        lambda name: name in feeds.wanted.requests,
+        lambda name: name in feeds.wanted.requests or feeds.wanted.is_desired(name),
     )
     feeds.on_begin, feeds.on_fenced_elsewhere = publications.displace, publications.fence
     HttpDoor(publications, metrics, group.host).add_to(app)
