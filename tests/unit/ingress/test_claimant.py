@@ -62,7 +62,9 @@ async def candidate(
     own = own or {}
     registry = MemoryRegistry(store, lease_seconds=LEASE_SECONDS, vault=Vault([secret]))
     requests = {name: SourceRequest((parse_uri(uri, trusted=True),)) for name, uri in own.items()}
-    wanted = Wanted(requests, own, share, [ip_network("127.0.0.0/8")], registry, CLOCK)
+    wanted = Wanted(
+        requests, {name: [uri] for name, uri in own.items()}, share, [ip_network("127.0.0.0/8")], registry, CLOCK
+    )
     one = Candidate(node, registry, wanted)
     claimant = contest_for_sources(NodeId(node), registry, LEASE_SECONDS, wanted, one)
     await registry.start()

@@ -111,12 +111,14 @@ def source_requests(group: IngressSettings) -> dict[StreamName, SourceRequest]:
     """
     requests, problems = {}, []
     for name, source in group.sources.items():
-        try:
-            uri = parse_uri(source.uri.get_secret_value(), trusted=True)
-        except InvalidUri as error:
-            problems.append(f"ingress.sources.{name}.uri: {error}")
-        else:
-            requests[StreamName(name)] = SourceRequest((uri,), source.transport, source.loop)
+        uris = []
+        for place, uri in (("uri", source.uri), *((f"backups.{at}", one) for at, one in enumerate(source.backups))):
+            try:
+                uris.append(parse_uri(uri.get_secret_value(), trusted=True))
+            except InvalidUri as error:
+                problems.append(f"ingress.sources.{name}.{place}: {error}")
+        request = SourceRequest(tuple(uris), source.transport, source.loop, fail_back_seconds=source.fail_back_seconds)
+        requests[StreamName(name)] = request
     if problems:
         raise ConfigurationError("\n".join(problems))
     return requests
@@ -169,7 +171,10 @@ def make_feeds(
 ) -> Feeds:
     """Return the component that runs the feeds."""
     group = settings.ingress
-    uris = {StreamName(name): source.uri.get_secret_value() for name, source in group.sources.items()}
+    uris = {
+        StreamName(name): [uri.get_secret_value() for uri in (source.uri, *source.backups)]
+        for name, source in group.sources.items()
+    }
     networks = tuple(ip_network(text) for text in group.allow_networks)
     return Feeds(
         Wanted(requests, uris, group.share_sources, networks, registry, runtime.clock),

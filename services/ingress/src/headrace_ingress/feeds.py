@@ -21,6 +21,7 @@ from headrace.relay.hub import STREAMS_MAX, Hub, TooManyStreams
 from headrace.service.runtime import Runtime
 from headrace.transport.reaching import Network
 from headrace.wire.stream import RouteHop
+from headrace_ingress.backup import BackupSource
 from headrace_ingress.border.sources import BorderSources
 from headrace_ingress.claimant import contest_for_sources
 from headrace_ingress.encoder import PatternSource
@@ -30,7 +31,7 @@ from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.pull import PulledSource
 from headrace_ingress.source import ChunkSource, Source
-from headrace_ingress.uri import Scheme
+from headrace_ingress.uri import BORDER_SCHEMES, FeedUri, Scheme
 from headrace_ingress.wanted import SourceRequest, Wanted
 
 log = structlog.get_logger(__name__)
@@ -167,8 +168,26 @@ class Feeds:
     def _make_source(
         self, request: SourceRequest, hold: Hold, stopping: threading.Event, failures: int
     ) -> Source | ChunkSource:
+        """Return the source to try after so many failures in a row; a backup gives way when the first is back."""
+        at = failures % len(request.uris)
+        source = self._source_of(request.uris[at], request, hold, stopping)
+        first = request.uris[0]
+        if isinstance(source, ChunkSource) or first.scheme in BORDER_SCHEMES:
+            return source
+        if at == 0 or request.fail_back_seconds == 0:
+            return source
+
+        def make_first() -> Source:
+            made = self._source_of(first, request, hold, stopping)
+            assert not isinstance(made, ChunkSource), "its scheme was looked at"
+            return made
+
+        return BackupSource(source, make_first, request.fail_back_seconds, stopping)
+
+    def _source_of(
+        self, uri: FeedUri, request: SourceRequest, hold: Hold, stopping: threading.Event
+    ) -> Source | ChunkSource:
         options, clock = self.feed_options.packager, self.runtime.clock
-        uri = request.uris[failures % len(request.uris)]
         match uri.scheme:
             case (
                 Scheme.RTSP

@@ -78,6 +78,9 @@ class Scheme(enum.Enum):
         return self in {Scheme.HTTP, Scheme.HTTPS}
 
 
+BORDER_SCHEMES = frozenset({Scheme.WS, Scheme.WSS, Scheme.HEADRACE, Scheme.HEADRACES})
+"""What brings media that is packaged already."""
+
 _NETWORK = frozenset(Scheme) - {Scheme.FILE, Scheme.TEST, Scheme.HEADRACE, Scheme.HEADRACES}
 
 

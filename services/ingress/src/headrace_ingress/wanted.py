@@ -36,6 +36,7 @@ class SourceRequest:
         uris: where from, checked; the first that works is used.
         transport: how RTSP media travels unless the URI says.
         loop: whether a file begins again unless the URI says.
+        fail_back_seconds: how often the first is tried while another is used; 0 for never.
         remote_name: the stream's name in another cluster, where the URI leads there and does not say it.
     """
 
@@ -43,6 +44,7 @@ class SourceRequest:
     transport: Transport = "tcp"
     loop: bool = True
     remote_name: str = ""
+    fail_back_seconds: float = 30.0
 
     @property
     def shown(self) -> str:
@@ -68,7 +70,7 @@ class Wanted:
     def __init__(
         self,
         own: Mapping[StreamName, SourceRequest],
-        own_uris: Mapping[StreamName, str],
+        own_uris: Mapping[StreamName, Sequence[str]],
         share: bool,
         networks: Sequence[Network],
         registry: Registry,
@@ -118,7 +120,7 @@ class Wanted:
         request = self._own[name]
         record = DesiredSource(
             stream=name,
-            uris=(Uri(self._own_uris[name]),),
+            uris=tuple(Uri(uri) for uri in self._own_uris[name]),
             transport=request.transport,
             loop=request.loop,
             by=BY_CONFIGURATION,

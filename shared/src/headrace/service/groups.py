@@ -202,11 +202,30 @@ class SourceSettings(Group):
 
     uri: Uri = setting(
         ...,
-        "Where the feed comes from, as docs/feeds.md says: `rtsp://`, `rtmp://`, `http://` and each with `s`, `udp://`, "
+        "Where the feed comes from (docs/feeds.md): `rtsp://`, `rtmp://`, `http://` and each with `s`, `udp://`, "
         "`ws://`, `file:`, `test:`.",
+    )
+    backups: list[Uri] = setting(
+        list, "Where it comes from while `uri` is away, in order: the first that works.", max_length=7
+    )
+    fail_back_seconds: float = setting(
+        30.0,
+        "How often `uri` is tried while a backup is carried; 0 stays with the backup until that breaks.",
+        unit="seconds",
+        ge=0,
+        le=86_400,
     )
     transport: Literal["tcp", "udp"] = setting("tcp", "How RTSP media travels: `tcp` or `udp`.")
     loop: bool = setting(True, "Begin a file again when it ends.")
+
+
+def _source_of(value: Any) -> Any:
+    """Return a source's table where a URI, or a list of them, stands for it."""
+    if isinstance(value, str):
+        return {"uri": value}
+    if isinstance(value, list) and value:
+        return {"uri": value[0], "backups": value[1:]}
+    return value
 
 
 class IngressSettings(Group):
@@ -232,7 +251,8 @@ class IngressSettings(Group):
     sources: dict[StreamKey, SourceSettings] = setting(
         dict,
         "Feeds by stream name, as a table (`[ingress.sources.cam1]`, `uri = ...`), or the URI alone "
-        '(`cam1 = "rtsp://..."`); in the environment as a JSON object.',
+        '(`cam1 = "rtsp://..."`), or several, the preferred first (`cam1 = ["rtsp://...", "file:..."]`); '
+        "in the environment as a JSON object.",
     )
     share_sources: bool = setting(
         False,
@@ -271,7 +291,7 @@ class IngressSettings(Group):
     def _accept_bare_uris(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        return {name: {"uri": source} if isinstance(source, str) else source for name, source in value.items()}
+        return {name: _source_of(source) for name, source in value.items()}
 
     @model_validator(mode="after")
     def _check(self) -> IngressSettings:
