@@ -64,7 +64,6 @@ class Gate:
     """Lets viewers in and ends their passes.
 
     Attributes:
-        options: how it decides.
         on_rules: called when another policy may hold for some stream.
 
     Args:
@@ -92,6 +91,8 @@ class Gate:
         self._clock = clock
         self._spawn = spawn
         self._passes: set[Pass] = set()
+        self._limited: set[Pass] = set()  # those with a token: of ten thousand public viewers nothing is looked at
+        self._seated: dict[tuple[str, str], Pass] = {}
         self._audience = Audience()
         self._told = False
         self._ends = Ends({}, {})
@@ -201,9 +202,7 @@ class Gate:
         Raises:
             TokenRefused: as `check`.
         """
-        held = Pass(asked, self.check(asked))
-        self._passes.add(held)
-        return held
+        return self._add(Pass(asked, self.check(asked)))
 
     async def admit(self, asked: Asked, *, roaming: bool = False, takes: bool = True) -> Pass:
         """Let a viewer in until `leave`.
@@ -226,8 +225,15 @@ class Gate:
             holder = ROAMING if roaming else f"{self.options.node}/{next(self._holders)}"
             held.seat = Seat(token.id, asked.session or holder, holder, token.viewers_max)
             await self._enter(held.seat, takes=takes)
-        self._passes.add(held)
         self._audience.add(held)
+        return self._add(held)
+
+    def _add(self, held: Pass) -> Pass:
+        self._passes.add(held)
+        if held.token is not None:
+            self._limited.add(held)
+        if held.seat is not None:
+            self._seated[held.seat.token, held.seat.session] = held
         return held
 
     def leave(self, held: Pass) -> None:
@@ -235,6 +241,9 @@ class Gate:
         if held not in self._passes:
             return
         self._passes.discard(held)
+        self._limited.discard(held)
+        if held.seat is not None and self._seated.get((held.seat.token, held.seat.session)) is held:
+            del self._seated[held.seat.token, held.seat.session]
         if held.viewer:
             self._audience.remove(held)
         # A roaming session may go on at another edge; it ends with its lease when nobody renews it.
@@ -250,19 +259,19 @@ class Gate:
                 raise TokenRefused("away", "viewers cannot be counted at the moment; try again later") from None
             return
         if answer is Answer.FULL:
-            raise TokenRefused("viewers", _too_many(seat))
+            raise TokenRefused("viewers", seat.too_many)
         if answer is Answer.TAKEN:
             raise TokenRefused(*_TAKEN)
-        for other in tuple(self._passes):
-            if other.seat is not None and (other.seat.token, other.seat.session) == (seat.token, seat.session):
-                self._end(other, *_TAKEN)
+        other = self._seated.get((seat.token, seat.session))
+        if other is not None:
+            self._end(other, *_TAKEN)
 
     # -- what may not go on ------------------------------------------------------------------------
 
     async def _watch(self) -> None:
         while not await self._rest():
             now = self._clock.utc()
-            for held in tuple(self._passes):
+            for held in tuple(self._limited):
                 if held.token is not None and now >= held.token.expires:
                     self._end(held, "token_expired", "the token has expired")
             self._keys.look(self._clock.monotonic())
@@ -305,7 +314,7 @@ class Gate:
         known = {token: until for token, until in self._ends.revoked.items() if until > now}
         kicked = {viewer: until for viewer, until in found.kicked.items() if until > now}
         self._ends = Ends({**known, **found.revoked}, kicked, found.turn)
-        for held in tuple(self._passes):
+        for held in tuple(self._limited) if self._ends.revoked else ():
             if held.token is not None and held.token.id in self._ends.revoked:
                 self._end(held, "token_revoked", "the token was revoked")
         for viewer in kicked:
@@ -350,7 +359,7 @@ class Gate:
             raise TokenRefused("token_needed", "another policy holds for this stream now")
 
     async def _renew(self) -> None:
-        seated = [(held, held.seat) for held in self._passes if held.seat is not None]
+        seated = [(held, held.seat) for held in self._limited if held.seat is not None]
         answers = await self._viewing.renew([seat for _, seat in seated])
         for (held, seat), answer in zip(seated, answers, strict=True):
             if held not in self._passes:
@@ -358,7 +367,7 @@ class Gate:
             if answer is Answer.TAKEN:
                 self._end(held, *_TAKEN)
             elif answer is Answer.FULL:
-                self._end(held, "viewers", _too_many(seat))
+                self._end(held, "viewers", seat.too_many)
 
     async def _tell(self) -> None:
         """Tell the store who watches here; what it lost, or may not have heard, it is told again the next time."""
@@ -384,12 +393,7 @@ class Gate:
     def _note_back(self) -> None:
         if self._away is not None:
             self._away = None
-            tell = log.debug if self._policy.is_open else log.info
-            tell("viewers_counted_again")
+            (log.debug if self._policy.is_open else log.info)("viewers_counted_again")
 
 
 _TAKEN: Final = ("taken_over", "the same session watches elsewhere")
-
-
-def _too_many(seat: Seat) -> str:
-    return f"{seat.viewers_max} watch with this token already, as many as may"

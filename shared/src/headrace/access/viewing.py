@@ -51,6 +51,11 @@ class Seat:
     holder: str
     viewers_max: int
 
+    @property
+    def too_many(self) -> str:
+        """What is told when as many others watch."""
+        return f"{self.viewers_max} watch with this token already, as many as may"
+
 
 class TooManyRevoked(Exception):
     """There are `REVOKED_MAX` revocations."""
