@@ -57,7 +57,9 @@ class Painter:
 
 
 @pytest.fixture
-async def server() -> object:
+async def server(monkeypatch: pytest.MonkeyPatch) -> object:
+    # Nobody carries transfers out here: there is no first word of theirs to settle for.
+    monkeypatch.setattr("headrace_control_api.transfers.Engine.__init__.__defaults__", (0.0,))
     registry = MemoryRegistry(clock=SystemClock(), vault=Vault(["a secret of the tests"]))
     await registry.start()
     video = TrackSummary(track=1, kind="video", codec="avc1.64001f", width=1280, height=720)
