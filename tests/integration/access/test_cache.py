@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
@@ -41,6 +42,11 @@ class Front:
 
     async def get(self, address: str, **headers: str) -> tuple[int, bytes, str]:
         async with self.http.get(address, headers=headers) as answer:
+            return answer.status, await answer.read(), answer.headers.get("X-Cache", "")
+
+    async def get_raw(self, path: str) -> tuple[int, bytes, str]:
+        """Ask with a path exactly as it is spelt."""
+        async with self.http.get(URL(self.url + path, encoded=True)) as answer:
             return answer.status, await answer.read(), answer.headers.get("X-Cache", "")
 
     def asked(self, kind: str) -> float:
@@ -85,6 +91,19 @@ async def test_the_cache_gives_nothing_to_who_may_not_watch(front: Front) -> Non
     assert (await front.get(bare, **tricky))[0] == 200
     assert (await front.get(bare))[0] == 401
     assert (await front.get(f"{front.url}/authorize"))[0] == 404
+    ticket, _, rest = mine.partition("/live/")[2].partition("/")
+    for spelling in (
+        f"/live/{ticket.replace('~', '%7E').replace(text, 'x')}/{rest}/{SEGMENT}",
+        f"/live/~session-x~/demo/{SEGMENT}".replace("~", "%7e"),
+        f"/live/open-house/..//~session-x~x/demo/{SEGMENT}",
+        f"/live/open-house/%2e%2e/~session-x~x/demo/{SEGMENT}",
+        f"/live/./~session-x~x/demo/{SEGMENT}",
+        f"//live/~session-x~x/demo/{SEGMENT}",
+        f"/live/~session-x~x/open-house/../demo/{SEGMENT}",
+    ):
+        status, body, _ = await front.get_raw(spelling)
+        assert (status in {401, 403, 404}, b"mdat" in body) == (True, False), spelling
+    assert (await front.get_raw(f"/live/{ticket.replace('~', '%7E')}/{rest}/{SEGMENT}"))[0] == 200
     revoked = time.monotonic()
     await front.viewing.revoke("one", time.time() + 100)
 

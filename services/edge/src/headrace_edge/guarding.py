@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
@@ -156,11 +157,17 @@ class LiveGuard:
         return token is not None and token.viewers_max is not None
 
     async def _authorize(self, request: web.Request) -> web.StreamResponse:
-        """Answer a cache that asks about a request: 204 when it may be answered, else why not."""
+        """Answer a cache that asks about a request: 204 when it may be answered, else why not.
+
+        The cache goes by the path as it understands it, we by the text that the client sent: what is not plainly one of
+        our paths is refused, so that no spelling of it means one thing here and another there.
+        """
         path = request.headers.get(ORIGINAL_URI, "").partition("?")[0]
-        ticket, rest = split_ticket(path.removeprefix(LIVE))
+        ticket, rest = split_ticket(unquote(path).removeprefix(LIVE))
         parsed = parse_path(rest)
-        if parsed is None or self._gate.mode_of(parsed[0]) == "public":
+        if parsed is None:
+            return self._refuse(TokenRefused("bad_name", "no stream, playlist or segment has this name"))
+        if self._gate.mode_of(parsed[0]) == "public":
             return web.Response(status=204)
         asked = replace(asked_of(request, parsed[0]), door=LIVE_DOOR)
         try:
