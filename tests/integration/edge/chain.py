@@ -30,12 +30,12 @@ class EdgeNode:
     Attributes:
         address: where it listens.
         registry: what it knows of the others.
-        components: its parts, in the order they were started.
+        running: ends its parts.
     """
 
     address: str
     registry: MemoryRegistry
-    components: Sequence[Component]
+    running: contextlib.AsyncExitStack
 
     @property
     def url(self) -> str:
@@ -44,8 +44,7 @@ class EdgeNode:
 
     async def stop(self) -> None:
         """End it, as a signal would."""
-        for component in reversed(self.components):
-            await component.stop()
+        await self.running.aclose()
 
 
 class Chain:
@@ -79,11 +78,11 @@ class Chain:
         groups = {"node": node, "edge": {"port": 0, "fmp4_port": 0}, **self._settings}
         registry = MemoryRegistry(self.store)
         components = build(Settings.model_validate(groups), Runtime(NodeId(name), "edge"), registry=registry)
-        await self._run(components)
+        running = await self._run(components)
         known = {"ingress-1", "middle-1"} if self._has_middle else {"ingress-1"}
         await wait_until(lambda: known <= registry.nodes.keys() and DEMO in registry.streams)
         listener = next(part for part in components if isinstance(part, HttpListener) and part.name == "edge")
-        return EdgeNode(f"127.0.0.1:{listener.bound_port}", registry, components)
+        return EdgeNode(f"127.0.0.1:{listener.bound_port}", registry, running)
 
     async def _relay(self, name: str, role: str, hub: Hub) -> MemoryRegistry:
         runtime = Runtime(NodeId(name), role)
@@ -95,7 +94,10 @@ class Chain:
         await self._run([listener, member])
         return registry
 
-    async def _run(self, components: Sequence[Component]) -> None:
+    async def _run(self, components: Sequence[Component]) -> contextlib.AsyncExitStack:
+        """Start a node; return what ends it, at the latest when the cluster ends."""
+        running = await self._stack.enter_async_context(contextlib.AsyncExitStack())
         for component in components:
             await component.start()
-            self._stack.push_async_callback(component.stop)
+            running.push_async_callback(component.stop)
+        return running
