@@ -48,6 +48,7 @@ PULLS: Final = frozenset(
     {"ws", "wss", "headrace", "headraces", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https", "udp", "file"}
 )
 PUSHES: Final = frozenset({"ws", "wss", "headrace", "headraces", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "file"})
+WHIP: Final = frozenset({"http", "https"})
 WITHOUT_HOST: Final = frozenset({"file"})
 
 STATUS_OF_CODE: Final = {"unsupported": 501, "name_in_use": 409, "forbidden": 400, "loop": 400, "bad_address": 400}
@@ -256,13 +257,13 @@ def _uri(wanted: Wanted) -> Uri:
         raise Refused(400, str(error), "uri") from None
     except ValueError:
         raise Refused(400, "The address is not of the form scheme://host:port/path.", "uri") from None
-    allowed = PULLS if wanted.kind == "pull" else PUSHES
-    if uri.scheme in {"http", "https"} and wanted.kind == "push":
-        raise Refused(501, "Pushing by WHIP needs WebRTC, which is not there yet.", "uri")
+    allowed = PULLS if wanted.kind == "pull" else PUSHES | WHIP
     if uri.scheme not in allowed:
         raise Refused(400, f"The scheme {uri.scheme[:16]!r} is none of {', '.join(sorted(allowed))}.", "uri")
     if uri.scheme not in WITHOUT_HOST and not parts.hostname:
         raise Refused(400, "The address has no host.", "uri")
+    if uri.scheme in WHIP and wanted.kind == "push":
+        raise Refused(501, "Pushing by WHIP needs WebRTC, which is not there yet.", "uri")
     return uri
 
 
