@@ -82,7 +82,7 @@ async def test_the_pages_list_the_cluster(cluster: Cluster) -> None:
     edge = await cluster.edge("edge-1")
     async with aiohttp.ClientSession() as http, http.get(f"{edge.url}/streams") as response:
         answer = await response.json()
-    assert [(stream["stream"], stream["node"]) for stream in answer["streams"]] == [("demo", "ingress-1")]
+    assert [(stream["name"], stream["owner"]) for stream in answer["streams"]] == [("demo", "ingress-1")]
     assert cluster.hub.demands(DEMO) == 0
 
 
