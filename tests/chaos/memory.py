@@ -24,6 +24,8 @@ GROWTH_MAX = 0.05
 """By how much the median of the last part may be greater than that of the second: less than an hour's noise of an
 allocator, and a leak of a hundredth of that a minute would be seen."""
 
+PROBES = "probes-"
+
 
 @dataclass(slots=True)
 class Life:
@@ -36,6 +38,11 @@ class Life:
     name: str
     pid: int
     samples: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def is_harness(self) -> bool:
+        """Whether it is no node but one of those that watch: it keeps notes, and is not judged."""
+        return self.name.startswith(PROBES)
 
     @property
     def slope(self) -> float | None:
@@ -96,7 +103,7 @@ class Memory(threading.Thread):
     def _processes(self) -> list[tuple[str, int]]:
         found = [(node, service.pid) for node, service in self._topology.services.items() if service.is_running]
         if self._topology.probes is not None:
-            found += [(f"probes-{n}", process.pid) for n, process in enumerate(self._topology.probes.processes)]
+            found += [(f"{PROBES}{n}", process.pid) for n, process in enumerate(self._topology.probes.processes)]
         return found
 
 

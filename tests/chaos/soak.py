@@ -81,8 +81,9 @@ class Result:
     count: int = 0
 
     def is_flat(self, lives: Sequence[Life]) -> bool:
-        """Return whether every process that lived through it all is flat, and there are such."""
-        growths = [growth for life in lives if (growth := life.growth(self.seconds)) is not None]
+        """Return whether every node that lived through it all is flat, and there are such."""
+        nodes = [life for life in lives if not life.is_harness]
+        growths = [growth for life in nodes if (growth := life.growth(self.seconds)) is not None]
         return bool(growths) and max(growths) <= GROWTH_MAX
 
     def write(self, lives: Sequence[Life], over: bool = False) -> None:
