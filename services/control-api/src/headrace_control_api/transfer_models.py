@@ -10,9 +10,22 @@ from headrace.http.operations import Model, Query
 from headrace.identifiers import STREAM_NAME_MAX_BYTES
 from headrace.registry.desired import TRANSFER_ID_MAX_BYTES
 from headrace.registry.sealing import URI_MAX_CHARACTERS
-from headrace_control_api.models import PRINTABLE_PATTERN, Limit, StreamText
+from headrace_control_api.models import (
+    HOST_PATTERN,
+    NODE_PATTERN,
+    PORT_PATTERN,
+    PRINTABLE_PATTERN,
+    STREAM_PATTERN,
+    USER_PATTERN,
+    Limit,
+    StreamText,
+)
 
-URI_PATTERN = r"^(wss?|headraces?|rtsps?|rtmps?|srt|https?|udp)://[!-~]+$|^file:[!-~]+$"
+URI_PATTERN = (
+    rf"^((wss?|rtsps?|rtmps?|srt|https?|udp)://{USER_PATTERN}{HOST_PATTERN}{PORT_PATTERN}(/[!-~]*)?"
+    rf"|headraces?://{NODE_PATTERN[1:-1]}(/({STREAM_PATTERN[1:-1]})?)?"
+    r"|file:[A-Za-z0-9_.~/%-]+)$"
+)
 """Addresses as far as a pattern can tell; what each scheme allows is checked by who carries it out."""
 
 KEY_MAX_CHARACTERS = 128
