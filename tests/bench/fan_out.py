@@ -202,7 +202,8 @@ def run_in_turns(least: Server, ours: Server, load: Load, plan: Plan) -> tuple[l
 
 def summary(pairs: Sequence[tuple[Trial, Trial]], idle: float) -> dict[str, Any]:
     """Return the figures of pairs of the ceiling and ours, which takes the part `idle` of a core without viewers."""
-    valid = [pair for pair in pairs if all(trial.is_whole for trial in pair)] or list(pairs)
+    whole = [pair for pair in pairs if all(trial.is_whole for trial in pair)]
+    valid = whole or list(pairs)
     ratios = [least.per_gib / ours.per_gib for least, ours in valid]
     busy = [least.per_gib / (ours.per_gib * (1 - idle * ours.seconds / ours.cpu_seconds)) for least, ours in valid]
     ours = [trial for _, trial in valid]
@@ -219,7 +220,7 @@ def summary(pairs: Sequence[tuple[Trial, Trial]], idle: float) -> dict[str, Any]
         "delivered": delivered([trial for _, trial in pairs]),
         "ceiling_delivered": delivered([trial for trial, _ in pairs]),
         "load_cpu": round(max(trial.load_cpu for pair in pairs for trial in pair), 2),
-        "void": len(pairs) - len(valid),
+        "void": len(pairs) - len(whole),
     }
 
 
