@@ -13,7 +13,7 @@ from typing import Any
 
 from chaos import report
 from chaos.faults import Fault, Kind, kill, terminate
-from chaos.measuring import Row, inflict
+from chaos.measuring import Row, inflict, watch
 from chaos.memory import GROWTH_MAX, WINDOWS, Life, Memory
 from chaos.random_faults import add
 from chaos.topology import Shape, Topology
@@ -49,7 +49,7 @@ def soak(topology: Topology, faults: Sequence[Fault], seconds: float, seed: int)
         print(f"  {result.count:3} {time.strftime('%H:%M:%S')} {report.line(row)}", flush=True)
         add(result.total, row)
         result.write(list(memory.lives.values()))
-        time.sleep(max(0.0, min(drawn.uniform(*PAUSE_SECONDS), deadline - time.monotonic())))
+        add(result.total, watch(topology, max(0.0, min(drawn.uniform(*PAUSE_SECONDS), deadline - time.monotonic()))))
     memory.stop()
     lives = list(memory.lives.values())
     result.write(lives, over=True)
