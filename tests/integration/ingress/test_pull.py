@@ -16,6 +16,7 @@ from aiohttp import web
 from headrace.clock import SystemClock
 from headrace.media.samples import PackagerOptions
 from headrace.testing import free_port, wait_until
+from headrace.wire.stream import StreamState
 from headrace_ingress.pull import PulledSource
 from headrace_ingress.source import SourceBroken
 from headrace_ingress.uri import parse_uri
@@ -157,10 +158,28 @@ async def test_rtmp_that_goes_and_comes_back() -> None:
     assert len(watched.opened) == 2
 
 
-async def test_srt_is_refused_with_a_reason() -> None:
-    """As long as libav comes without it."""
-    async with feeding("srt://127.0.0.1:9999") as watched:
-        await watched.interrupted("without SRT")
+async def test_srt() -> None:
+    """A listener that is called, with a stream id; killed and started again."""
+    port = free_port()
+    async with feeding(f"srt://127.0.0.1:{port}?streamid=cam&latency=50", stall_seconds=2) as watched:
+        with publishers.ffmpeg("-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener"):
+            await watched.live(3.0)
+        await wait_until(lambda: watched.state is StreamState.INTERRUPTED, 20)
+        with publishers.ffmpeg("-f", "mpegts", f"srt://127.0.0.1:{port}?mode=listener"):
+            await watched.live(1.0)
+    watched.check()
+    assert [codec.partition(".")[0] for codec in watched.codecs] == ["avc1", "mp4a"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [("passphrase=correct-horse", "passphrase"), ("mode=listener", "does not listen"), ("linger=1", "no others")],
+)
+async def test_srt_options(query: str, words: str) -> None:
+    """What cannot be had safely is refused, and not shown."""
+    with pytest.raises(SourceBroken, match=words) as refused:
+        await asyncio.to_thread(opened, f"srt://127.0.0.1:9999?{query}", networks=LOOPBACK)
+    assert "horse" not in str(refused.value)
 
 
 def opened(uri: str, *, networks: tuple[str, ...] = (), trusted: bool = False) -> PulledSource:
@@ -186,6 +205,7 @@ LOOPBACK = ("127.0.0.1/32",)
     "uri",
     [
         "http://127.0.0.1:{port}/clip.mp4",
+        "srt://127.0.0.1:{port}",
         "rtmp://127.0.0.1:{port}/live/cam",
         "udp://127.0.0.1:{port}",
         "udp://0.0.0.0:{port}",

@@ -72,6 +72,11 @@ class Publication:
             self._current = self._files.popleft()
             return self._current
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the publisher is gone."""
+        return self._ended
+
     def finish(self, reason: str) -> None:
         """The reader reads no more of it."""
         self.end()
@@ -170,7 +175,7 @@ class PublishedSource:
         if file is None:
             if self._stopping.is_set():
                 return
-            raise self._broken(SourceBroken(GONE))
+            raise self._broken(SourceBroken(GONE) if self._publication.has_ended else PipeStalled())
         try:
             container = open_pipe(file, self._stopping, self._stall_seconds)
             self._live = LiveContainer(

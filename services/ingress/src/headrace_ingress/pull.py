@@ -1,4 +1,4 @@
-"""Feeds that are pulled: from cameras and servers by RTSP, RTMP and HTTP, and MPEG-TS that arrives by UDP.
+"""Feeds that are pulled: from cameras and servers by RTSP, RTMP, HTTP and SRT, and MPEG-TS that arrives by UDP.
 
 What libav connects to itself (RTSP, RTMP, UDP) is one address that was checked, by the protocols that its scheme
 needs. What it would follow by itself (HTTP, with redirects and playlists) it is given as open files
@@ -27,6 +27,7 @@ from headrace_ingress.libav import OPEN_SECONDS, explain, http_options, rtmp_opt
 from headrace_ingress.live import LiveContainer
 from headrace_ingress.pacing import Pacer
 from headrace_ingress.source import Note, SourceBroken
+from headrace_ingress.srt import SrtFile
 from headrace_ingress.uri import FeedUri, Scheme, Transport
 
 PLAYLIST_STALL_SECONDS: Final = 30.0
@@ -74,6 +75,7 @@ class PulledSource:
         self._pacer: Pacer | None = None
         self._fetcher: Fetcher | None = None
         self._has_end = False
+        self._caller: SrtFile | None = None
 
     def open(self, note: Note) -> None:
         try:
@@ -130,6 +132,8 @@ class PulledSource:
         live, self._live = self._live, None
         if live is not None:
             live.close()
+        if self._caller is not None:
+            self._caller.close()
         if self._fetcher is not None:
             # libav does not close what it was given open, nor all that it asked for once something failed.
             self._fetcher.close()
@@ -159,7 +163,9 @@ class PulledSource:
                 long = (OPEN_SECONDS * 2, max(self._stall_seconds, PLAYLIST_STALL_SECONDS))
                 return av.open(file, "r", io_open=fetcher.nested, timeout=long, options=http_options())
             case Scheme.SRT:
-                raise SourceBroken("this node's libav was built without SRT; send MPEG-TS by UDP, or RTMP, instead")
+                called = pinned(self._uri, self._networks)
+                self._caller = SrtFile(called, max(OPEN_SECONDS, self._stall_seconds), self._stopping)
+                return av.open(self._caller, "r", format="mpegts", options=udp_options())
         raise AssertionError(f"{self._uri.scheme} is not pulled")
 
 

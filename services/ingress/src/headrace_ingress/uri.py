@@ -7,7 +7,7 @@
 | `rtmp://[user:password@]host[:port]/app/name`, `rtmps://…` | pulled from an RTMP server |
 | `http://[user:password@]host[:port]/path[?query]`, `https://…` | MPEG-TS, MP4, FLV or Matroska, or a playlist of HLS |
 | `udp://address:port` | MPEG-TS that arrives there: an address of this machine, or a group |
-| `srt://host:port` | refused with a reason: libav as it is installed here has no SRT |
+| `srt://host:port[?streamid=…&latency=…]` | MPEG-TS of a listener that is called; needs the program ffmpeg |
 | `file:/path`, `file:///path`, `file:relative/path`, each with `[?loop=no]` | a media file at live speed |
 | `ws://[key:secret@]host[:port][/path][?token=…]` | a stream of another Headrace, by `/play/` or `/relay` |
 | `wss://…` | the same over TLS |

@@ -202,8 +202,8 @@ class SourceSettings(Group):
 
     uri: Uri = setting(
         ...,
-        "Where the feed comes from (docs/feeds.md): `rtsp://`, `rtmp://`, `http://` and each with `s`, `udp://`, "
-        "`ws://`, `file:`, `test:`.",
+        "Where the feed comes from (docs/feeds.md): `rtsp://`, `rtmp://`, `http://` and each with `s`, "
+        "`udp://`, `srt://`, `ws://`, `file:`, `test:`.",
     )
     backups: list[Uri] = setting(
         list, "Where it comes from while `uri` is away, in order: the first that works.", max_length=7
