@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,6 +22,7 @@ from headrace_ingress.rtmp_door import WAITING_MAX, RtmpDoor
 from integration.ingress.publishing import publishing
 from integration.ingress.rig import NAME, feeding_settings
 from support import publishers
+from support.certificates import Authority
 from support.rtmp_client import publish_two_sizes
 from unit.ingress.rtmp.client import C2, SIMPLE, connect, digested, publish
 
@@ -221,6 +223,25 @@ async def test_a_trickle_is_too_slow() -> None:
                         break
                     await asyncio.sleep(0.05)
             assert time.monotonic() - begun < 20
+
+
+async def test_rtmps(tmp_path: Path) -> None:
+    """With a certificate the door is rtmps and nothing else."""
+    async with publishing() as (watched, _):
+        first = next(one for one in watched.components if isinstance(one, RtmpDoor))
+        tls = Authority(tmp_path).serving("127.0.0.1")
+        door = RtmpDoor("127.0.0.1", 0, first.publications, watched.runtime.clock, first.metrics, tls=tls)
+        await door.start()
+        try:
+            with publishers.ffmpeg("-f", "flv", f"rtmps://127.0.0.1:{door.bound_port}/live/cam1") as publisher:
+                await watched.live(1.0)
+                assert publisher.is_running, publisher.log
+            async with connection(f"rtmp://127.0.0.1:{door.bound_port}") as (reader, writer):
+                writer.write(SIMPLE)
+                assert b"\x03" not in (await asyncio.wait_for(reader.read(1), 20))
+        finally:
+            await door.stop()
+    watched.check()
 
 
 async def test_a_port_that_is_taken() -> None:

@@ -148,7 +148,7 @@ def make_doors(
     HttpDoor(publications, metrics, group.host).add_to(app)
     doors: list[Component] = [publications]
     if group.rtmp:
-        doors.append(RtmpDoor(group.host, group.rtmp_port, publications, runtime.clock, metrics))
+        doors.append(RtmpDoor(group.host, group.rtmp_port, publications, runtime.clock, metrics, tls=runtime.tls))
     # Feeds last: a port that is taken ends the program before a camera was dialled.
     return [*doors, feeds]
 

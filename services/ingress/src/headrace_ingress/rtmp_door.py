@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, Final
@@ -55,6 +56,7 @@ class RtmpDoor:
         publications: lets publishers in.
         clock, metrics: of this process.
         publish_seconds: how long a connection may take until it publishes.
+        tls: makes it a door of rtmps.
     """
 
     def __init__(
@@ -65,13 +67,15 @@ class RtmpDoor:
         clock: Clock,
         metrics: IngressMetrics,
         publish_seconds: float = PUBLISH_SECONDS,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.bound_port = port
         self._host = host
         self._port = port
         self.publications = publications
         self._clock = clock
-        self._metrics = metrics
+        self._tls = tls
+        self.metrics = metrics
         self.publish_seconds = publish_seconds
         self._server: asyncio.Server | None = None
         self._connections: dict[RtmpPublisher, None] = {}
@@ -87,7 +91,12 @@ class RtmpDoor:
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                lambda: RtmpPublisher(self, loop), self._host, self._port, backlog=BACKLOG
+                lambda: RtmpPublisher(self, loop),
+                self._host,
+                self._port,
+                backlog=BACKLOG,
+                ssl=self._tls,
+                ssl_handshake_timeout=None if self._tls is None else self.publish_seconds,
             )
         except OSError as error:
             place = format_address(self._host, self._port)
@@ -97,7 +106,8 @@ class RtmpDoor:
         self._is_loopback = all(ip_address(name[0]).is_loopback for name in names)
         self.bound_port = names[0][1]
         for name in names:
-            log.info("listening", name="rtmp", address=format_address(name[0], name[1]))
+            scheme = "rtmp" if self._tls is None else "rtmps"
+            log.info("listening", name="rtmp", address=format_address(name[0], name[1]), scheme=scheme)
 
     async def stop(self) -> None:
         """Close the socket and every connection."""
@@ -112,7 +122,7 @@ class RtmpDoor:
     def opened(self, connection: RtmpPublisher) -> None:
         """Take note of a connection; it waits until it publishes."""
         self._connections[connection] = self._waiting[connection] = None
-        self._metrics.door_connections.labels("rtmp").inc()
+        self.metrics.door_connections.labels("rtmp").inc()
         if len(self._waiting) > WAITING_MAX:
             next(iter(self._waiting)).end("crowded", "too many connections that publish nothing")
 
@@ -121,7 +131,7 @@ class RtmpDoor:
         if connection in self._connections:
             del self._connections[connection]
             self._waiting.pop(connection, None)
-            self._metrics.door_connections.labels("rtmp").dec()
+            self.metrics.door_connections.labels("rtmp").dec()
 
     def is_waiting(self, connection: RtmpPublisher, waits: bool) -> None:
         """Take note whether a connection publishes."""
@@ -131,7 +141,7 @@ class RtmpDoor:
 
     def count_end(self, code: str) -> None:
         """Count a connection that this side ended."""
-        self._metrics.door_ended.labels("rtmp", code).inc()
+        self.metrics.door_ended.labels("rtmp", code).inc()
 
     def let_in(
         self, asked: PublishAsked, address: str, on_over: Callable[[str], None]
