@@ -83,6 +83,7 @@ def services(
     nodes = chain(redis_server.url, {"demo": "test:"}, 1, **tls)
     api = Service("control-api", "api-1", {"registry.url": redis_server.url, "control_api.port": "0", **tls})
     with running(*nodes, api) as started:
+        nodes[-1].port(1)  # the edge's second listener, after its first
         yield started
 
 
