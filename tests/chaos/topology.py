@@ -7,9 +7,9 @@ import signal
 import time
 import urllib.error
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chaos.network import Network, Place
 from chaos.probes import Probes, Seen
@@ -38,6 +38,7 @@ class Shape:
 
     Attributes:
         layers: intermediates in each layer, the one next to the ingress first.
+        settings: of all processes, beside those that make the topology.
     """
 
     ingresses: int = 2
@@ -45,6 +46,7 @@ class Shape:
     edges: int = 3
     viewers: int = 30
     probe_processes: int = 3
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 class NotWell(Exception):
@@ -95,6 +97,7 @@ class Topology:
         settings = {
             "registry.url": self.store.url,
             "relay.secret": "a secret of the tests",
+            **self.shape.settings,
             f"{role}.host": place.host,
             f"{role}.port": str(place.port(PORTS[role])),
         }

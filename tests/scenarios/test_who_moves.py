@@ -13,7 +13,10 @@ from chaos.topology import Shape, Topology, running
 from headrace.testing import wait_until
 from support.redis_server import redis_programs
 
-SHAPE = Shape(viewers=6, probe_processes=1)
+SHAPE = Shape(viewers=6, probe_processes=1, settings={"relay.timeout_seconds": "2"})
+"""With more patience than by default: a busy machine may give a process no time for half a second, and who leaves it
+then does so for another reason than a death."""
+
 RETURN_SECONDS = 60.0
 """Four times the longest wait before a stream goes back to its layer."""
 
