@@ -136,8 +136,7 @@ async def cluster(
             one = service(name, role, node, store, extra or {})
             made.services[one.node] = one.start()
             stack.push_async_callback(asyncio.to_thread, one.stop)
-        for one in made.services.values():
-            await asyncio.to_thread(one.port)
+            await asyncio.to_thread(one.port)  # one after the other: on a busy machine all at once take too long each
 
         async def is_known() -> bool:
             known = (await made.ask("GET", "/api/v1/nodes"))[1]["nodes"]
