@@ -14,13 +14,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from headrace.errors import StartupError
-from headrace.service.settings import Settings
 from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
 from headrace_ingress.rtmp.handshake import BLOCK_BYTES
 from headrace_ingress.rtmp_door import WAITING_MAX, RtmpDoor
 from integration.ingress.publishing import publishing
-from integration.ingress.rig import NAME, feeding_settings
+from integration.ingress.rig import NAME
 from support import publishers
 from support.certificates import Authority
 from support.rtmp_client import publish_two_sizes
@@ -246,11 +245,12 @@ async def test_rtmps(tmp_path: Path) -> None:
 
 async def test_a_port_that_is_taken() -> None:
     """It is told with the settings that help."""
-    async with publishing() as (_, uri):
-        settings = Settings.model_validate({"ingress": {"rtmp_port": urlsplit(uri).port}})
+    async with publishing() as (watched, uri):
+        first = next(one for one in watched.components if isinstance(one, RtmpDoor))
+        port = urlsplit(uri).port or 0
+        second = RtmpDoor("127.0.0.1", port, first.publications, watched.runtime.clock, first.metrics)
         with pytest.raises(StartupError, match=r"ingress\.rtmp_port chooses another port"):
-            async with feeding_settings(settings):
-                pass
+            await second.start()
 
 
 async def test_a_codec_that_changes(capsys: pytest.CaptureFixture[str]) -> None:
