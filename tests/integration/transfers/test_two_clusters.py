@@ -16,7 +16,7 @@ from headrace.testing import wait_until
 from integration.transfers.rig import KEY_SECRET, PATTERN, WAIT_SECONDS, Cluster, cluster, credentials
 from support.play_client import Seen, watch
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(300)]
 
 
 @dataclass

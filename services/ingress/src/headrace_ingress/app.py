@@ -11,7 +11,7 @@ from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
 from headrace.http.carried import CarriedDoor
 from headrace.http.listener import HttpListener
-from headrace.identifiers import StreamName
+from headrace.identifiers import NODE_ID_MAX_BYTES, StreamName
 from headrace.media.samples import PackagerOptions
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.registry import Registry, make_registry
@@ -99,7 +99,8 @@ def border_sources(settings: Settings, runtime: Runtime, registry: Registry) -> 
     """Return what fetches the streams of other clusters."""
     networks = tuple(ip_network(text) for text in settings.ingress.allow_networks)
     options = RelayOptions.of(settings.relay)
-    border = Border(runtime.node, options, networks, registry.nodes.values, runtime.clock)
+    name = f"pull-{runtime.node}"[:NODE_ID_MAX_BYTES]  # another than the node's, which may be whom it is fetched from
+    border = Border(name, options, networks, registry.nodes.values, runtime.clock)
     return BorderSources(border, runtime.clock)
 
 
