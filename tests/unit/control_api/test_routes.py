@@ -21,6 +21,7 @@ from headrace.service.runtime import Runtime
 from headrace.testing import wait_until
 from headrace_control_api.access import Access, Scope
 from headrace_control_api.events import EventLog
+from headrace_control_api.rates import Rates
 from headrace_control_api.routes import add_routes, api_metrics
 from headrace_control_api.tokens import TokenOffice
 
@@ -38,14 +39,24 @@ async def registry() -> AsyncIterator[MemoryRegistry]:
     await registry.close()
 
 
-def client_of(registry: MemoryRegistry, tokens: dict[str, Scope] | None = None, *origins: str) -> Client:
+def client_of(
+    registry: MemoryRegistry, tokens: dict[str, Scope] | None = None, *origins: str, rates: Rates | None = None
+) -> Client:
     """Return a client of the API with these tokens configured."""
+    return TestClient(TestServer(application_of(registry, tokens, *origins, rates=rates)))
+
+
+def application_of(
+    registry: MemoryRegistry, tokens: dict[str, Scope] | None = None, *origins: str, rates: Rates | None = None
+) -> web.Application:
+    """Return the API with these tokens configured."""
     runtime = Runtime(NodeId("api"), "control-api")
     app = make_application(runtime)
     events = EventLog(registry, runtime.clock)
     office = TokenOffice(MemoryViewing(runtime.clock), runtime.clock, "s" * 32)
-    add_routes(app, registry, Access(tokens or {}, frozenset(origins)), api_metrics(runtime.metrics), events, office)
-    return TestClient(TestServer(app))
+    access = Access(tokens or {}, frozenset(origins))
+    add_routes(app, registry, access, api_metrics(runtime.metrics), events, office, rates)
+    return app
 
 
 async def test_lists(registry: MemoryRegistry) -> None:
@@ -165,6 +176,27 @@ async def test_strangers_get_a_problem_document(registry: MemoryRegistry) -> Non
         assert (await client.get("/api/v1/streams", headers=headers)).status == 200
         assert (await client.get("/api/v1/nowhere", headers=headers)).status == 404
         assert (await client.get("/health/ready")).status == 200
+
+
+async def test_tokens_that_are_no_text(registry: MemoryRegistry) -> None:
+    """Bytes that are no UTF-8 are a token that is not known, and guessing with them has its limit too."""
+    shown = {"Authorization": b"Bearer \xff\xfe".decode(errors="surrogateescape")}
+    async with client_of(registry, {"some-token": Scope.READ}, rates=Rates(0.001, 1)) as client:
+        for status in (401, 429):
+            answer = await client.get("/api/v1/streams", headers=shown)
+            assert (answer.status, answer.content_type) == (status, "application/problem+json")
+
+
+async def test_faults_of_the_guard_are_problems(registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong before a request is let in is answered as what goes wrong after."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(Access, "grant", fail)
+    async with client_of(registry) as client:
+        answer = await client.get("/api/v1/streams")
+        assert (answer.status, answer.content_type) == (500, "application/problem+json")
 
 
 async def test_requests_are_counted(registry: MemoryRegistry) -> None:

@@ -57,8 +57,9 @@ class Access:
         scheme, _, given = authorization.partition(" ")
         if scheme.lower() != "bearer" or not given:
             return Refusal(401, "A token is needed: send the header 'Authorization: Bearer <token>'.")
-        # Every token is compared, and each in constant time: the time taken says nothing about them.
-        shown = given.strip().encode()
+        # Every token is compared, and each in constant time: the time taken says nothing about them. What is no UTF-8
+        # stands as surrogates in the header.
+        shown = given.strip().encode(errors="surrogateescape")
         matches = [scope for token, scope in self.tokens.items() if hmac.compare_digest(shown, token.encode())]
         return max(matches) if matches else Refusal(401, "This token is not known here.")
 

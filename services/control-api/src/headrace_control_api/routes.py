@@ -71,8 +71,9 @@ def add_routes(
     nodes: Nodes | None = None,
 ) -> None:
     """Let `app` answer the API from what `registry` knows, as often as `rates` allow."""
-    # Outermost but for the headers: a problem that an inner layer answers is counted too.
-    app.middlewares[:0] = [name_request, _share(access), _guard(access, metrics, rates)]
+    app.middlewares[:0] = [name_request, _share(access)]
+    # Inside of what answers errors: a fault of the guard itself is answered as one too.
+    app.middlewares.append(_guard(access, metrics, rates))
     app.on_response_prepare.extend([tell_request_id, _tell_sharing(access)])
     app.on_shutdown.append(events.end)
     api = make_api(registry, events, office, pictures, nodes)
@@ -109,26 +110,32 @@ def _guard(access: Access, metrics: ApiMetrics, rates: Rates | None) -> Middlewa
             return _refuse(request, granted)
         request[_SCOPE] = granted
         began = time.monotonic()
-        response = await handler(request)
-        metrics.requests.labels(str(response.status)).inc()
-        tell = log.debug if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} else log.info
-        tell(
-            "api_request",
-            method=request.method,
-            path=request.path[:256],
-            status=response.status,
-            seconds=round(time.monotonic() - began, 4),
-        )
+        status = 500
+        try:
+            response = await handler(request)
+            status = response.status
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        finally:
+            metrics.requests.labels(str(status)).inc()
+            _tell(request, status, time.monotonic() - began)
         return response
 
     return guard
+
+
+def _tell(request: web.Request, status: int, seconds: float) -> None:
+    tell = log.debug if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} else log.info
+    tell("api_request", method=request.method, path=request.path[:256], status=status, seconds=round(seconds, 4))
 
 
 def _asker(request: web.Request, access: Access, granted: Scope | Refusal) -> str:
     """Return whose request this is: a token's that is known, else an address's, so that guessing has its limit too."""
     if not access.tokens or isinstance(granted, Refusal):
         return request.remote or ""
-    return hashlib.blake2b(request.headers.get(hdrs.AUTHORIZATION, "").encode(), digest_size=16).hexdigest()
+    shown = request.headers.get(hdrs.AUTHORIZATION, "").encode(errors="surrogateescape")
+    return hashlib.blake2b(shown, digest_size=16).hexdigest()
 
 
 def _refuse(request: web.Request, refusal: Refusal) -> web.Response:
