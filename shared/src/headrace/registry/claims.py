@@ -161,11 +161,17 @@ class Claims:
         """Write what was reported, and try to take again what the store forgot."""
         for key in tuple(self._gone):
             await self._take_again(key)
-        unsent = [key for key in self._unsent if key in self._held]
+        unsent, self._unsent = self._unsent & self._held.keys(), set()
         leases = [self._lease(key, self._held[key].record) for key in unsent]
-        if leases:
-            self.renewed(leases, await self._store.update(leases, self._lease_seconds), _now())
-        self._unsent.difference_update(unsent)
+        if not leases:
+            return
+        began = _now()
+        try:
+            kept = await self._store.update(leases, self._lease_seconds)
+        except BaseException:
+            self._unsent |= unsent & self._held.keys()
+            raise
+        self.renewed(leases, kept, began)
 
     def close(self) -> None:
         """Watch the time no more."""
