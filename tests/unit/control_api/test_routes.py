@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 import structlog
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
 from headrace.http.application import make_application
+from headrace.http.listener import HttpListener
 from headrace.identifiers import NodeId
 from headrace.registry.memory import MemoryRegistry
 from headrace.registry.records import NodeRecord, StreamRecord
@@ -137,9 +138,11 @@ async def test_pages_of_configured_origins_may_ask(registry: MemoryRegistry) -> 
         asked = {"Origin": "https://ops.example", "Access-Control-Request-Method": "POST"}
         preflight = await client.options("/rest-api/stream/find_all", headers=asked)
         assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, "https://ops.example")
+        assert "Idempotency-Key" in preflight.headers["Access-Control-Allow-Headers"]
         shown = {"Authorization": "Bearer some-token"}
         mine = await client.get("/api/v1/streams", headers={**shown, "Origin": "https://ops.example"})
         assert mine.headers["Access-Control-Allow-Origin"] == "https://ops.example"
+        assert "Retry-After" in mine.headers["Access-Control-Expose-Headers"]
         other = await client.get("/api/v1/streams", headers={**shown, "Origin": "https://evil.example"})
         assert "Access-Control-Allow-Origin" not in other.headers
         foreign = await client.options("/api/v1/streams", headers={**asked, "Origin": "https://evil.example"})
@@ -197,6 +200,45 @@ async def test_faults_of_the_guard_are_problems(registry: MemoryRegistry, monkey
     async with client_of(registry) as client:
         answer = await client.get("/api/v1/streams")
         assert (answer.status, answer.content_type) == (500, "application/problem+json")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "anything"])
+async def test_encoded_bodies_are_refused(registry: MemoryRegistry, encoding: str) -> None:
+    """A body is taken as it is: any encoding is 415 in the shape of its face, whatever it holds."""
+    listener = HttpListener("api", "127.0.0.1", 0, application_of(registry))
+    await listener.start()
+    async with ClientSession(f"http://127.0.0.1:{listener.bound_port}") as client:
+        for path, shape in (
+            ("/api/v1/transfers", "application/problem+json"),
+            ("/rest-api/pull/pull", "application/json"),
+        ):
+            headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
+            async with client.post(path, data=b"junk", headers=headers) as answer:
+                assert (answer.status, answer.content_type) == (415, shape)
+                assert (await answer.json(content_type=None))["status"] == 415
+    await listener.stop()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/rest-api/stream/find_all", 413),
+        ("POST", "/rest-api/stream/snapshot", 413),
+        ("POST", "/rest-api/pull/push", 413),
+        ("GET", "/rest-api", 404),
+        ("GET", "/rest-api/nowhere", 404),
+        ("GET", "/rest-api/stream/snapshot", 405),
+        ("PUT", "/rest-api/stream/find_all", 405),
+    ],
+)
+async def test_wcs_errors_have_its_shape(registry: MemoryRegistry, method: str, path: str, status: int) -> None:
+    """Scripts that know WCS find its members in whatever goes wrong."""
+    async with client_of(registry) as client:
+        answer = await client.request(method, path, data=b"x" * 100_000 if status == 413 else None)
+        document = await answer.json()
+        assert (answer.status, document["status"], document["path"]) == (status, status, path)
+        assert document["message"]
+        assert ("Allow" in answer.headers) == (status == 405)
 
 
 async def test_requests_are_counted(registry: MemoryRegistry) -> None:

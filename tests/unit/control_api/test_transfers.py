@@ -181,6 +181,8 @@ async def test_a_request_may_be_sent_again(client: Client) -> None:
     other = await client.post("/api/v1/transfers", json={**asked, "remote_name": "x", "key": "k1"})
     assert other.status == 409
     assert (await client.post("/api/v1/transfers", json={**asked, "key": "k2"})).status == 409
+    both = await client.post("/api/v1/transfers", json={**asked, "key": "k1"}, headers={"Idempotency-Key": "k2"})
+    assert (both.status, (await both.json())["errors"][0]["field"]) == (400, "header.Idempotency-Key")
 
 
 async def test_only_those_who_may(registry: MemoryRegistry) -> None:

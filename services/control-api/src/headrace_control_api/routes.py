@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry, Counter
 
+from headrace.http.application import refuse_encoded
 from headrace.http.problems import Problem, problem
 from headrace.http.request_ids import REQUEST_ID, name_request, tell_request_id
 from headrace.registry.registry import Registry
@@ -25,10 +26,11 @@ from headrace_control_api.pictures import Pictures
 from headrace_control_api.rates import Rates
 from headrace_control_api.snapshots import snapshot_route
 from headrace_control_api.tokens import TokenOffice
+from headrace_control_api.transfer_operations import KEY_HEADER
 from headrace_control_api.transfers import Engine
-from headrace_control_api.wcs import PREFIX as WCS
 from headrace_control_api.wcs import wcs_routes
-from headrace_control_api.wcs_answers import wcs_error
+from headrace_control_api.wcs_answers import PREFIX as WCS
+from headrace_control_api.wcs_answers import answer_wcs_errors, wcs_error
 
 PREFLIGHT_SECONDS = 600
 """How long a browser may remember the answer to its preflight request."""
@@ -73,11 +75,10 @@ def add_routes(
     """Let `app` answer the API from what `registry` knows, as often as `rates` allow."""
     app.middlewares[:0] = [name_request, _share(access)]
     # Inside of what answers errors: a fault of the guard itself is answered as one too.
-    app.middlewares.append(_guard(access, metrics, rates))
+    app.middlewares.extend([answer_wcs_errors, _guard(access, metrics, rates), refuse_encoded])
     app.on_response_prepare.extend([tell_request_id, _tell_sharing(access)])
     app.on_shutdown.append(events.end)
     api = make_api(registry, events, office, pictures, nodes)
-    # WCS's routes come last: they end with one for every call that there is not.
     wcs = [
         snapshot_route(WCS, registry, pictures),
         *wcs_routes(registry, Engine(registry, office.clock), _may_not_write),
@@ -177,13 +178,13 @@ def _tell_sharing(access: Access) -> Callable[[web.Request, web.StreamResponse],
 def _sharing(origin: str) -> dict[str, str]:
     return {
         hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
-        hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: f"ETag, {REQUEST_ID}",
+        hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: f"ETag, {hdrs.RETRY_AFTER}, {REQUEST_ID}",
         hdrs.VARY: "Origin",
     }
 
 
 _PREFLIGHT = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, PUT, DELETE, OPTIONS",
-    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Authorization, Content-Type, If-None-Match, Last-Event-ID",
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: f"Authorization, Content-Type, {KEY_HEADER}, If-None-Match, Last-Event-ID",
     hdrs.ACCESS_CONTROL_MAX_AGE: str(PREFLIGHT_SECONDS),
 }

@@ -38,6 +38,7 @@ def add_transfers(api: Api, engine: Engine) -> None:
         body=NewTransfer,
         answer=TransferView,
         status=201,
+        headers={KEY_HEADER: "Your own key for this request, as `key` in the body."},
         problems={
             404: "There is no such stream, or no such node.",
             409: "The name is in use here or there, the same transfer is there, or there are as many as there may be.",
@@ -147,6 +148,9 @@ def _key(request: web.Request, given: str | None) -> str:
     header = request.headers.get(KEY_HEADER, "").strip().strip('"')
     if len(header) > KEY_MAX_CHARACTERS or not all("!" <= character <= "~" for character in header):
         text = f"header.{KEY_HEADER}: up to {KEY_MAX_CHARACTERS} printable characters are allowed"
+        raise Problem(400, text, errors=[FieldError(f"header.{KEY_HEADER}", text)])
+    if given and header and given != header:
+        text = f"header.{KEY_HEADER}: it is another than the key in the body"
         raise Problem(400, text, errors=[FieldError(f"header.{KEY_HEADER}", text)])
     return given or header
 

@@ -16,10 +16,8 @@ from headrace.registry.records import StreamRecord, TrackSummary
 from headrace.registry.registry import Registry
 from headrace.registry.transfers import session_id
 from headrace_control_api.transfers import Engine
-from headrace_control_api.wcs_answers import first_fault, wcs_error, wcs_json
+from headrace_control_api.wcs_answers import PREFIX, first_fault, wcs_error, wcs_json
 from headrace_control_api.wcs_transfers import end_route, transfer_routes
-
-PREFIX = "/rest-api"
 
 _STATUSES = {"live": "PUBLISHING", "interrupted": "PENDING", "ended": "UNPUBLISHED"}
 
@@ -56,9 +54,6 @@ def wcs_routes(registry: Registry, engine: Engine, may_not_write: Callable[[web.
             return wcs_error(request, 404, "Can not find streams that match the request")
         return wcs_json(found)
 
-    async def unknown(request: web.Request) -> web.StreamResponse:
-        return wcs_error(request, 404, "There is no such call here")
-
     return [
         *(
             web.route(method, f"{PREFIX}/stream/{name}", find)
@@ -67,7 +62,6 @@ def wcs_routes(registry: Registry, engine: Engine, may_not_write: Callable[[web.
         ),
         *transfer_routes(PREFIX, engine, may_not_write),
         end_route(PREFIX, registry, describe, may_not_write),
-        web.route("*", PREFIX + "/{call:.*}", unknown),
     ]
 
 

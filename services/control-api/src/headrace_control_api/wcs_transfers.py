@@ -179,8 +179,6 @@ def _telling(answer: Answer) -> Answer:
             return await answer(request)
         except ValidationError as error:
             return wcs_error(request, 400, first_fault(error))
-        except web.HTTPRequestEntityTooLarge:
-            return wcs_error(request, 413, "The body is longer than is taken")
         except Refused as refused:
             field = f"{_FIELDS.get(refused.field, refused.field)}: " if refused.status == 400 and refused.field else ""
             return wcs_error(request, refused.status, field + str(refused))

@@ -91,7 +91,7 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     except web.HTTPError as error:
         kept = {str(name): error.headers[name] for name in (hdrs.ALLOW, hdrs.RETRY_AFTER) if name in error.headers}
-        return _error(request, error.status, _detail(error), kept)
+        return _error(request, error.status, detail_of(error), kept)
     except ConnectionError:
         raise  # the client went away: nobody is left to answer to
     except Exception:
@@ -99,7 +99,17 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return _error(request, 500, "This is a fault of the server; its log says more.", {})
 
 
-def _detail(error: web.HTTPError) -> str:
+@web.middleware
+async def refuse_encoded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse bodies with a `Content-Encoding` (RFC 9110, section 15.5.16)."""
+    if (encoding := request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower()) != "identity":
+        said = f"Bodies are taken as they are, without Content-Encoding, not as {encoding[:32]!r}."
+        raise web.HTTPUnsupportedMediaType(text=said)
+    return await handler(request)
+
+
+def detail_of(error: web.HTTPError) -> str:
+    """Return what an error says beyond its status; nothing where it says no more."""
     return "" if error.text is None or error.text == f"{error.status}: {error.reason}" else error.text
 
 

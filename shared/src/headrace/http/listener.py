@@ -61,7 +61,10 @@ class HttpListener:
         self._tls = tls
         self._setting = setting
         self.silent = SilentConnections(app, first_request_seconds)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
+        # Bodies are not decompressed: nobody sends us such, and a small one could be made to fill the memory.
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS, auto_decompress=False
+        )
         self._server: asyncio.Server | None = None
 
     @property

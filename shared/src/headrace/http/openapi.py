@@ -70,7 +70,7 @@ def problems_of(operation: Operation) -> dict[int, str]:
         found[400] = "There is a query, and this takes none."
     if operation.body_model is not Nothing:
         found[413] = "The body is too large."
-        found[415] = "The body is not JSON."
+        found[415] = "The body is not JSON, or is encoded (`Content-Encoding`)."
     return dict(sorted((found | dict(operation.problems)).items()))
 
 
@@ -83,15 +83,20 @@ def _operation(operation: Operation) -> Document:
         "responses": _responses(operation),
         "x-scope": operation.scope,
     }
+    for name, meaning in operation.headers:
+        document["parameters"].append(_header(name, meaning))
     if operation.description:
         document["description"] = operation.description
     if operation.has_etag:
-        schema = {"type": "string"}
-        document["parameters"].append({"name": "If-None-Match", "in": "header", "required": False, "schema": schema})
+        document["parameters"].append(_header("If-None-Match", "An ETag: what did not change since is not sent."))
     if operation.body_model is not Nothing:
         content = {"application/json": {"schema": _reference(operation.body_model)}}
         document["requestBody"] = {"required": True, "content": content}
     return document
+
+
+def _header(name: str, meaning: str) -> Document:
+    return {"name": name, "in": "header", "required": False, "description": meaning, "schema": {"type": "string"}}
 
 
 def _responses(operation: Operation) -> Document:

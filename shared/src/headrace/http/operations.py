@@ -82,6 +82,7 @@ class Operation:
         scope: what a token must allow.
         path_model, query_model, body_model: what is read; `Nothing` when nothing is.
         answer: the model of the answer; `None` when it has no body or is no JSON.
+        headers: what is read of the request's headers, and what it means.
         status: of the answer when all went well.
         media_type: of the answer.
         problems: what else may be answered, beside what every operation may, and when.
@@ -99,6 +100,7 @@ class Operation:
     query_model: type[BaseModel]
     body_model: type[BaseModel]
     answer: type[BaseModel] | None
+    headers: tuple[tuple[str, str], ...]
     status: int
     media_type: str
     problems: tuple[tuple[int, str], ...]
@@ -161,6 +163,7 @@ class Api:
         query: type[BaseModel] = Nothing,
         body: type[BaseModel] = Nothing,
         answer: type[BaseModel] | None = None,
+        headers: dict[str, str] | None = None,
         status: int = 200,
         media_type: str = JSON,
         problems: dict[int, str] | None = None,
@@ -184,6 +187,7 @@ class Api:
                     query_model=query,
                     body_model=body,
                     answer=answer,
+                    headers=tuple((headers or {}).items()),
                     status=status,
                     media_type=media_type,
                     problems=tuple((problems or {}).items()),
