@@ -22,9 +22,9 @@ class Child:
         closed: code and reason, once it is over.
     """
 
-    def __init__(self, channel: Channel, name: str, secret: str, timing: Timing) -> None:
+    def __init__(self, channel: Channel, name: str, secret: str, timing: Timing, role: str = "edge") -> None:
         own = cluster_credential(secret)
-        identity = Identity(name, "edge", own, {own.key: own}, allow_open=True)
+        identity = Identity(name, role, own, {own.key: own}, allow_open=True)
         self.events: list[Event] = []
         self.closed: tuple[int, str] | None = None
         self.channel = channel
@@ -35,11 +35,17 @@ class Child:
 
     @classmethod
     async def dial(
-        cls, url: str, name: str = "child", secret: str = "", heartbeat: float = 0.1, timeout: float = 60.0
+        cls,
+        url: str,
+        name: str = "child",
+        secret: str = "",
+        heartbeat: float = 0.1,
+        timeout: float = 60.0,
+        role: str = "edge",
     ) -> Child:
         """Return a child that has said hello."""
         channel = await dial(url, SUBPROTOCOL, max_size=MESSAGE_MAX_BYTES, send_limit_bytes=65_536)
-        return cls(channel, name, secret, replace(Timing(), heartbeat=heartbeat, timeout=timeout))
+        return cls(channel, name, secret, replace(Timing(), heartbeat=heartbeat, timeout=timeout), role)
 
     def flush(self) -> None:
         """Send what the connection wants to say."""

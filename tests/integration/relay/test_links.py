@@ -76,6 +76,20 @@ async def test_a_message_larger_than_any_chunk_is_not_read() -> None:
         assert (child.closed[0], stranger.closed[0]) == (1009, 1009)
 
 
+async def test_a_link_over_a_border_is_no_way_to_a_node() -> None:
+    """Whoever fetches streams over a border delivers nothing, whatever name it says: parents are dialled all the same."""
+    async with mesh() as m:
+        ingress = await m.add("in", "ingress")
+        edge = await m.add("edge", "edge")
+        stranger = await Child.dial(url_of(edge), "in", role="subscriber")
+        await wait_until(lambda: stranger.is_open)
+        source = ingress.produce()
+        viewer = Viewer(edge.hub)
+        await wait_until(lambda: viewer.opened != [])
+        source.step()
+        await wait_until(lambda: viewer.chunks != [])
+
+
 async def test_web_pages_are_sent_away() -> None:
     """A page that a browser opened anywhere must not become a node of a cluster on loopback."""
     async with mesh() as m, aiohttp.ClientSession() as session:

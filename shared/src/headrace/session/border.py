@@ -31,6 +31,9 @@ PUBLISHER: Final = "publisher"
 SUBSCRIBER: Final = "subscriber"
 """The role of who fetches a stream over a border."""
 
+BORDER_ROLES: Final = frozenset({PUBLISHER, SUBSCRIBER})
+"""The roles of who is no node of this cluster, whatever name it says."""
+
 RELAY_PATH: Final = "/relay"
 
 _PORTS: Final = {"ws": 80, "wss": 443}

@@ -14,6 +14,7 @@ from headrace.identifiers import NodeId
 from headrace.registry.placement import Candidate
 from headrace.relay.credentials import Identity
 from headrace.relay.link import NORMAL, POLICY_VIOLATION
+from headrace.session.border import BORDER_ROLES
 from headrace.session.link import Link, LinkError, Owner
 from headrace.session.metrics import RelayMetrics
 from headrace.session.options import RelayOptions
@@ -116,8 +117,8 @@ class Links:
         return self._make(channel, dialled=False, expected=None)
 
     def _link_to(self, node: NodeId) -> Link | None:
-        usable = (link for link in self._open if link.peer == node and link.is_open and not link.leaving)
-        return next(usable, None)
+        of_node = (link for link in self._open if link.peer == node and link.peer_role not in BORDER_ROLES)
+        return next((link for link in of_node if link.is_open and not link.leaving), None)
 
     def _begin_dial(self, candidate: Candidate) -> asyncio.Task[Link]:
         """Return the task that dials `candidate`, the one that does already if there is one."""
