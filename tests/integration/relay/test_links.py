@@ -77,7 +77,7 @@ async def test_a_message_larger_than_any_chunk_is_not_read() -> None:
 
 
 async def test_a_link_over_a_border_is_no_way_to_a_node() -> None:
-    """Whoever fetches streams over a border delivers nothing, whatever name it says: parents are dialled all the same."""
+    """Whoever fetches streams over a border delivers nothing, whatever name it says: parents are dialled still."""
     async with mesh() as m:
         ingress = await m.add("in", "ingress")
         edge = await m.add("edge", "edge")
