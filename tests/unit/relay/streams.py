@@ -29,7 +29,7 @@ def chunk(track: int, number: int, epoch: int = 1, size: int = 100) -> Chunk:
     flags = Flag.RANDOM_ACCESS if place == 0 or track == 2 else Flag(0)
     if place == PER_SEGMENT - 1:
         flags |= Flag.END_OF_SEGMENT
-    id = ChunkId(Epoch(epoch), track, 100 * epoch + segment, place)
+    id = ChunkId(Epoch(epoch), track, epoch + segment, place)  # so epoch 2 follows four chunks of epoch 1
     return make_chunk(id, flags, BEGIN + EPOCH_TICKS * epoch + number, 1, 0, 1, 0, b"m" * size)
 
 
@@ -59,6 +59,6 @@ def word(entry: Entry) -> str:
 
 
 def _name(id: ChunkId) -> str:
-    number = (id.segment - 100 * id.epoch) * PER_SEGMENT + id.chunk
+    number = (id.segment - id.epoch) * PER_SEGMENT + id.chunk
     epoch = "" if id.epoch == 1 else f"@{id.epoch}"
     return f"{'.va'[id.track]}{number}{epoch}"

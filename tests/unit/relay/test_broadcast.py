@@ -281,6 +281,16 @@ def test_an_epoch_that_begins_inside_a_segment_has_a_hole() -> None:
     assert words(broadcast.read(cursor)) == ["open 2", "gap v1@2", "v1@2"]
 
 
+def test_an_epoch_that_leaves_numbers_out_has_a_hole() -> None:
+    """Its ingress did not know what the one before had begun, and viewers are told so."""
+    broadcast = broadcast_of(*pairs(range(4)))
+    cursor = broadcast.join()
+    broadcast.read(cursor)
+    broadcast.open(Epoch(3), (VIDEO, AUDIO))  # a segment later than epoch 2 would begin
+    broadcast.append(video(0, epoch=3))
+    assert words(broadcast.read(cursor)) == ["open 3", "gap v0@3", "v0@3"]
+
+
 def test_a_joiner_waits_for_the_new_epochs_keyframe() -> None:
     """The old epoch's random access point does not count any more."""
     broadcast = broadcast_of(*pairs(range(2)))

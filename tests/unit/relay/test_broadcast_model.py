@@ -203,7 +203,7 @@ class BroadcastModel(RuleBasedStateMachine):
 def _follows(had: ChunkId, next: ChunkId) -> bool:
     """Return whether `next` is the chunk after `had`, by the numbering of `streams.chunk`."""
     if next.epoch > had.epoch:
-        return next.chunk == 0
+        return next.chunk == 0 and next.segment <= had.segment + 1
     if had.chunk == PER_SEGMENT - 1:
         return next.position == (had.epoch, had.segment + 1, 0)
     return next.position == (had.epoch, had.segment, had.chunk + 1)

@@ -31,7 +31,9 @@ class Place(NamedTuple):
         if self.lost:
             return id.position == self.position
         if id.epoch > epoch:
-            return id.chunk == 0 and not self.passed  # an epoch ends wherever its source did
+            # An epoch ends wherever its source did. The next one begins a segment later, unless numbers were left out
+            # because nobody knows what the one before had begun.
+            return id.chunk == 0 and id.segment <= segment + 1 and not self.passed
         return (self.ends is not True and id.position == (epoch, segment, chunk + 1)) or (
             self.ends is True and id.position == (epoch, segment + 1, 0)
         )

@@ -101,7 +101,8 @@ def _count(last: Chunk | None, next: ChunkId) -> int:
     if last is None or last.id.segment == next.segment:
         return max(1, next.chunk - (last.id.chunk + 1 if last else 0))
     whole = next.segment - last.id.segment - 1
-    return max(1, whole + next.chunk + (0 if last.ends_segment else 1))
+    closed = last.ends_segment or next.epoch > last.id.epoch  # an ingress that died could not close its last one
+    return max(1, whole + next.chunk + (0 if closed else 1))
 
 
 class EdgeClock:
