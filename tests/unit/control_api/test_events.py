@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from itertools import count
 
 import pytest
 from aiohttp import web
@@ -115,6 +116,20 @@ async def test_followers_resume(registry: MemoryRegistry, log: EventLog) -> None
             assert f"id: {log.run}-2\nevent: reset\n" in text
         fresh = await client.get("/events")
         assert (fresh.content_type, "event:" in await fresh.text()) == ("text/event-stream", False)
+
+
+async def test_followers_that_leave(registry: MemoryRegistry, log: EventLog, caplog: pytest.LogCaptureFixture) -> None:
+    """A follower that goes away is forgotten, which is no fault."""
+    async with client_of(log, None) as client:
+        answer = await client.get("/events")
+        await answer.content.readuntil(b"\n\n")
+        answer.close()
+        for number in count():
+            registry.keep_node(NodeRecord(node=f"n{number}", role="edge"))
+            await wait_until(lambda told=log.newest: log.newest > told)
+            if log.followers == 0:
+                break
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
 
 
 async def test_followers_hear_at_once_and_end_with_the_server(registry: MemoryRegistry, log: EventLog) -> None:

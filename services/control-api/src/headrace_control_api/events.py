@@ -213,6 +213,11 @@ async def follow(request: web.Request, log: EventLog, seconds: float | None) -> 
         await _write(response, f"retry: {RETRY_MILLISECONDS}\n\n")
         await _feed(response, log, _resume(request, log), seconds)
         await response.write_eof()
+    except ConnectionError:
+        pass  # it left: there is nobody to tell
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()  # it takes nothing more, not even an end
     finally:
         log.followers -= 1
     return response
