@@ -19,7 +19,7 @@ from headrace.http.proof import PROOF_HEADER, is_proven, prove
 from headrace.identifiers import NodeId, StreamName
 from headrace.media import still
 from headrace.registry.memory import MemoryRegistry
-from headrace.registry.records import NodeRecord, StreamRecord
+from headrace.registry.records import NodeRecord, StreamRecord, TrackSummary
 from headrace.relay.hub import Hub
 from headrace.service.groups import Settings
 from headrace.service.runtime import Component, Runtime
@@ -29,6 +29,8 @@ from headrace_control_api.app import build as build_api
 from headrace_edge.app import build as build_edge
 from support.live_media import Publisher, make_clip
 
+VIDEO = TrackSummary(track=1, kind="video", codec="avc1.64001f", width=320, height=180)
+AUDIO = TrackSummary(track=1, kind="audio", codec="mp4a.40.2", sample_rate=48_000, channels=2)
 SECRET = "what all nodes of the tests share"
 
 
@@ -80,7 +82,10 @@ class Cluster:
         url = self.edge_url.replace("http", "ws") + "/relay"
         self.registry.keep_node(NodeRecord(node="edge-1", role="edge", relay_url=url, streams=("site7/cam1",)))
         for name in ("site7/cam1", "away"):
-            self.registry.keep_stream(StreamRecord(stream=name, node="edge-1", epoch=1, state="live"))
+            record = StreamRecord(stream=name, node="edge-1", epoch=1, state="live", tracks=(VIDEO,))
+            self.registry.keep_stream(record)
+        self.registry.keep_stream(StreamRecord(stream="promised", node="edge-1", epoch=0, state="interrupted"))
+        self.registry.keep_stream(StreamRecord(stream="radio", node="edge-1", epoch=1, state="live", tracks=(AUDIO,)))
 
     async def api(self, *, own_hub: bool = False, settings: Settings | None = None) -> Api:
         runtime = Runtime(NodeId("api-1"), "control-api")
@@ -124,6 +129,8 @@ async def test_what_has_no_picture(cluster: Cluster, monkeypatch: pytest.MonkeyP
     api = await cluster.api()
     for path, expected in (
         ("nobody/snapshot", 404),
+        ("promised/snapshot", 404),
+        ("radio/snapshot", 404),
         ("away/snapshot", 503),
         ("away/snapshot?width=1", 400),
         ("away/snapshot?format=bmp", 400),

@@ -14,7 +14,7 @@ from headrace.clock import Clock
 from headrace.http.operations import WHOLE, Query
 from headrace.http.proof import PROOF_HEADER, prove
 from headrace.identifiers import StreamName
-from headrace.registry.records import NodeRecord
+from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.registry import Registry
 from headrace_control_api.asking_nodes import base_of
 
@@ -136,6 +136,18 @@ class EdgePictures:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or "it did not answer in time"
             raise NoPicture(503, f"Edge {edge.node} cannot be asked: {reason[:200]}.") from None
+
+
+def check_pictured(record: StreamRecord) -> None:
+    """Check that there may be a picture of a stream.
+
+    Raises:
+        NoPicture: when nobody published it yet, or it has no video.
+    """
+    if not record.tracks:
+        raise NoPicture(404, f"Nobody publishes {record.stream} yet.")
+    if not any(track.kind == "video" for track in record.tracks):
+        raise NoPicture(404, f"The stream {record.stream} has no video.")
 
 
 def rank_edges(nodes: Iterable[NodeRecord], stream: StreamName) -> list[NodeRecord]:

@@ -13,7 +13,7 @@ from headrace.http.problems import Problem
 from headrace.identifiers import InvalidName, StreamName, stream_name
 from headrace.registry.registry import Registry
 from headrace_control_api.models import StreamPath
-from headrace_control_api.pictures import NoPicture, PictureQuery, Pictures
+from headrace_control_api.pictures import NoPicture, PictureQuery, Pictures, check_pictured
 from headrace_control_api.wcs_answers import first_fault, wcs_error, wcs_json
 
 KEPT = "private, max-age=1"
@@ -41,9 +41,11 @@ def add_snapshots(api: Api, registry: Registry, pictures: Pictures | None) -> No
         a second ago.
         """
         name = StreamName(call.path.name)
-        if name not in registry.streams:
+        record = registry.streams.get(name)
+        if record is None:
             raise Problem(404, f"There is no stream {name}.")
         try:
+            check_pictured(record)
             if pictures is None:
                 raise NoPicture(503, "This control API takes no pictures.")
             body = await pictures.take(name, call.query.format, call.query.width)
@@ -69,9 +71,11 @@ def snapshot_route(prefix: str, registry: Registry, pictures: Pictures | None) -
             return wcs_error(request, 400, first_fault(error))
         except InvalidName as error:
             return wcs_error(request, 400, f"streamName: {error}")
-        if name not in registry.streams:
+        record = registry.streams.get(name)
+        if record is None:
             return wcs_error(request, 404, "Stream not found")
         try:
+            check_pictured(record)
             if pictures is None:
                 raise NoPicture(503, "This control API takes no pictures.")
             body = await pictures.take(name, "png", None)
