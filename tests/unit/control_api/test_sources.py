@@ -94,6 +94,23 @@ async def test_names_in_use(registries: list[MemoryRegistry]) -> None:
         assert (await client.delete("/api/v1/streams/cam2")).status == 409
 
 
+async def test_many_delete_at_once(registries: list[MemoryRegistry]) -> None:
+    """One deletes a source whose stream is live, the others find it gone; nobody hears of a configuration."""
+    registry, node = registries
+
+    def changed(claim: Claim) -> None: ...
+
+    async with client_of(registries[0]) as first, client_of(registries[1]) as second:
+        assert (await first.post("/api/v1/streams/cam1", json={"uris": [URI]})).status == 201
+        await wait_until(lambda: KEY in node.desired)
+        assert await node.claim(KEY, NodeId("n1"), changed) is not None
+        node.keep_stream(StreamRecord(stream="cam1", node="n1", epoch=7, state="live"))
+        await wait_until(lambda: "cam1" in registry.streams and KEY in registry.claims)
+        calls = [client.delete("/api/v1/streams/cam1") for _ in range(3) for client in (first, second)]
+        statuses = [answer.status for answer in await asyncio.gather(*calls)]
+        assert sorted(statuses) == [204, *[404] * 5]
+
+
 async def test_two_control_apis_race_for_a_name(registries: list[MemoryRegistry]) -> None:
     """Of many who ask for one name at two control APIs at once, one gets it and the others get 409."""
     async with client_of(registries[0]) as first, client_of(registries[1]) as second:

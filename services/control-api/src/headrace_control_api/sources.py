@@ -110,14 +110,17 @@ async def _add(registry: Registry, clock: Clock, name: StreamName, wanted: NewSo
 
 
 async def _delete(registry: Registry, name: StreamName) -> None:
+    key = _key(name)
+    was_asked_for = key in registry.desired or key in registry.claims
     try:
-        there = await registry.drop_desired(_key(name))
+        there = await registry.drop_desired(key)
     except StoreAway as error:
         raise Problem(503, f"The store does not answer: {error}") from None
     if there:
         return
     stream = registry.streams.get(name)
-    if stream is not None and stream.state != "ended":
+    # One that was asked for a moment ago was ended by somebody else, though its stream still stands.
+    if stream is not None and stream.state != "ended" and not was_asked_for:
         raise Problem(409, f"The source of {name} stands in the configuration of {stream.node}: end it there.")
     raise Problem(404, f"There is no source of {name}.")
 
