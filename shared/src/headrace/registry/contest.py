@@ -129,10 +129,10 @@ class Contest:
         await self._work.share()
         keys = self._work.keys
         await self._leave_all([key for key in (*self._held, *self._unclaimed) if self._should_leave(key, keys)])
-        for key in self._held:
+        for key in tuple(self._held):
             if not self._work.is_current(key):
                 await self._work.end(key)
-                self._work.begin(key, self._held[key])
+                self._begin(key, self._held[key])
         waits = [LOOK_SECONDS]
         for key in keys:
             if key not in self._held:
@@ -165,7 +165,12 @@ class Contest:
     def _begin_unclaimed(self, key: DesiredKey) -> None:
         log.warning("runs_unclaimed", claim=str(key), reason=self._registry.status)
         self._unclaimed.add(key)
-        self._work.begin(key, None)
+        self._begin(key, None)
+
+    def _begin(self, key: DesiredKey, claim: Claim | None) -> None:
+        """Have it done, unless it was ended while something else was waited for: then the next look leaves it."""
+        if key in self._work.keys:
+            self._work.begin(key, claim)
 
     def _turn(self, key: DesiredKey) -> float | None:
         """Return in how many seconds it is our turn to claim what is free; `None` for never."""
@@ -187,7 +192,7 @@ class Contest:
             claim = await self._registry.claim(key, self._node, self._claim_changed)
         except StoreAway:
             if key in self._unclaimed:
-                self._work.begin(key, None)
+                self._begin(key, None)
             self._wake.set()
             return
         self._free_since.pop(key, None)
@@ -197,7 +202,7 @@ class Contest:
             return
         self._held[key] = claim
         self._unclaimed.discard(key)
-        self._work.begin(key, claim)
+        self._begin(key, claim)
 
     # -- what is held --------------------------------------------------------------------------------------------
 
