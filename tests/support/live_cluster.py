@@ -15,10 +15,10 @@ from support.services import Service, running
 
 
 class LiveCluster:
-    """The processes."""
+    """The processes; `settings` are those of all of them."""
 
-    def __init__(self, store: str) -> None:
-        self.common = {"registry.url": store, "relay.secret": "a secret of the tests"}
+    def __init__(self, store: str, settings: dict[str, str]) -> None:
+        self.common = {"registry.url": store, "relay.secret": "a secret of the tests", **settings}
         sources = json.dumps({"demo": "test:"})
         self.ingress = Service("ingress", "ingress-1", {**self.common, "ingress.port": "0", "ingress.sources": sources})
         self.edges = [self.edge("edge-1"), self.edge("edge-2")]
@@ -38,10 +38,10 @@ class LiveCluster:
 
 
 @contextmanager
-def live_cluster() -> Iterator[LiveCluster]:
+def live_cluster(settings: dict[str, str] | None = None) -> Iterator[LiveCluster]:
     """Run the processes for the length of the block."""
     with RedisServer() as store:
-        made = LiveCluster(store.url)
+        made = LiveCluster(store.url, settings or {})
         with running(made.ingress, *made.edges):
             try:
                 yield made
