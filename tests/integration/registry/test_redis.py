@@ -16,8 +16,9 @@ from structlog.testing import capture_logs
 
 from headrace.clock import SystemClock
 from headrace.identifiers import NodeId, StreamName
+from headrace.registry.desired import DesiredDrain, DesiredKey, DesiredKind
 from headrace.registry.leases import Kind, Lease, LeaseKey, StoreAway
-from headrace.registry.records import NodeRecord, StreamNumbers, StreamRecord, encode_record
+from headrace.registry.records import MILLISECONDS_MAX, NodeRecord, StreamNumbers, StreamRecord, encode_record
 from headrace.registry.redis_registry import RedisRegistry, RedisStore
 from headrace.testing import free_port, wait_until
 from support.redis_server import RedisServer, redis_programs
@@ -196,6 +197,37 @@ async def test_keys_of_ours_that_others_misused(redis_server: RedisServer, opene
     third = opened(redis_server.url)
     await third.start()
     assert set(third.nodes) == {"a"}
+
+
+@pytest.mark.parametrize("number", [2**53, 2**53 - 1, 2**53 - 2, 9 * 10**15])
+async def test_numbers_that_nobody_can_go_on_from(redis_server: RedisServer, opened: Open, number: int) -> None:
+    """Numbers of ours that cannot be are ignored, counted and written over; others' leases live on."""
+    wild = str(number)
+    redis_server.command(
+        *("HSET", "{test}:numbers:cam1", "holder", "ghost", "epoch", wild, "next_segment", wild),
+        *("end_seconds", wild, "epochs", wild),
+    )
+    redis_server.command("HSET", "{test}:stream:cam1", "rank", wild, "holder", "a0", "record", "{}")
+    redis_server.command("EXPIRE", "{test}:stream:cam1", "30")
+    redis_server.command("HSET", "{test}:counter", "generation", wild)
+    redis_server.command("ZADD", "{test}:dropped", wild, "drain:n1")
+    a = opened(redis_server.url)
+    with capture_logs() as lines:
+        await a.start()
+        assert await a.numbers(CAM) == StreamNumbers()
+        a.keep_node(node("a"))
+        a.keep_stream(stream("a", 5))
+        late = opened(redis_server.url)
+        await late.start()
+        await wait_until(lambda: NodeId("a") in late.nodes and CAM in late.streams)
+        assert await late.numbers(CAM) == StreamNumbers(next_segment=3, epoch=5)
+        claim = await a.claim(DesiredKey(DesiredKind.SOURCE, CAM), NodeId("a"), lambda claim: None)
+        assert claim is not None
+        assert 0 < claim.record.generation < MILLISECONDS_MAX
+        assert 0 < await a.put_desired(DesiredDrain(node="n1")) < MILLISECONDS_MAX
+    assert "registry_failed" not in {line["event"] for line in lines}
+    ignored = [line for line in lines if line["event"] == "registry_record_ignored"]
+    assert [line["name"] for line in ignored] == [CAM]
 
 
 @pytest.mark.parametrize("seconds", ["", "30"])

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from headrace.identifiers import NODE_ID_MAX_BYTES, STREAM_NAME_MAX_BYTES, InvalidName, node_id, stream_name
-from headrace.registry.records import WHOLE_MAX, InvalidRecord
+from headrace.registry.records import MILLISECONDS_MAX, WHOLE_MAX, InvalidRecord
 from headrace.registry.sealing import SealError, Uri, Vault
 
 DESIRED_MAX_BYTES: Final = 64 * 1024
@@ -250,7 +250,7 @@ def split_stored(stored: bytes) -> tuple[int, bytes]:
     if not number.isdigit() or len(number) > 16:
         return 0, b""
     revision = int(number)
-    return (revision, data) if revision <= WHOLE_MAX else (0, b"")
+    return (revision, data) if revision <= MILLISECONDS_MAX else (0, b"")
 
 
 def _decode(data: bytes, key: DesiredKey, vault: Vault) -> Desired:

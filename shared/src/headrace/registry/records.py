@@ -30,6 +30,21 @@ WHOLE_MAX: Final = 2**53 - 1
 """Largest whole number in a record: Lua and JavaScript read JSON numbers as doubles, which are exact up to here. As
 milliseconds since 1970 that is the year 287396."""
 
+MILLISECONDS_MAX: Final = 2**43
+"""Greatest epoch, revision and generation of a claim: they are milliseconds since 1970 or a little more, and this is
+the year 2248. No clock is asked, for a wrong one must not refuse what is right; whatever is greater is a mistake, which
+nobody could go on from."""
+
+SECONDS_MAX: Final = 2**33
+"""Greatest end of a timeline, in seconds since 1970: the year 2242."""
+
+SEGMENT_MAX: Final = 2**37
+"""Greatest segment number: they begin at the UTC second, and sixteen in every second since 1970 end in the year
+2242."""
+
+EPOCHS_MAX: Final = 2**31
+"""Most epochs of a stream: one in every second for 68 years."""
+
 CLAIM_MAX_BYTES: Final = 208
 """Longest name of a claim, in bytes: the kind, and a move's stream and child."""
 
@@ -47,6 +62,10 @@ _Url = Annotated[str, Meta(max_length=512, pattern=_URL)]
 _Whole = Annotated[int, Meta(ge=0, le=WHOLE_MAX)]
 _Small = Annotated[int, Meta(ge=0, le=2**31)]
 _Amount = Annotated[float, Meta(ge=0.0, le=1e15)]
+_Milliseconds = Annotated[int, Meta(ge=0, le=MILLISECONDS_MAX)]
+_Seconds = Annotated[float, Meta(ge=0.0, le=SECONDS_MAX)]
+_Segment = Annotated[int, Meta(ge=0, le=SEGMENT_MAX)]
+_Epochs = Annotated[int, Meta(ge=0, le=EPOCHS_MAX)]
 
 
 class InvalidRecord(ValueError):
@@ -133,11 +152,11 @@ class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     stream: _StreamText
     node: _Name
-    epoch: _Whole
+    epoch: _Milliseconds
     state: Literal["live", "interrupted", "ended"]
-    next_segment: _Whole = 0
-    end_seconds: _Amount = 0.0
-    epochs: _Whole = 0
+    next_segment: _Segment = 0
+    end_seconds: _Seconds = 0.0
+    epochs: _Epochs = 0
     tracks: Annotated[tuple[TrackSummary, ...], Meta(max_length=TRACKS_MAX)] = ()
     generation: _Whole = 0
 
@@ -151,6 +170,8 @@ class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
 class StreamNumbers(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers of a stream that must never be given out again, whoever publishes it next.
 
+    A store's are believed up to half of what a record may say, so that whoever goes on from them has room.
+
     Attributes:
         next_segment: the number after the last segment known to be given out.
         end_seconds: the latest known end of its timeline, in seconds of decode time.
@@ -160,10 +181,10 @@ class StreamNumbers(msgspec.Struct, frozen=True, kw_only=True):
             given out more than it could tell. Filled in when they are asked for; not stored.
     """
 
-    next_segment: _Whole = 0
-    end_seconds: _Amount = 0.0
-    epoch: _Whole = 0
-    epochs: _Whole = 0
+    next_segment: _Segment = 0
+    end_seconds: _Seconds = 0.0
+    epoch: _Milliseconds = 0
+    epochs: _Epochs = 0
     overtaken: bool = False
 
     def grown(self, other: StreamNumbers) -> StreamNumbers:
@@ -189,7 +210,7 @@ class ClaimRecord(msgspec.Struct, frozen=True, kw_only=True):
         facts: whatever else others need to know of it, for example the ids of sessions.
     """
 
-    generation: _Whole = 0
+    generation: _Milliseconds = 0
     claim: Annotated[str, Meta(max_length=CLAIM_MAX_BYTES)]
     node: _Name
     since_ms: _Whole = 0

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from headrace.registry.desired import DESIRED_MAX, DesiredConflict, DesiredKey, DesiredKind, DesiredLimit, parse_key
 from headrace.registry.leases import DROPPED_MAX, DROPPED_SECONDS, DesiredReading
+from headrace.registry.records import MILLISECONDS_MAX
 from headrace.registry.redis_connection import RedisConnection
 from headrace.registry.redis_scripts import DROP_DESIRED, PUT_DESIRED, RESTORE_DESIRED
 
@@ -31,7 +32,8 @@ async def read(connection: RedisConnection, tag: str) -> DesiredReading:
     async with connection.client() as client:
         right = await client.type(_dropped(tag)) in (b"zset", b"none")
         scores: Any = await client.zrange(_dropped(tag), 0, -1, withscores=True) if right else ()
-    dropped = {key: int(score) for name, score in scores if (key := _parse(name)) is not None}
+    known = [(name, score) for name, score in scores if 0 <= score <= MILLISECONDS_MAX]
+    dropped = {key: int(score) for name, score in known if (key := _parse(name)) is not None}
     return DesiredReading(stored, dropped)
 
 

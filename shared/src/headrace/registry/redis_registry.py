@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -24,12 +24,21 @@ from headrace.registry.leases import (
     EDGES_SAMPLED,
     Changes,
     DesiredReading,
+    Kind,
     Lease,
     LeaseKey,
     Reading,
 )
 from headrace.registry.metrics import RegistryMetrics
-from headrace.registry.records import WHOLE_MAX, StreamNumbers, past_record
+from headrace.registry.records import (
+    EPOCHS_MAX,
+    MILLISECONDS_MAX,
+    SECONDS_MAX,
+    SEGMENT_MAX,
+    InvalidRecord,
+    StreamNumbers,
+    past_record,
+)
 from headrace.registry.redis_changes import RedisChanges, parse_member
 from headrace.registry.redis_connection import RedisConnection
 from headrace.registry.redis_scripts import CLAIM, PUT, REMOVE, RENEW, UPDATE
@@ -47,6 +56,14 @@ DEADLINE_MIN_SECONDS: Final = 0.5
 
 DEADLINE_MAX_SECONDS: Final = 5.0
 """Longest deadline of one exchange: a store that takes longer does not serve."""
+
+_NUMBERS: Final = {
+    "next_segment": SEGMENT_MAX,
+    "end_seconds": SECONDS_MAX,
+    "epoch": MILLISECONDS_MAX,
+    "epochs": EPOCHS_MAX,
+}
+"""The durable numbers of a stream, and what each is believed up to half of."""
 
 _PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
@@ -81,10 +98,15 @@ class RedisRegistry(LeasedRegistry):
         deadline = min(max(lease_seconds / 3, DEADLINE_MIN_SECONDS), DEADLINE_MAX_SECONDS)
         store = RedisStore(url, prefix, deadline)
         super().__init__(store, lease_seconds, clock, metrics, vault, whole=whole)
+        store.on_ignored = self._complain
 
 
 class RedisStore:
-    """Leases, durable numbers and desired records in Redis; see `LeaseStore` for what the methods do."""
+    """Leases, durable numbers and desired records in Redis; see `LeaseStore` for what the methods do.
+
+    Attributes:
+        on_ignored: called with the stream whose durable numbers hold what nothing of ours can have written, and what.
+    """
 
     def __init__(self, url: str, prefix: str, deadline: float) -> None:
         """Prepare, without connecting; `deadline` seconds bound every exchange."""
@@ -92,6 +114,7 @@ class RedisStore:
             raise ValueError(f"registry prefix {prefix!r}: use 1 to 64 letters, digits and _ . : -")
         address = parse_store_url(url)
         self.where = address.where
+        self.on_ignored: Callable[[LeaseKey, str], None] = lambda key, reason: None
         self._tag = f"{{{prefix}}}"
         self._connection = RedisConnection(address, self._tag, deadline)
         self._indexes = (f"{self._tag}:leases", f"{self._tag}:edges")
@@ -155,14 +178,17 @@ class RedisStore:
     async def numbers(self, name: StreamName) -> StreamNumbers | None:
         async with self._connection.client() as client:
             try:
-                fields: Any = await client.hmget(
-                    self._numbers_key(name), "next_segment", "end_seconds", "epoch", "epochs"
-                )
+                fields: Any = await client.hmget(self._numbers_key(name), list(_NUMBERS))
             except ResponseError as error:
                 if str(error).startswith("WRONGTYPE"):
                     return None
                 raise
-        return _parse_numbers(fields)
+        numbers, ignored = _parse_numbers(fields)
+        if ignored:
+            self.on_ignored(
+                LeaseKey(Kind.STREAM, name), f"its durable numbers are ignored where out of range: {ignored}"
+            )
+        return numbers
 
     async def read_desired(self) -> DesiredReading:
         return await redis_desired.read(self._connection, self._tag)
@@ -215,37 +241,34 @@ def _past(lease: Lease, answer: bytes) -> bytes:
         owner = node_id(owner)
     except InvalidName:
         owner = "unknown"
-    return past_record(lease.key.name, owner, int(epoch))
+    try:
+        return past_record(lease.key.name, owner, int(epoch))
+    except (InvalidRecord, ValueError):
+        return answer  # no record either: whoever reads it complains
 
 
 def _member(key: LeaseKey) -> str:
     return f"{key.kind.value}:{key.name}"
 
 
-def _parse_numbers(fields: Sequence[bytes | None]) -> StreamNumbers | None:
-    """Return durable numbers, `None` when there are none; a field that is missing or out of range counts as 0."""
+def _parse_numbers(fields: Sequence[bytes | None]) -> tuple[StreamNumbers | None, str]:
+    """Return durable numbers, `None` when there are none, and the names of those out of range, which count as 0."""
     if all(field is None for field in fields):
-        return None
-    segment, seconds, epoch, epochs = fields
-    return StreamNumbers(
-        next_segment=_whole(segment), end_seconds=_seconds(seconds), epoch=_whole(epoch), epochs=_whole(epochs)
-    )
+        return None, ""
+    numbers = [_number(field, most) for field, most in zip(fields, _NUMBERS.values(), strict=True)]
+    segment, seconds, epoch, epochs = (number or 0.0 for number in numbers)
+    ignored = [name for name, number in zip(_NUMBERS, numbers, strict=True) if number is None]
+    known = StreamNumbers(next_segment=int(segment), end_seconds=seconds, epoch=int(epoch), epochs=int(epochs))
+    return known, ", ".join(ignored)
 
 
-def _whole(field: bytes | None) -> int:
-    try:
-        number = int(field or 0)
-    except ValueError:
-        return 0
-    return number if 0 <= number <= WHOLE_MAX else 0
-
-
-def _seconds(field: bytes | None) -> float:
+def _number(field: bytes | None, most: int) -> float | None:
+    """Return a number, exact where it is whole, 0 when there is none; `None` for one that cannot be."""
     try:
         number = float(field or 0)
     except ValueError:
-        return 0.0
-    return number if 0.0 <= number <= WHOLE_MAX else 0.0
+        return None
+    return number if 0.0 <= number <= most // 2 else None
 
 
 def _milliseconds(seconds: float) -> int:

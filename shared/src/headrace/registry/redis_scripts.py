@@ -10,7 +10,8 @@ renews next. A change is told as `how kind:name record` on a channel. Edges have
 
 A desired record is a field of the hash of its kind, `<revision> <JSON>`; what was dropped stands in a sorted set by
 the revision of that, which is a time in milliseconds at least. Revisions and generations are never less than the
-store's time, so they grow though the store was flushed or failed over to one that knew less.
+store's time, so they grow though the store was flushed or failed over to one that knew less. Numbers that nothing of
+ours can have written (`headrace.registry.records`) count as none: whoever went on from one would have no room.
 """
 
 from __future__ import annotations
@@ -19,7 +20,20 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-_COMMON = """
+from headrace.registry.records import EPOCHS_MAX, MILLISECONDS_MAX, SECONDS_MAX, SEGMENT_MAX
+
+_COMMON = (
+    f"""
+local most = {{
+  rank = {MILLISECONDS_MAX}, grown = {MILLISECONDS_MAX - 1}, epoch = {MILLISECONDS_MAX // 2},
+  next_segment = {SEGMENT_MAX // 2}, end_seconds = {SECONDS_MAX // 2}, epochs = {EPOCHS_MAX // 2}
+}}
+"""
+    + """
+local function plausible(text, limit)
+  local number = tonumber(text or '')
+  return number and number >= 0 and number <= limit and number or nil
+end
 local function claim(key, kind)
   local found = redis.call('TYPE', key).ok
   if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
@@ -30,10 +44,10 @@ local function now_ms()
 end
 local function text(number) return string.format('%.0f', number) end
 local function grant(floor, known)
-  return math.max(now_ms(), tonumber(floor) + 1, (tonumber(known or '') or 0) + 1)
+  return math.max(now_ms(), (plausible(floor, most.grown) or 0) + 1, (plausible(known, most.grown) or 0) + 1)
 end
 local function revision(stored)
-  return tonumber(string.match(stored or '', '^(%d+) ') or '') or 0
+  return plausible(string.match(stored or '', '^(%d+) '), most.rank) or 0
 end
 local function believable(key, record)
   if redis.call('PTTL', key) < 0 then return false end
@@ -41,6 +55,7 @@ local function believable(key, record)
   return read and type(value) == 'table'
 end
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +79,15 @@ claim(KEYS[1], 'hash')
 claim(KEYS[2], 'zset')
 local held = redis.call('HMGET', KEYS[1], 'rank', 'holder', 'record')
 local rank, mine = tonumber(held[1] or ''), tonumber(ARGV[1])
-if rank and held[2] and (rank > mine or (rank == mine and held[2] < ARGV[2])) and believable(KEYS[1], held[3]) then
+local other = rank and rank <= most.rank and held[2] and believable(KEYS[1], held[3])
+if other and (rank > mine or (rank == mine and held[2] < ARGV[2])) then
   return held[3]
 end
 if KEYS[3] then
   claim(KEYS[3], 'hash')
   local last = redis.call('HMGET', KEYS[3], 'epoch', 'holder')
-  local epoch = tonumber(last[1] or '')
-  if epoch and epoch > mine and epoch <= 2 ^ 53 and last[2] then
+  local epoch = plausible(last[1], most.epoch)
+  if epoch and epoch > mine and last[2] then
     return 'past ' .. text(epoch) .. ' ' .. last[2]
   end
 end
@@ -80,9 +96,8 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('ZADD', KEYS[2], text(now_ms() + ARGV[4]), ARGV[5])
 if KEYS[3] then
   for place, field in ipairs({'next_segment', 'end_seconds', 'epoch', 'epochs'}) do
-    local known, told = tonumber(redis.call('HGET', KEYS[3], field) or ''), ARGV[6 + place]
-    local grown = known and known >= tonumber(told) and known <= 2 ^ 53
-    if not grown then redis.call('HSET', KEYS[3], field, told) end
+    local known, told = plausible(redis.call('HGET', KEYS[3], field), most[field]), ARGV[6 + place]
+    if not known or known < tonumber(told) then redis.call('HSET', KEYS[3], field, told) end
   end
   redis.call('HSET', KEYS[3], 'holder', ARGV[2])
 end
@@ -146,8 +161,8 @@ if held[2] and held[2] ~= ARGV[1] and tonumber(held[1] or '') and believable(KEY
   return {'0', held[3]}
 end
 claim(KEYS[3], 'hash')
-local last = tonumber(redis.call('HGET', KEYS[3], 'generation') or '') or 0
-local rank = text(grant(ARGV[6], math.max(last, tonumber(held[1] or '') or 0)))
+local last = plausible(redis.call('HGET', KEYS[3], 'generation'), most.grown) or 0
+local rank = text(grant(ARGV[6], math.max(last, plausible(held[1], most.grown) or 0)))
 redis.call('HSET', KEYS[3], 'generation', rank)
 local record = string.gsub(ARGV[2], '"generation":0', '"generation":' .. rank, 1)
 redis.call('HSET', KEYS[1], 'rank', rank, 'holder', ARGV[1], 'record', record)
@@ -184,7 +199,7 @@ local stored = redis.call('HGET', KEYS[1], ARGV[1])
 local current, expect = revision(stored), tonumber(ARGV[3])
 if expect >= 0 and expect ~= current then return {'conflict', text(current)} end
 if current == 0 and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[5]) then return {'limit', ''} end
-local dropped = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or '') or 0
+local dropped = plausible(redis.call('ZSCORE', KEYS[2], ARGV[1]), most.grown) or 0
 local written = text(grant(ARGV[4], math.max(current, dropped))) .. ' ' .. ARGV[2]
 redis.call('HSET', KEYS[1], ARGV[1], written)
 redis.call('ZREM', KEYS[2], ARGV[1])
@@ -218,7 +233,7 @@ claim(KEYS[1], 'hash')
 claim(KEYS[2], 'zset')
 local known = revision(ARGV[2])
 local current = revision(redis.call('HGET', KEYS[1], ARGV[1]))
-local dropped = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or '') or 0
+local dropped = plausible(redis.call('ZSCORE', KEYS[2], ARGV[1]), most.grown) or 0
 if current >= known or dropped >= known then return 0 end
 if current == 0 and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
