@@ -126,6 +126,7 @@ class Stage:
         self.broadcast.listeners.add(lambda: self.entries.extend(self.broadcast.read(cursor)))
         self.registry = MemoryRegistry(self.store)
         self.exported = CollectorRegistry()
+        self.hold = FreeHold(self.registry, None, 1.0)
         options = FeedOptions(retry_min_seconds=0.01, retry_max_seconds=0.02)
         self.feed = Feed(
             NAME,
@@ -133,7 +134,7 @@ class Stage:
             self._make_source,
             self.broadcast,
             self.registry,
-            FreeHold(self.registry, None, 1.0),
+            self.hold,
             RouteHop(self.node, "ingress"),
             options,
             SystemClock(),

@@ -108,6 +108,13 @@ async def test_a_feed_that_never_opened_is_known() -> None:
         assert (record.state, record.epoch, record.tracks) == ("interrupted", 0, ())
 
 
+async def test_what_broke_is_told_in_a_word() -> None:
+    """Whoever asked for the source sees that it failed, not that it is being opened."""
+    async with running(Stage([[SourceBroken("no answer")]] * 50 + [[RuntimeError("a fault")]])) as stage:
+        await wait_until(lambda: stage.hold.facts.get("code") == "broken")
+        await wait_until(lambda: stage.hold.facts.get("code") == "fault")
+
+
 async def test_a_feed_that_never_opened_disturbs_no_publisher() -> None:
     """While another node publishes the stream, a node whose source does not open leaves its record alone."""
     store = MemoryStore()

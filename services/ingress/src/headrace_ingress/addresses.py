@@ -32,9 +32,9 @@ def pinned(uri: FeedUri, networks: Sequence[Network]) -> str:
         address = pick_allowed(parts.hostname or "", networks)
     except NotReachable as error:
         if error.code == "unresolved":
-            raise SourceBroken("the source's host name cannot be resolved") from None
+            raise SourceBroken("the source's host name cannot be resolved", error.code) from None
         raise SourceBroken(
-            "the source is in a private network that this node may not reach (ingress.allow_networks)"
+            "the source is in a private network that this node may not reach (ingress.allow_networks)", error.code
         ) from None
     user, at, _ = parts.netloc.rpartition("@")
     host = f"[{address}]" if ":" in address else address

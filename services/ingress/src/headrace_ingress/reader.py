@@ -72,20 +72,20 @@ class Reader:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        reason, ended = "", False
+        reason, code, ended = "", "", False
         try:
             self._read_on()
         except SourceBroken as broken:
-            reason = str(broken)
+            reason, code = str(broken), broken.code
         except SourceEnded:
             ended = True
         except Exception:
             # A fault of ours or of a library ends this attempt only; the traceback may hold no credentials.
             log.exception("reader_failed", stream=self._name)
-            reason = "a fault in this program, see its log"
+            reason, code = "a fault in this program, see its log", "fault"
         finally:
             self._close()
-        self._put(Closed(reason, ended, self._numbers))
+        self._put(Closed(reason, ended, self._numbers, code))
 
     def _read_on(self) -> None:
         self._source.open(lambda text: self._put(Noted(text)))

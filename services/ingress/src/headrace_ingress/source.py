@@ -22,7 +22,14 @@ class SourceBroken(Exception):
     """The source cannot be opened, went silent, or sends what cannot be carried; trying again later may help.
 
     The text is for viewers as well as operators: it neither holds credentials nor says where the source is.
+
+    Attributes:
+        code: the reason in a word, for programs.
     """
+
+    def __init__(self, text: str, code: str = "broken") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class SourceEnded(Exception):
