@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -44,6 +45,24 @@ def test_a_file_that_took_the_place_of_another_is_read(path: Path) -> None:
     new.replace(path)
     assert file.reload()
     assert file.value == 2
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rights may be given without a change of what it says, its size and its time."""
+    file = WatchedFile(path, number, "a.file")
+    path.write_text("23")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", _refuse)
+        assert file.reload()
+        assert "Permission denied" in file.problem
+        assert not file.reload()
+    assert file.reload()
+    assert (file.value, file.problem) == (23, "")
+
+
+def _refuse(path: Path, **how: object) -> str:
+    # Rights do not hold root off, who may run this test.
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def test_a_bad_text_is_told_and_changes_nothing(path: Path) -> None:

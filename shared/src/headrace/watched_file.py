@@ -54,10 +54,15 @@ class WatchedFile(Generic[T]):
         try:
             # Before the text, so that a change between the two is seen the next time.
             self._stamp = _stamp(self._path)
-            return self._parse(self._path.read_text(encoding="utf-8"))
+            text = self._path.read_text(encoding="utf-8")
         except UnicodeDecodeError:  # whose own words show bytes of the file, which may be a secret
             raise ValueError(f"{self._setting}: {self._path} is not UTF-8") from None
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            self._stamp = None  # who may read it changes none of what a stamp is made of
+            raise ValueError(f"{self._setting}: {error}") from None
+        try:
+            return self._parse(text)
+        except ValueError as error:
             raise ValueError(f"{self._setting}: {error}") from None
 
 

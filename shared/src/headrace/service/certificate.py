@@ -40,7 +40,7 @@ class Certificate:
         self._expires = certificate_metric(metrics)
         self.problem: str | None = None
         self.context = _context()
-        self._stamps = self._stat()
+        self._stamps: tuple[tuple[int, int, int] | None, ...] = self._stat()
         self._load()
 
     def look(self) -> None:
@@ -52,8 +52,11 @@ class Certificate:
         try:
             self._load()
         except ConfigurationError as error:
+            if _is_unreadable(error):
+                self._stamps = ()  # who may read a file changes none of what a stamp is made of
+            if self.problem != str(error):
+                log.warning("certificate_not_read", reason=str(error))
             self.problem = str(error)
-            log.warning("certificate_not_read", reason=self.problem)
 
     async def watch(self) -> None:
         """Look now and then, until cancelled."""
@@ -96,7 +99,7 @@ class Certificate:
                 text = f"tls.key: {self._key} and {self._certificate} cannot be used: {error.reason or error}"
             raise ConfigurationError(text) from None
         except (OSError, ValueError) as error:
-            raise ConfigurationError(f"tls.key: {self._key}: {error}") from None
+            raise ConfigurationError(f"tls.key: {self._key}: {error}") from error
 
 
 def certificate_metric(registry: CollectorRegistry) -> Gauge:
@@ -113,6 +116,10 @@ def _context() -> ssl.SSLContext:
     return context
 
 
+def _is_unreadable(error: ConfigurationError) -> bool:
+    return isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, ssl.SSLError)
+
+
 def _refuse_password() -> NoReturn:
     raise ValueError("it is encrypted; a key without a password is needed")
 
@@ -122,7 +129,7 @@ def _pem(path: Path, setting: str, begins: bytes, what: str) -> bytes:
         with path.open("rb") as file:
             text = file.read(PEM_MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigurationError(f"{setting}: {path}: {reason(error)}") from None
+        raise ConfigurationError(f"{setting}: {path}: {reason(error)}") from error
     if len(text) > PEM_MAX_BYTES or begins not in text:
         raise ConfigurationError(f"{setting}: {path} holds no {what} (PEM)")
     return text
