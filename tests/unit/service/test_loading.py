@@ -65,6 +65,15 @@ def test_sources_of_command_line_are_added(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("port", ["99999", "notaport", "0", "-1"])
+def test_ports_that_cannot_be_are_refused(tmp_path: Path, port: str) -> None:
+    """In every URL of a node, before anything dials it."""
+    text = f'[node]\nrelay_url = "ws://h:{port}/relay"\n[relay]\nupstreams = ["ws://h:{port}/relay"]\n'
+    found = problems(text, tmp_path)
+    assert len(found) == 2
+    assert all("port of a URL" in sentence for sentence in found)
+
+
 def test_sources_from_environment_are_json() -> None:
     """A table in the environment is a JSON object; a bare URI stands for a source."""
     text = '{"site7/gate": "rtsp://a/1", "cam2": {"uri": "rtsp://a/2", "transport": "udp", "loop": false}}'

@@ -7,6 +7,7 @@ lengths and ranges. Unknown members are ignored, so that a later version can add
 from __future__ import annotations
 
 from typing import Annotated, Final, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -260,7 +261,10 @@ def decode_node(data: bytes, name: str) -> NodeRecord:
         node_id(record.node)
         for stream in record.streams:
             stream_name(stream)
-    except InvalidName as error:
+        for url in (record.relay_url, record.public_url):
+            if urlsplit(url).port == 0:  # others that cannot be raise ValueError
+                raise ValueError(f"{url}: nobody can dial port 0")
+    except (InvalidName, ValueError) as error:
         raise InvalidRecord(f"{what}: {error}") from None
     if record.node != name:
         raise InvalidRecord(f"{what} is about {record.node!r}")

@@ -50,6 +50,12 @@ def _url(*schemes: str) -> AfterValidator:
             )
         if text and (parts.scheme not in schemes or not parts.hostname):
             raise ValueError(f"a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)} is allowed")
+        try:
+            has_port = parts.port != 0
+        except ValueError:
+            has_port = False
+        if not has_port:
+            raise ValueError("the port of a URL is a number from 1 to 65535")
         return text.rstrip("/")
 
     return AfterValidator(check)

@@ -17,6 +17,7 @@ from headrace.relay.hub import Hub
 from headrace.relay.link import OFFERS_MAX
 from headrace.session.link import Link, LinkError
 from headrace.session.links import Links
+from headrace.telemetry.masking import mask_uris
 from headrace.transport.backoff import Backoff
 
 RETRY_SECONDS = 0.25
@@ -82,7 +83,8 @@ class Upstreams:
             try:
                 link = await self._links.keep(url)
             except LinkError as error:
-                (log.debug if is_told else log.warning)("upstream_failed", reason=error.code, detail=error.detail)
+                tell = log.debug if is_told else log.warning
+                tell("upstream_failed", url=mask_uris(url), reason=error.code, detail=error.detail)
                 is_told = True
             else:
                 is_told = False

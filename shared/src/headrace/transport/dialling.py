@@ -12,6 +12,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI, parse_uri
 
+from headrace.telemetry.masking import mask_uris
 from headrace.transport.channel import Channel, quiet_logger
 
 DIAL_SECONDS = 3.0
@@ -132,7 +133,7 @@ def _parse(url: str) -> WebSocketURI:
     try:
         return parse_uri(url)
     except (InvalidURI, ValueError) as error:
-        raise DialError("bad_url", "relay URL must look like ws://host:port/relay") from error
+        raise DialError("bad_url", f"{mask_uris(url)}: a relay URL looks like ws://host:port/relay") from error
 
 
 def _place(uri: WebSocketURI) -> str:
