@@ -54,6 +54,9 @@ class Sources:
     def is_own(self, key: DesiredKey) -> bool:
         return False
 
+    def can_only_refuse(self, key: DesiredKey) -> bool:
+        return False
+
     def begin(self, key: DesiredKey, claim: Claim | None) -> None:
         assert claim is not None
         self.done[key] = claim

@@ -56,14 +56,19 @@ class Candidate:
 
 @asynccontextmanager
 async def candidate(
-    store: MemoryStore, node: str, own: Mapping[StreamName, str] | None = None, share: bool = False, secret: str = "s"
+    store: MemoryStore,
+    node: str,
+    own: Mapping[StreamName, str] | None = None,
+    share: bool = False,
+    secret: str = "s",
+    networks: str = "127.0.0.0/8",
 ) -> AsyncIterator[Candidate]:
     """Take part in the contest for a `with` block."""
     own = own or {}
     registry = MemoryRegistry(store, lease_seconds=LEASE_SECONDS, vault=Vault([secret]))
     requests = {name: SourceRequest((parse_uri(uri, trusted=True),)) for name, uri in own.items()}
     wanted = Wanted(
-        requests, {name: [uri] for name, uri in own.items()}, share, [ip_network("127.0.0.0/8")], registry, CLOCK
+        requests, {name: [uri] for name, uri in own.items()}, share, [ip_network(networks)], registry, CLOCK
     )
     one = Candidate(node, registry, wanted)
     claimant = contest_for_sources(NodeId(node), registry, LEASE_SECONDS, wanted, one)
@@ -121,15 +126,33 @@ async def test_what_was_asked_for_is_run_by_one() -> None:
         await wait_until(lambda: not runners(first, second) and source_key(CAM) not in first.registry.claims)
 
 
-@pytest.mark.parametrize("uri", ["rtsp://192.168.7.7/cam", "ftp://127.0.0.1/cam"])
-async def test_what_this_node_may_not_do_is_left_to_others(uri: str) -> None:
-    """A network that is not allowed here, or a scheme that nobody has."""
+@pytest.mark.parametrize("uri", ["rtsp://169.254.169.254/cam", "ftp://127.0.0.1/cam"])
+async def test_what_no_node_may_do_is_refused_by_one(uri: str) -> None:
+    """A network that is not allowed anywhere, or a scheme that nobody has: one says so, and lets a newcomer look."""
     store = MemoryStore()
-    async with candidate(store, "a") as first:
+    async with candidate(store, "a") as first, candidate(store, "b") as second:
         await first.registry.put_desired(DesiredSource(stream=CAM, uris=(Uri(uri),)))
-        await asyncio.sleep(3 * LEASE_SECONDS)
-        assert not runners(first)
-        assert source_key(CAM) not in first.registry.claims
+        await wait_until(lambda: runners(first, second))
+        (owner,) = (one for one in (first, second) if CAM in one.running)
+        assert owner.made_of[CAM].refusal
+        assert owner.made_of[CAM].uris == ()
+        async with candidate(store, "c", networks="169.254.0.0/16") as third:
+            if uri.startswith("rtsp"):
+                await wait_until(lambda: runners(first, second, third) == ["c"])
+                assert not third.made_of[CAM].refusal
+            else:
+                await wait_until(lambda: first.begun + second.begun + third.begun == 2)
+
+
+async def test_what_another_node_may_do_is_left_to_it() -> None:
+    """Whoever has the network runs it, though others come first."""
+    store = MemoryStore()
+    async with candidate(store, "a") as first, candidate(store, "b", networks="192.168.0.0/16") as second:
+        for number in range(8):
+            name = StreamName(f"cam{number}")
+            await first.registry.put_desired(DesiredSource(stream=name, uris=(Uri("rtsp://192.168.7.7/cam"),)))
+        await wait_until(lambda: len(second.running) == 8)
+        assert first.begun == 0
 
 
 async def test_what_cannot_be_opened_is_left_to_who_has_the_secret() -> None:

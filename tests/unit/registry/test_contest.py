@@ -44,6 +44,9 @@ class SlowWork:
     def is_own(self, key: DesiredKey) -> bool:
         return False
 
+    def can_only_refuse(self, key: DesiredKey) -> bool:
+        return False
+
     def begin(self, key: DesiredKey, claim: Claim | None) -> None:
         self.wanted.remove(key)
         self.wanted.add(key)

@@ -53,6 +53,9 @@ class _Sources:
     def is_own(self, key: DesiredKey) -> bool:
         return self._wanted.is_own(StreamName(key.name))
 
+    def can_only_refuse(self, key: DesiredKey) -> bool:
+        return self._wanted.is_refused(StreamName(key.name))
+
     def begin(self, key: DesiredKey, claim: Claim | None) -> None:
         self._runner.begin(StreamName(key.name), claim)
 

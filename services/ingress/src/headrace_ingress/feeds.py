@@ -30,7 +30,7 @@ from headrace_ingress.file import FileSource
 from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.pull import PulledSource
-from headrace_ingress.source import ChunkSource, Source
+from headrace_ingress.source import ChunkSource, RefusedSource, Source
 from headrace_ingress.uri import BORDER_SCHEMES, FeedUri, Scheme
 from headrace_ingress.wanted import SourceRequest, Wanted
 
@@ -169,6 +169,8 @@ class Feeds:
         self, request: SourceRequest, hold: Hold, stopping: threading.Event, failures: int
     ) -> Source | ChunkSource:
         """Return the source to try after so many failures in a row; a backup gives way when the first is back."""
+        if request.refusal:
+            return RefusedSource(request.refusal)
         at = failures % len(request.uris)
         source = self._source_of(request.uris[at], request, hold, stopping)
         first = request.uris[0]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from headrace.media.samples import Sample
+from headrace.registry.transfers import FINAL
 from headrace.wire.stream import Track
 from headrace_ingress.events import Event, Numbers
 
@@ -34,6 +35,30 @@ class SourceBroken(Exception):
 
 class SourceEnded(Exception):
     """The source is over as intended: a file that is played once."""
+
+
+class RefusedSource:
+    """What may not be fetched from here: it cannot be opened.
+
+    Args:
+        reason: why, without credentials.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.tracks: tuple[Track, ...] = ()
+        self.keeps = False
+        self._reason = reason
+
+    def open(self, note: Note) -> None:
+        """See `Source`."""
+        raise SourceBroken(self._reason, FINAL + "forbidden")
+
+    def read(self) -> Sequence[Sample]:
+        """See `Source`."""
+        return ()
+
+    def close(self) -> None:
+        """See `Source`."""
 
 
 class Source(Protocol):

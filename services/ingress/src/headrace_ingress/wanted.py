@@ -38,6 +38,7 @@ class SourceRequest:
         loop: whether a file begins again unless the URI says.
         fail_back_seconds: how often the first is tried while another is used; 0 for never.
         remote_name: the stream's name in another cluster, where the URI leads there and does not say it.
+        refusal: why it may not be fetched by this node; there are no URIs then. Empty when it may.
     """
 
     uris: tuple[FeedUri, ...]
@@ -45,11 +46,12 @@ class SourceRequest:
     loop: bool = True
     remote_name: str = ""
     fail_back_seconds: float = 30.0
+    refusal: str = ""
 
     @property
     def shown(self) -> str:
         """Where from, without credentials."""
-        return self.uris[0].shown
+        return self.uris[0].shown if self.uris else "an address that is not allowed"
 
 
 class Wanted:
@@ -97,6 +99,11 @@ class Wanted:
         """Return whether any node may run it."""
         return source_key(name) in self._registry.desired
 
+    def is_refused(self, name: StreamName) -> bool:
+        """Return whether this node may not fetch it."""
+        request = self._requests.get(name)
+        return request is not None and request.refusal != ""
+
     def look(self, keys: Collection[DesiredKey]) -> None:
         """Take over desired records that changed."""
         for key in keys:
@@ -139,9 +146,14 @@ class Wanted:
             return
         try:
             uris = tuple(self._checked(entry.record.uris))
-        except (InvalidUri, SealError) as error:
-            # Another node may have the secret, the file or the network that this one has not.
+        except SealError as error:
+            # Another node may have the secret that this one has not.
             log.info("source_left_to_others", stream=name, reason=str(error))
+            return
+        except InvalidUri as error:
+            # Another node may have the network that this one has not; when none has, somebody must say so.
+            log.info("source_left_to_others", stream=name, reason=str(error))
+            self._requests[name] = SourceRequest((), refusal=str(error))
             return
         remote = entry.record.options.get(OPTION_REMOTE_NAME, name)
         self._requests[name] = SourceRequest(uris, entry.record.transport, entry.record.loop, remote)

@@ -7,6 +7,9 @@ could do. What nobody holds is claimed, at once when this node is the first that
 (`headrace.registry.claimants`). What is lost stops that very moment. Nothing else moves: a node that comes back finds
 its work held by another and stands by, unless somebody moved it, or the other one leaves.
 
+What a node may not do it leaves to the others: it claims that after all of them, so that somebody says why it is not
+done, and lets go of it when a node comes that was not there yet.
+
 Work of the own configuration that nobody else is known to do is also done while the store cannot be asked. It is
 announced nowhere before its claim is won, and stops if another node turns out to have it.
 """
@@ -53,6 +56,9 @@ class Work(Protocol):
     def is_own(self, key: DesiredKey) -> bool:
         """Return whether the own configuration asks for it."""
 
+    def can_only_refuse(self, key: DesiredKey) -> bool:
+        """Return whether all this node can do is to say why it may not; asked of what is among `keys`."""
+
     def begin(self, key: DesiredKey, claim: Claim | None) -> None:
         """Do it; with no claim, unannounced. Give what is done already its claim."""
 
@@ -89,6 +95,7 @@ class Contest:
         self._unclaimed: set[DesiredKey] = set()
         self._free_since: dict[DesiredKey, tuple[float, float]] = {}
         self._handed: dict[DesiredKey, NodeId] = {}
+        self._refused: dict[DesiredKey, frozenset[NodeId]] = {}
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -179,7 +186,9 @@ class Contest:
         if not self._is_desired(key):
             return 0.0
         ranked = self._rank(key)
-        if self._node in ranked:
+        if self._work.can_only_refuse(key):
+            place = len(set(ranked) - {self._node})
+        elif self._node in ranked:
             place = ranked.index(self._node)
         elif self._work.is_own(key):
             place = len(ranked)
@@ -201,6 +210,8 @@ class Contest:
                 await self._leave(key)
             return
         self._held[key] = claim
+        if self._work.can_only_refuse(key):
+            self._refused[key] = frozenset(self._rank(key))
         self._unclaimed.discard(key)
         self._begin(key, claim)
 
@@ -228,7 +239,17 @@ class Contest:
         claim = self._held.get(key)
         if key not in keys or (claim is not None and claim.state is ClaimState.LOST):
             return True
-        return claim is not None and self._is_handed_over(key)
+        return claim is not None and (self._has_newcomer(key) or self._is_handed_over(key))
+
+    def _has_newcomer(self, key: DesiredKey) -> bool:
+        """Return whether a node came that may be able to do what this one only refuses."""
+        if not self._work.can_only_refuse(key):
+            self._refused.pop(key, None)
+            return False
+        ranked = frozenset(self._rank(key))
+        came = ranked - self._refused.get(key, ranked)
+        self._refused[key] = ranked
+        return bool(came - {self._node})
 
     def _is_handed_over(self, key: DesiredKey) -> bool:
         """Return whether another node should have it: this one leaves, or somebody moved it there."""
@@ -250,6 +271,7 @@ class Contest:
 
     async def _leave(self, key: DesiredKey) -> None:
         claim = self._held.pop(key, None)
+        self._refused.pop(key, None)
         self._unclaimed.discard(key)
         self._work.fence(key)
         await self._work.end(key)

@@ -114,6 +114,10 @@ class Pushes:
         """Return False: no configuration has pushes."""
         return False
 
+    def can_only_refuse(self, key: DesiredKey) -> bool:
+        """Return False: whoever takes a push on says what is wrong with it."""
+        return False
+
     def begin(self, key: DesiredKey, claim: Claim | None) -> None:
         """Carry a push, or give the one that is carried its claim."""
         running = self._running.get(key)
