@@ -106,6 +106,17 @@ async def test_wcs_push_find_and_terminate(client: Client, registry: MemoryRegis
     assert not registry.desired
 
 
+@pytest.mark.parametrize("kind", ["rtmp", "rtsp", "srt"])
+async def test_wcs_calls_of_one_kind(client: Client, kind: str) -> None:
+    """What newer scripts call by the kind of the address are the same calls, all of them."""
+    asked = {"uri": f"{kind}://there.example/x", "localStreamName": "far"}
+    assert (await wcs(client, f"pull/{kind}/pull", asked))[0] == 200
+    assert (await wcs(client, f"pull/{kind}/find_all"))[1][0]["localStreamName"] == "far"
+    assert (await wcs(client, f"pull/{kind}/find", asked))[0] == 200
+    assert (await wcs(client, f"pull/{kind}/terminate", {"localStreamName": "far"}))[0] == 200
+    assert (await wcs(client, f"pull/{kind}/find_all"))[0] == 404
+
+
 async def test_a_pull_is_a_source_of_its_name(client: Client, registry: MemoryRegistry) -> None:
     """A name has one source: pulling into one that is in use is a conflict, whoever uses it."""
     assert (await wcs(client, "pull/pull", PULL))[0] == 200

@@ -61,8 +61,8 @@ base64.
 
 A transfer has `localMediaSessionId`, `remoteMediaSessionId`, `localStreamName`, `remoteStreamName`, `uri`, `status` and
 `info`. What is not done is answered `400`, `404`, `409`, `500`, `501` or `503`.
-`/rest-api/pull/rtmp/…`, `/rtsp/…` and `/srt/…` are the same calls. Transfers are described in
-[transfers.md](transfers.md).
+All of them are also there below `/rest-api/pull/rtmp/`, `/rtsp/` and `/srt/`, whatever the address. Transfers
+are described in [transfers.md](transfers.md).
 
 """
 

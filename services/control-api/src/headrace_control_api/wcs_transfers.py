@@ -88,20 +88,18 @@ def transfer_routes(prefix: str, engine: Engine, may_not_write: Callable[[web.Re
             return wcs_error(request, 404, "Can not find transfers that match the request")
         return web.Response()
 
-    both = (hdrs.METH_GET, hdrs.METH_POST)
-    routes = [
-        *(
-            web.route(method, f"{prefix}/pull/{name}", _telling(find))
-            for name in ("find_all", "find")
-            for method in both
-        ),
-        web.post(f"{prefix}/pull/terminate", _writing(end, may_not_write)),
-        web.post(f"{prefix}/pull/push", asking("push")),
-        web.post(f"{prefix}/pull/pull", asking("pull")),
-    ]
-    for name in ("rtmp", "rtsp", "srt"):
-        routes.append(web.post(f"{prefix}/pull/{name}/pull", asking("pull")))
-        routes.append(web.post(f"{prefix}/pull/{name}/push", asking("push")))
+    routes = []
+    for path in (f"{prefix}/pull{kind}" for kind in ("", "/rtmp", "/rtsp", "/srt")):
+        routes += [
+            *(
+                web.route(method, f"{path}/{name}", _telling(find))
+                for name in ("find_all", "find")
+                for method in (hdrs.METH_GET, hdrs.METH_POST)
+            ),
+            web.post(f"{path}/terminate", _writing(end, may_not_write)),
+            web.post(f"{path}/push", asking("push")),
+            web.post(f"{path}/pull", asking("pull")),
+        ]
     return routes
 
 
