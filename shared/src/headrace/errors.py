@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 
 EXIT_OK = 0
@@ -27,6 +28,10 @@ def tell(program: str, error: Exception) -> None:
 
 def reason(error: OSError) -> str:
     """Return the operating system's words for `error`; asyncio wraps them into longer sentences of its own."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):  # whose number is OpenSSL's, not the operating system's
+        return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
     if error.errno and error.errno > 0:
         return os.strerror(error.errno).lower()
     return str(error.strerror or error).lower() or type(error).__name__

@@ -10,10 +10,15 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from headrace.clock import SystemClock
+from headrace.http.listener import HttpListener
+from headrace.identifiers import NodeId
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.redis_registry import RedisRegistry
 from headrace.registry.registry import Registry
+from headrace.service.runtime import Runtime
+from headrace.service.settings import Settings
 from headrace.testing import wait_until
+from headrace_control_api.app import build as build_api
 from support.redis_server import RedisServer
 from support.redis_server import redis_server as redis_server  # noqa: PLC0414  (the fixture)
 
@@ -71,6 +76,33 @@ async def test_orders_are_given_explained_and_withdrawn(
     assert "there is no node nobody" in await run("drain", "nobody", code=1)
     assert "there is no stream cam9" in await run("move", "cam9", "--to", "left", code=1)
     assert "there is no stream cam9" in await run("nodes", "--why", "cam9", code=1)
+
+
+async def test_orders_by_way_of_the_api(cluster: Registry, headrace: Command) -> None:
+    """With the address of a control API the orders go there, and no registry is asked for."""
+    settings = Settings.model_validate({"control_api": {"port": 0}})
+    components = build_api(settings, Runtime(NodeId("api"), "control-api"), registry=cluster)
+    for component in components:
+        await component.start()
+    (listener,) = (component for component in components if isinstance(component, HttpListener))
+    api = f"http://127.0.0.1:{listener.bound_port}"
+
+    async def run(*arguments: str) -> tuple[int, str]:
+        done = await asyncio.to_thread(headrace, *arguments, HEADRACE_API=api)
+        return done.returncode, done.stdout + done.stderr
+
+    await wait_until(lambda: len(cluster.nodes) == len(NODES))
+    assert (await run("drain", "left"))[0] == 0
+    code, said = await run("move", "cam1", "--to", "right", "--child", "edge", "--json")
+    assert (code, json.loads(said)) == (0, {"order": "move:cam1@edge", "standing": True})
+    assert {str(key) for key in cluster.desired} == {"drain:left", "move:cam1@edge"}
+    assert "takes children and viewers again" in (await run("drain", "left", "--undo"))[1]
+    assert (await run("move", "--undo", "--child", "edge", "cam1"))[0] == 0
+    assert not cluster.desired
+    code, said = await run("drain", "nobody")
+    assert (code, "There is no node nobody" in said) == (1, True)
+    for component in reversed(components):
+        await component.stop()
 
 
 @pytest.mark.parametrize(

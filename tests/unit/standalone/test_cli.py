@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from headrace.testing import free_port
 from headrace.version import VERSION
+from support.certificates import Authority
 
 
 def headrace(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -68,6 +72,35 @@ def test_nobody_there() -> None:
     done = headrace("probe", "demo", "--edge", f"ws://127.0.0.1:{port}")
     assert done.returncode == 1
     assert done.stderr == f"headrace: cannot watch demo at ws://127.0.0.1:{port}: connection refused\n"
+
+
+def test_an_api_whose_certificate_is_not_trusted(tmp_path: Path) -> None:
+    """It is said that the certificate is the matter, and how the authority is told; then it is asked."""
+    authority = Authority(tmp_path)
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.socket = authority.serving("127.0.0.1").wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        api = f"https://127.0.0.1:{server.server_port}"
+        done = headrace("streams", "--api", api)
+        assert done.returncode == 1
+        assert f"cannot talk TLS with the API at {api}: certificate verify failed: " in done.stderr
+        assert "SSL_CERT_FILE" in done.stderr
+        done = headrace("streams", "--api", api, SSL_CERT_FILE=str(authority.file))
+        assert "answered 501" in done.stderr
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_tokens_with_line_ends() -> None:
+    """The line end after a token is nothing; what cannot stand in a header is named as the setting's fault."""
+    port = free_port()
+    done = headrace("streams", "--api", f"http://127.0.0.1:{port}", HEADRACE_TOKEN="some-token\n")
+    assert (done.returncode, "connection refused" in done.stderr) == (1, True)
+    done = headrace("streams", "--api", f"http://127.0.0.1:{port}", HEADRACE_TOKEN="some\ntoken")
+    assert (done.returncode, done.stderr.startswith("headrace: HEADRACE_TOKEN: ")) == (2, True)
+    assert "some" not in done.stderr
 
 
 def test_version_is_that_of_the_distribution() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -52,12 +53,12 @@ def send(
     """Send a request with a JSON body and return the JSON object that comes back, an empty one when nothing does.
 
     Raises:
-        ConfigurationError: when `base` is no URL.
+        ConfigurationError: when `base` is no URL, or the token none.
         StartupError: when the API cannot be reached or refuses.
     """
     if not base.startswith(("http://", "https://")):
         raise ConfigurationError(f"--api: a URL such as http://127.0.0.1:8081 is expected, not {base!r}")
-    token = environ.get("HEADRACE_TOKEN", "")
+    token = _token(environ)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return asyncio.run(_send(base.rstrip("/"), method, path, headers, body, seconds))
 
@@ -73,6 +74,8 @@ async def _send(
         ):
             body = await response.read()
             document = (json.loads(body) if body else {}) if response.ok else None
+    except aiohttp.ClientSSLError as error:
+        raise StartupError(f"cannot talk TLS with the API at {base}: {_tls_words(error)}") from error
     except aiohttp.ClientConnectorError as error:
         words = reason(error.os_error)
         raise StartupError(f"cannot reach the API at {base}: {words}; is Headrace running?") from error
@@ -85,6 +88,20 @@ async def _send(
     if not isinstance(document, dict):
         raise StartupError(f"the API at {base} answered {response.status} to {path}: {_detail(body)}")
     return document
+
+
+def _tls_words(error: aiohttp.ClientSSLError) -> str:
+    cause = error.__cause__
+    words = reason(cause) if isinstance(cause, OSError) else str(error)
+    hint = "; SSL_CERT_FILE names the file (PEM) with the authority to trust"
+    return words + (hint if isinstance(cause, ssl.SSLCertVerificationError) else "")
+
+
+def _token(environ: Mapping[str, str]) -> str:
+    token = environ.get("HEADRACE_TOKEN", "").strip()  # of a file it ends with its line
+    if any(not "!" <= character <= "~" for character in token):
+        raise ConfigurationError("HEADRACE_TOKEN: a token holds printable ASCII without blanks and line ends")
+    return token
 
 
 def _detail(body: bytes) -> str:

@@ -16,7 +16,7 @@ from headrace.identifiers import InvalidName, NodeId, StreamName, node_id, strea
 from headrace.telemetry.masking import mask_uris
 from headrace.version import VERSION
 from headrace_standalone import completion, tokens, transfers, viewers
-from headrace_standalone.options import DEFAULT_API, ApiOption, JsonOption
+from headrace_standalone.options import DEFAULT_API, ApiOption, JsonOption, OtherApiOption
 
 PROGRAM = "headrace"
 
@@ -186,17 +186,19 @@ def drain(
         str, typer.Argument(metavar="NODE", help="The node that is to be left.", autocompletion=completion.nodes)
     ],
     undo: Annotated[bool, typer.Option("--undo", help="Ask it no more.")] = False,
+    api: OtherApiOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Have a node give its children and viewers to others, before it is stopped.
 
     They move first and miss nothing. The node takes nothing new and stays up, idle, until it is stopped or --undo. The
-    order stands in the registry (registry.url of the settings) and holds also for a node that starts again.
+    order stands in the registry and holds also for a node that starts again. It is given by way of the control API
+    with --api (token in HEADRACE_TOKEN), else written there (registry.url of the settings).
     """
     from headrace_standalone.orders import drain
 
-    drain(_node(node, "NODE"), undo, config, os.environ).show(as_json)
+    drain(_node(node, "NODE"), undo, api, config, os.environ).show(as_json)
 
 
 @app.command()
@@ -214,20 +216,22 @@ def move(
         str | None, typer.Option(metavar="NODE", help="Who is to fetch it there; without, every node that can.")
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Leave the choice to the nodes again.")] = False,
+    api: OtherApiOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Have a live stream come from another node; the new one delivers before the old one is left.
 
     It holds while that node is there and has room. Without --child and to an ingress, the source itself is moved. The
-    order stands in the registry (registry.url of the settings).
+    order stands in the registry. It is given by way of the control API with --api (token in HEADRACE_TOKEN), else
+    written there (registry.url of the settings).
     """
     if undo == (to is not None):
         raise ConfigurationError("--to: name the node that the stream is to come from, or --undo, not both")
     from headrace_standalone.orders import move
 
     parent, asker = (_node(text, where) if text else None for text, where in ((to, "--to"), (child, "--child")))
-    move(_stream(stream, "STREAM"), parent, asker, undo, config, os.environ).show(as_json)
+    move(_stream(stream, "STREAM"), parent, asker, undo, api, config, os.environ).show(as_json)
 
 
 @app.command()

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from headrace.clock import SystemClock, microseconds
 from headrace.errors import StartupError
 from headrace.identifiers import NodeId, StreamName
 from headrace.registry.desired import Desired, DesiredDrain, DesiredMove, desired_key
 from headrace.registry.registry import Registry
+from headrace_standalone.api import send
 from headrace_standalone.shared_registry import with_registry
 
 BY_MAX = 64
@@ -27,31 +29,43 @@ class Outcome:
     Attributes:
         key: of its record.
         sentence: for people.
-        revision: of its record; 0 when it is not there any more.
+        standing: whether the order holds.
+        revision: of its record; `None` where the control API wrote it, 0 when it is not there any more.
     """
 
     key: str
     sentence: str
-    revision: int = 0
+    standing: bool
+    revision: int | None = None
 
     def show(self, as_json: bool) -> None:
         """Print it."""
-        document: dict[str, Any] = {"order": self.key, "standing": bool(self.revision), "revision": self.revision}
+        document: dict[str, Any] = {"order": self.key, "standing": self.standing}
+        if self.revision is not None:
+            document["revision"] = self.revision
         print(json.dumps(document) if as_json else self.sentence)
 
 
-def drain(node: NodeId, undo: bool, config: Path | None, environ: Mapping[str, str]) -> Outcome:
-    """Ask a node to give everything away, or ask it no more; errors are those of `with_registry`."""
+def drain(node: NodeId, undo: bool, api: str | None, config: Path | None, environ: Mapping[str, str]) -> Outcome:
+    """Ask a node to give everything away, or ask it no more.
+
+    Goes by way of the control API at `api`, else errors are those of `with_registry`.
+    """
     order = DesiredDrain(node=node, by=_who(), since_us=_now_us())
+    sentence = (
+        f"{node} takes children and viewers again"
+        if undo
+        else f"{node} gives its children and viewers to other nodes, and stays up idle until it is stopped or "
+        f"'headrace drain {node} --undo'"
+    )
+    if api is not None:
+        send(api, "DELETE" if undo else "PUT", f"/api/v1/nodes/{node}/drain", environ)
+        return Outcome(str(desired_key(order)), sentence, standing=not undo)
 
     async def act(registry: Registry) -> Outcome:
         if undo:
-            return await _withdraw(registry, order, f"{node} takes children and viewers again")
+            return await _withdraw(registry, order, sentence)
         _check_known(registry, node)
-        sentence = (
-            f"{node} gives its children and viewers to other nodes, and stays up idle until it is stopped or "
-            f"'headrace drain {node} --undo'"
-        )
         return await _give(registry, order, sentence)
 
     return with_registry(config, environ, act)
@@ -62,16 +76,25 @@ def move(
     to: NodeId | None,
     child: NodeId | None,
     undo: bool,
+    api: str | None,
     config: Path | None,
     environ: Mapping[str, str],
 ) -> Outcome:
-    """Have `stream` come from node `to`, for one child or all, or leave the choice to them again."""
+    """Have `stream` come from node `to`, for one child or all, or leave the choice to them again; as `drain`."""
     order = DesiredMove(stream=stream, parent=to or "none", child=child or "", by=_who(), since_us=_now_us())
     whose = child or "every node"
+    withdrawn = f"{whose} chooses by itself where to fetch {stream}"
+    if api is not None:
+        path = f"/api/v1/streams/{quote(stream, safe='')}/move"
+        if undo or to is None:
+            send(api, "DELETE", path + (f"?child={child}" if child else ""), environ)
+            return Outcome(str(desired_key(order)), withdrawn, standing=False)
+        send(api, "PUT", path, environ, {"to": to} | ({"child": child} if child else {}))
+        return Outcome(str(desired_key(order)), f"{whose} that can fetches {stream} from {to}", standing=True)
 
     async def act(registry: Registry) -> Outcome:
         if undo or to is None:
-            return await _withdraw(registry, order, f"{whose} chooses by itself where to fetch {stream}")
+            return await _withdraw(registry, order, withdrawn)
         for node in (to, *([child] if child else [])):
             _check_known(registry, node)
         if stream not in registry.streams:
@@ -86,14 +109,14 @@ def move(
 
 
 async def _give(registry: Registry, order: Desired, sentence: str) -> Outcome:
-    return Outcome(str(desired_key(order)), sentence, await registry.put_desired(order))
+    return Outcome(str(desired_key(order)), sentence, True, await registry.put_desired(order))
 
 
 async def _withdraw(registry: Registry, order: Desired, sentence: str) -> Outcome:
     key = desired_key(order)
     if not await registry.drop_desired(key):
         raise StartupError(f"nobody asked for that: there is no order {key}")
-    return Outcome(str(key), sentence)
+    return Outcome(str(key), sentence, False, 0)
 
 
 def _check_known(registry: Registry, node: NodeId) -> None:

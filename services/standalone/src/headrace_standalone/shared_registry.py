@@ -19,7 +19,8 @@ from headrace.telemetry.logging import configure_logging
 
 NOT_SHARED = (
     "registry.url: this command needs the store that the nodes share, and 'memory:' is one process's own; name it with "
-    "--config or HEADRACE_REGISTRY__URL, as the nodes do ('headrace up' without --processes has none)"
+    "--config or HEADRACE_REGISTRY__URL, as the nodes do ('headrace up' without --processes has none); 'drain' and "
+    "'move' can ask a control API instead: --api or HEADRACE_API"
 )
 
 T = TypeVar("T")

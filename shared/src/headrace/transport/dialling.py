@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 
 from websockets.client import ClientProtocol
@@ -12,6 +11,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI, parse_uri
 
+from headrace.errors import reason
 from headrace.telemetry.masking import mask_uris
 from headrace.transport.channel import Channel, quiet_logger
 
@@ -81,7 +81,7 @@ async def dial(
         told = error.verify_message.rstrip(".")
         raise DialError("certificate", f"the certificate of {_place(uri)} is not good: {told}") from error
     except OSError as error:
-        raise DialError("unreachable", f"cannot connect to {_place(uri)}: {_reason(error)}") from error
+        raise DialError("unreachable", f"cannot connect to {_place(uri)}: {reason(error)}") from error
     except InvalidStatus as error:
         status = error.response.status_code
         raise DialError("handshake", f"{_place(uri)} answered HTTP {status} to the WebSocket handshake") from error
@@ -140,9 +140,3 @@ def _place(uri: WebSocketURI) -> str:
     """Return where `uri` points, without credentials."""
     host = f"[{uri.host}]" if ":" in uri.host else uri.host
     return f"{'wss' if uri.secure else 'ws'}://{host}:{uri.port}{uri.path}"
-
-
-def _reason(error: OSError) -> str:
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno).lower()  # asyncio puts the address into `strerror`
-    return (error.strerror or str(error) or type(error).__name__).lower()
