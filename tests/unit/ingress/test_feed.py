@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator
 import structlog
 from structlog.testing import capture_logs
 
+from headrace.registry.leases import Kind, Lease, LeaseKey
 from headrace.registry.memory import MemoryStore
-from headrace.registry.records import StreamRecord
+from headrace.registry.records import SEGMENT_MAX, StreamNumbers, StreamRecord
 from headrace.relay.broadcast import Opened
 from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
@@ -106,6 +107,18 @@ async def test_a_feed_that_never_opened_is_known() -> None:
         await wait_until(lambda: len(stage.sources) >= 2)
         record = stage.registry.streams[NAME]
         assert (record.state, record.epoch, record.tracks) == ("interrupted", 0, ())
+
+
+async def test_numbers_that_no_record_may_hold_end_no_feed() -> None:
+    """The stream is published all the same; that it is announced nowhere is told once, and by the readiness."""
+    stage = Stage([[Frames(60), WaitForStop()]])
+    with capture_logs() as logs:
+        wild = StreamNumbers(next_segment=SEGMENT_MAX + 1)
+        await stage.store.put([Lease(LeaseKey(Kind.STREAM, NAME), 1, "node-2", b"{}", wild)], 0)
+        async with running(stage):
+            await wait_until(lambda: is_state(stage, StreamState.LIVE) and bool(stage.chunks()))
+            assert "not announced" in (stage.feed.problem or "")
+    assert [line["event"] for line in logs].count("stream_not_announced") == 1
 
 
 async def test_what_broke_is_told_in_a_word() -> None:

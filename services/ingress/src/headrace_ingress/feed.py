@@ -24,11 +24,12 @@ import structlog
 from headrace.clock import Clock
 from headrace.identifiers import Epoch, StreamName
 from headrace.media.samples import PackagerOptions
-from headrace.registry.records import StreamRecord, TrackSummary
+from headrace.registry.records import StreamRecord
 from headrace.registry.registry import Registry
 from headrace.relay.broadcast import Broadcast
 from headrace.transport.backoff import Backoff
 from headrace.wire.stream import RouteHop, StreamState, Track
+from headrace_ingress.announced import Announced, summary
 from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Noted, Numbers
 from headrace_ingress.handover import Handover
 from headrace_ingress.hold import Gate, Hold
@@ -144,6 +145,12 @@ class Feed:
         self._broken_at = 0.0
         self._notes: set[str] = set()
         self._announced_segment = -1
+        self._announced = Announced(registry)
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong, for `/health/ready`; `None` when all is well."""
+        return self._announced.problem
 
     async def run(self) -> None:
         """Feed the stream; returns only when a source that is played once has ended. Cancel it to stop."""
@@ -363,7 +370,7 @@ class Feed:
             return
         self._announced_segment = self._numbers.next_segment
         state = StreamState.INTERRUPTED if self._state is None else self._state
-        self._registry.keep_stream(
+        self._announced.keep(
             StreamRecord(
                 stream=self.name,
                 node=self._hop.node,
@@ -379,19 +386,3 @@ class Feed:
     def _is_published_elsewhere(self) -> bool:
         known = self._registry.streams.get(self.name)
         return known is not None and known.epoch > 0
-
-
-def summary(track: Track) -> TrackSummary:
-    """Return what lists of streams tell of a track."""
-    return TrackSummary(
-        track=track.track,
-        kind=track.kind,
-        codec=track.codec,
-        width=track.width,
-        height=track.height,
-        frame_rate=track.frame_rate,
-        sample_rate=track.sample_rate,
-        channels=track.channels,
-        bandwidth=track.bandwidth,
-        language=track.language,
-    )

@@ -100,6 +100,7 @@ class Feeds:
             self.runtime.node, self.registry, self.lease_seconds, self.wanted, self, self.hub.may_produce
         )
         self._task = self.runtime.spawn("sources", self._contest.run())
+        self.runtime.health.add("feeds", lambda: self.problem)
 
     async def stop(self) -> None:
         """End all feeds, together; takes little more than a second when a library hangs."""
@@ -109,6 +110,11 @@ class Feeds:
             self._task = None
         if self._contest is not None:
             await self._contest.close()
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the first feed that something is wrong with; `None` when all is well."""
+        return next((one.feed.problem for one in self._running.values() if one.feed.problem), None)
 
     def begin(self, name: StreamName, claim: Claim | None) -> None:
         """Run a stream's source, or give the one that runs its claim."""
