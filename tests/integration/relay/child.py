@@ -99,6 +99,6 @@ class Child:
     def became_writable(self) -> None:
         """Nothing to do."""
 
-    def channel_closed(self, code: int, reason: str) -> None:
+    def channel_closed(self, code: int, reason: str, by_peer: bool) -> None:
         """Remember it."""
         self.closed = (code, reason)

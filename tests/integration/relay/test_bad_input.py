@@ -53,7 +53,7 @@ class Receiver:
     def became_writable(self) -> None:
         """Nothing to do."""
 
-    def channel_closed(self, code: int, reason: str) -> None:
+    def channel_closed(self, code: int, reason: str, by_peer: bool) -> None:
         """Remember it."""
         self.closed = (code, reason)
 
@@ -152,6 +152,34 @@ async def test_what_is_no_message_ends_that_link_only(
         await wait_until(lambda: len(good.chunks) > had + 20 and good.closed is None)
     (line,) = lines(capsys.readouterr().out, "link_closed")
     assert f"reason={code}" in line
+
+
+async def test_text_on_a_link_is_told_as_the_childs_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is this node that closes, with the code and reason of the protocol."""
+    async with mesh() as m:
+        node = await m.add("mid", layer=1)
+        channel, receiver = await stranger(node)
+        channel._protocol.send_text(b"hello")
+        channel.send([])
+        await wait_until(lambda: receiver.closed is not None)
+        assert receiver.closed == (1002, "text_message")
+        await wait_until(lambda: ended(node, "text_message") == 1)
+    (line,) = lines(capsys.readouterr().out, "link_refused")
+    assert "reason=text_message" in line
+    assert "closed by this node" in line
+
+
+async def test_messages_of_a_later_version_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is counted, and the link goes on."""
+    async with mesh() as m:
+        node = await m.add("mid", layer=1)
+        later = await Child.dial(url_of(node), "later")
+        await wait_until(lambda: later.is_open)
+        later.channel.send([b"\x1fnew", b"\x1fnew", b"\x1enew"])
+        await wait_until(lambda: node.metric("headrace_relay_unknown_messages_total") == 3)
+        assert later.closed is None
+    told = [line for line in capsys.readouterr().out.splitlines() if "[info" in line and "unknown_message" in line]
+    assert len(told) == 1
 
 
 async def test_a_forged_chunk_reaches_nobody() -> None:

@@ -9,6 +9,7 @@ import pytest
 from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.relay import events
 from headrace.relay.credentials import Credential, cluster_credential
+from headrace.relay.heartbeat import PINGS_BURST, PINGS_PER_SECOND
 from headrace.relay.protocol import LinkState, NotCovered, RelayConnection, Timing, TooManySubscriptions
 from headrace.wire import relay as wire
 from headrace.wire.stream import RouteHop, StreamState, Track
@@ -449,8 +450,25 @@ def test_unknown_messages_are_counted_and_ignored() -> None:
     """A later minor version talks to us."""
     pair = opened_pair()
     pair.send_to_b(b"\x1fwhatever")
-    assert pair.b.unknown_messages == 1
+    assert pair.got("b", events.UnknownReceived) == [events.UnknownReceived(0x1F)]
     assert pair.b.state is LinkState.OPEN
+
+
+def test_pings_without_a_break_end_the_link() -> None:
+    """As many as a burst are answered, and then as many a second as may be; with 1008 `flood` it is over."""
+    pair = opened_pair()
+    ping = wire.encode(wire.Ping(id=1, sent_us=0))
+    for _ in range(PINGS_BURST):
+        pair.send_to_b(ping)
+    pair.now += 1.0
+    for _ in range(PINGS_PER_SECOND):
+        pair.send_to_b(ping)
+    assert pair.b.state is LinkState.OPEN
+    assert len(pair.b.data_to_send()) == PINGS_BURST + PINGS_PER_SECOND
+    pair.send_to_b(ping)
+    failure = pair.got("b", events.LinkFailed)[0]
+    assert (failure.close_code, failure.code) == (1008, "flood")
+    assert pair.b.data_to_send() == []
 
 
 # -- time ------------------------------------------------------------------------------------------

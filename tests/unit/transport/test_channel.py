@@ -25,6 +25,7 @@ class Written(asyncio.Transport):
         self.writes: list[bytes] = []
         self.closed = False
         self.aborted = False
+        self.paused = False
         self._names = {"peername": (peer, 1), "sockname": (own, 2)}
 
     def get_extra_info(self, name: str, default: object = None) -> object:
@@ -48,6 +49,9 @@ class Written(asyncio.Transport):
     def abort(self) -> None:
         self.aborted = True
 
+    def pause_reading(self) -> None:
+        self.paused = True
+
 
 class Heard:
     """A receiver that remembers."""
@@ -57,6 +61,7 @@ class Heard:
         self.bytes = 0
         self.writable = 0
         self.end: tuple[int, str] | None = None
+        self.by_peer: bool | None = None
 
     def message_received(self, message: bytes) -> None:
         self.messages.append(message)
@@ -67,9 +72,10 @@ class Heard:
     def became_writable(self) -> None:
         self.writable += 1
 
-    def channel_closed(self, code: int, reason: str) -> None:
+    def channel_closed(self, code: int, reason: str, by_peer: bool) -> None:
         assert self.end is None
         self.end = (code, reason)
+        self.by_peer = by_peer
 
 
 def accepted(max_size: int = 100_000) -> tuple[Channel, Written, Heard]:
@@ -159,7 +165,7 @@ async def test_a_channel_that_ended_before_its_receiver_came_tells_it() -> None:
 
 
 async def test_text_is_refused() -> None:
-    """Nodes speak binary."""
+    """Nodes speak binary; each side knows who closed."""
     channel, transport, heard = dialled()
     other, _, said = accepted()
     other._protocol.send_text(b"hello")
@@ -171,7 +177,39 @@ async def test_text_is_refused() -> None:
     assert channel.closing
     carry(transport, other)
     other.connection_lost(None)
-    assert said.end == (1003, "binary messages only")
+    channel.connection_lost(None)
+    assert (said.end, said.by_peer) == ((1002, "text_message"), True)
+    assert (heard.end, heard.by_peer) == ((1002, "text_message"), False)
+
+
+@pytest.mark.parametrize("frames", ["messages", "pings of the WebSocket itself"])
+async def test_who_asks_without_reading_is_cut_off(frames: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits is bounded, whoever wrote it; it is we who ended it."""
+    monkeypatch.setattr("headrace.transport.channel.BACKLOG_MAX_BYTES", 1000)
+    channel, transport, heard = accepted()
+    ping = Frame(9, b"p" * 100).serialize(mask=True)  # type: ignore[arg-type]
+    for _ in range(30):
+        if transport.aborted:
+            break  # it takes nothing more
+        if frames == "messages":
+            channel.send([b"a" * 100])
+        else:
+            channel.data_received(ping)
+    assert transport.aborted
+    assert len(b"".join(transport.writes)) < 3000
+    channel.connection_lost(None)
+    assert (heard.end, heard.by_peer) == ((1008, "too_slow"), False)
+
+
+async def test_who_sends_more_than_it_may_is_not_read_any_more() -> None:
+    """Else the time until it is cut off is its own."""
+    channel, transport, _ = accepted()
+    channel.close(1008, "flood", reads=False)
+    assert transport.paused
+    other, _, heard = dialled()
+    carry(transport, other)
+    other.connection_lost(None)
+    assert heard.end == (1008, "flood")
 
 
 async def test_back_pressure_is_told_and_asked() -> None:
@@ -233,7 +271,7 @@ async def test_a_message_beyond_the_limit_ends_the_channel() -> None:
     assert said.end is not None
     assert said.end[0] == 1009
     assert heard.end is not None
-    assert heard.end[0] == 1009
+    assert (heard.end[0], heard.by_peer) == (1009, False)
 
 
 @pytest.mark.parametrize(

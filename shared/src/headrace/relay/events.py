@@ -151,6 +151,13 @@ class ClockSampled:
     sample: ClockSample
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownReceived:
+    """A message of a type that this version does not know was ignored."""
+
+    kind: int
+
+
 Event = (
     LinkOpened
     | LinkFailed
@@ -166,4 +173,5 @@ Event = (
     | RefusedReceived
     | GoingAwayReceived
     | ClockSampled
+    | UnknownReceived
 )

@@ -18,6 +18,13 @@ WINDOW_SAMPLES = 32
 OUTSTANDING_MAX = 64
 """Most pings that wait for their pong; older ones are forgotten, their answer comes too late to say anything."""
 
+PINGS_PER_SECOND = 500
+"""Most pings a second that are answered for long: five times the shortest interval that can be set, and too few to keep
+a core from its work."""
+
+PINGS_BURST = 1000
+"""Most pings at once: what waited while this side stood still, for ten seconds of the shortest interval."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClockSample:
@@ -44,6 +51,8 @@ class Heartbeat:
         self._next_id = 0
         self._sent_at: dict[int, float] = {}
         self._samples: deque[ClockSample] = deque(maxlen=WINDOW_SAMPLES)
+        self._pings_left = float(PINGS_BURST)
+        self._pinged_at = now
 
     def heard(self, now: float) -> None:
         """Something arrived from the peer, be it part of a message."""
@@ -79,6 +88,13 @@ class Heartbeat:
         if len(self._sent_at) > OUTSTANDING_MAX:
             del self._sent_at[next(iter(self._sent_at))]
         return Ping(id=self._next_id, sent_us=utc_us)
+
+    def may_ping(self, now: float) -> bool:
+        """Count a ping of the peer's; return whether it may still send so many."""
+        grown = max(0.0, now - self._pinged_at) * PINGS_PER_SECOND
+        self._pings_left = min(float(PINGS_BURST), self._pings_left + grown) - 1
+        self._pinged_at = now
+        return self._pings_left >= 0
 
     def pong(self, pong: Pong, now: float, utc_us: int) -> ClockSample | None:
         """Take the answer to a ping; return its sample, or `None` when that ping is unknown or forgotten."""

@@ -18,6 +18,9 @@ POLICY_VIOLATION = 1008
 GOING_AWAY = 1001
 NORMAL = 1000
 
+FLOOD = "flood"
+"""The code of a peer that pings more often than it is answered."""
+
 
 class LinkState(enum.Enum):
     """Where a link is in its life."""

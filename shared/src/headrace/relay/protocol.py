@@ -30,8 +30,9 @@ from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
 from headrace.relay import events as happened
 from headrace.relay.credentials import Credential, Identity, NotBelieved, Opening, believe, prove
 from headrace.relay.events import Event, LinkFailed, Overreach
-from headrace.relay.heartbeat import ClockSample, Heartbeat
+from headrace.relay.heartbeat import PINGS_PER_SECOND, ClockSample, Heartbeat
 from headrace.relay.link import (
+    FLOOD,
     GOING_AWAY,
     NORMAL,
     OFFERS_MAX,
@@ -68,7 +69,6 @@ class RelayConnection:
         peer: the other side's hello, `None` until it came.
         peer_credential: what the peer proved to know, `None` until the link is open.
         failure: why it is closed, `None` while it is not or when `close` was called.
-        unknown_messages: messages of types that this version does not know, ignored.
     """
 
     def __init__(self, identity: Identity, timing: Timing, nonce: bytes, now: float) -> None:
@@ -76,7 +76,6 @@ class RelayConnection:
         self.peer: wire.Hello | None = None
         self.peer_credential: Credential | None = None
         self.failure: LinkFailed | None = None
-        self.unknown_messages = 0
         self._identity = identity
         self._nonce = nonce
         self._heartbeat = Heartbeat(timing.heartbeat, timing.timeout, now)
@@ -259,7 +258,7 @@ class RelayConnection:
     def _receive_control(self, data: bytes, now: float, utc_us: int) -> None:
         message = wire.decode(data)
         if message is None and self.state is LinkState.OPEN:
-            self.unknown_messages += 1
+            self._events.append(happened.UnknownReceived(data[0]))
             return
         receiver = _RECEIVERS[self.state].get(type(message))
         if receiver is not None:
@@ -364,6 +363,9 @@ class RelayConnection:
         self._events.append(happened.GoingAwayReceived(message.alternatives, message.deadline_ms))
 
     def _ping(self, message: wire.Ping, now: float, utc_us: int) -> None:
+        if not self._heartbeat.may_ping(now):
+            self._fail(POLICY_VIOLATION, FLOOD, f"more than {PINGS_PER_SECOND} pings a second")
+            return
         self._send(wire.Pong(id=message.id, sent_us=message.sent_us, received_us=utc_us, answered_us=utc_us))
 
     def _pong(self, message: wire.Pong, now: float, utc_us: int) -> None:

@@ -19,11 +19,13 @@ from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
 from headrace.relay import events as happened
 from headrace.relay.credentials import Identity
 from headrace.relay.events import Event
+from headrace.relay.link import FLOOD
 from headrace.relay.protocol import NORMAL, RelayConnection, Timing
+from headrace.session.ends import words_of
 from headrace.session.metrics import RelayMetrics
 from headrace.session.parties import Feed, Sender
 from headrace.session.stillness import Stillness
-from headrace.transport.channel import ABNORMAL, Channel
+from headrace.transport.channel import Channel
 from headrace.wire.relay import MESSAGE_MAX_BYTES, NONCE_BYTES, Alternative
 from headrace.wire.stream import RouteHop, StreamState, Track
 
@@ -113,6 +115,7 @@ class Link:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._told: set[happened.Overreach] = set()
+        self._told_unknown = False
 
     def __repr__(self) -> str:
         way = "to" if self.dialled else "from"
@@ -251,13 +254,9 @@ class Link:
         if self._sender is not None and self.end is None:
             self._sender.became_writable()
 
-    def channel_closed(self, code: int, reason: str) -> None:
-        """End, unless this side ended it."""
-        if code == ABNORMAL:
-            self._finish(LinkError("connection_lost", "the connection was lost", by_peer=True))
-        else:
-            word = reason if reason.replace("_", "").isalnum() else "peer_closed"
-            self._finish(LinkError(word, f"the peer closed the link: {code} {reason}".rstrip(), by_peer=True))
+    def channel_closed(self, code: int, reason: str, by_peer: bool) -> None:
+        """End, unless this link ended it."""
+        self._finish(LinkError(*words_of(code, reason, by_peer), by_peer=by_peer))
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -288,6 +287,8 @@ class Link:
             self._leave()
         elif isinstance(event, happened.Overreached):
             self._forbid(event)
+        elif isinstance(event, happened.UnknownReceived):
+            self._ignore(event)
         elif isinstance(event, happened.SubscribeReceived | happened.RecallReceived | happened.UnsubscribeReceived):
             self._serve(event)
         else:
@@ -340,7 +341,7 @@ class Link:
 
     def _fail(self, event: happened.LinkFailed) -> None:
         self._finish(LinkError(event.code, event.detail))
-        self.channel.close(event.close_code, event.code)
+        self.channel.close(event.close_code, event.code, reads=event.code != FLOOD)
 
     def _forbid(self, event: happened.Overreached) -> None:
         """Count it; tell it once for each link and kind, for a peer may try as often as it likes."""
@@ -351,6 +352,13 @@ class Link:
         credential = self._connection.peer_credential
         key = credential.key if credential is not None else ""
         tell("stream_forbidden", stream=event.stream, node=self.peer, key=key, tried=tried)
+
+    def _ignore(self, event: happened.UnknownReceived) -> None:
+        """Count it; tell the first of each link: a peer of a later version may send many."""
+        self._metrics.unknown_messages.inc()
+        tell = log.debug if self._told_unknown else log.info
+        self._told_unknown = True
+        tell("unknown_message_ignored", node=self.peer, type=event.kind)
 
     def _leave(self) -> None:
         self.leaving = True

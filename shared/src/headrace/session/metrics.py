@@ -12,6 +12,7 @@ HOP_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0
 PROTOCOL_ERRORS = frozenset(
     {"bad_message", "bad_version", "bad_name", "bad_tracks", "bad_track", "bad_handle", "bad_kind", "bad_flags"}
     | {"truncated", "too_large", "too_many", "unexpected", "bad_proof", "same_node", "no_secret", "wrong_node"}
+    | {"text_message", "bad_frame", "flood"}
 )
 """Ends of links of which one side broke the protocol (docs/protocol.md, 1.2 and 4.2)."""
 
@@ -48,6 +49,7 @@ class RelayMetrics:
     fetching: Gauge
     serving: Gauge
     refused: Counter
+    unknown_messages: Counter
 
     @classmethod
     def make(cls, registry: CollectorRegistry) -> RelayMetrics:
@@ -84,6 +86,7 @@ class RelayMetrics:
             fetching=gauge("fetched_streams", "Streams fetched from parents now"),
             serving=gauge("served_subscriptions", "Subscriptions of children now"),
             refused=counter("refused", "Streams refused since a credential does not cover them", "reason"),
+            unknown_messages=counter("unknown_messages", "Messages of unknown types, ignored"),
         )
 
     def link_ended(self, reason: str) -> None:

@@ -36,13 +36,19 @@ JOIN_MAX_BYTES = 64 * 1024
 
 BACKLOG_MAX_BYTES = 4 * 1024 * 1024
 """Most bytes beyond the send limit that may be unsent: control messages are small, and a peer that makes us answer more
-than that without reading is cut off."""
+than that without reading is cut off. The pongs to a WebSocket's own pings count as well."""
 
 ABNORMAL = 1006
 """Close code for a connection that ended without one."""
 
 TOO_SLOW = 1008
 """Close code for a peer that does not read; it never gets it, but our log does."""
+
+MESSAGE_TOO_LARGE = 1009
+"""Close code for a message beyond what `Channel.allow` said."""
+
+PROTOCOL_ERROR = 1002
+"""Close code for a peer that does not follow the protocol."""
 
 
 class Receiver(Protocol):
@@ -57,8 +63,8 @@ class Receiver(Protocol):
     def became_writable(self) -> None:
         """What was handed over has left, down to a quarter of the limit."""
 
-    def channel_closed(self, code: int, reason: str) -> None:
-        """The connection is over; called once, last."""
+    def channel_closed(self, code: int, reason: str, by_peer: bool) -> None:
+        """The connection is over; called once, last. `by_peer`: the other side closed it, or it broke."""
 
 
 class Channel(asyncio.Protocol):
@@ -105,9 +111,7 @@ class Channel(asyncio.Protocol):
         for message in messages:
             self._protocol.send_binary(message)
         self._flush()
-        if self.buffered_bytes > self._send_limit_bytes + BACKLOG_MAX_BYTES:
-            self._own_close = (TOO_SLOW, "too_slow")
-            self.abort()
+        self._bound_backlog()
 
     def send_shared(self, parts: Iterable[tuple[bytes, bytes]]) -> int:
         """Send messages that are each a prefix and a body; return their bytes.
@@ -134,13 +138,16 @@ class Channel(asyncio.Protocol):
             self._transport.writelines(buffers)
         return total
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, *, reads: bool = True) -> None:
         """Begin the closing handshake; a second call does nothing.
 
-        The connection is cut if the peer does not answer within `CLOSE_SECONDS`.
+        The connection is cut if the peer does not answer within `CLOSE_SECONDS`. Without `reads` nothing more is read
+        from it, its answer neither: for a peer that sends more than it may.
         """
         if self.closing:
             return
+        if not reads and self._transport is not None:
+            self._transport.pause_reading()
         self.closing = True
         self._own_close = (code, reason)
         if self._protocol.state is State.OPEN:
@@ -235,7 +242,7 @@ class Channel(asyncio.Protocol):
 
     def _take_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.TEXT:
-            self._fail(1003, "binary messages only")
+            self.close(PROTOCOL_ERROR, "text_message")
         elif frame.opcode in (Opcode.BINARY, Opcode.CONT):
             self._fragments.append(bytes(frame.data))
             if frame.fin:
@@ -251,11 +258,14 @@ class Channel(asyncio.Protocol):
         else:
             self._receiver.message_received(message)
 
-    def _fail(self, code: int, reason: str) -> None:
-        self.close(code, reason)
+    def _bound_backlog(self) -> None:
+        if self.buffered_bytes > self._send_limit_bytes + BACKLOG_MAX_BYTES:
+            self._own_close = self._own_close or (TOO_SLOW, "too_slow")
+            self.abort()
 
     def _after_receiving(self) -> None:
         self._flush()
+        self._bound_backlog()
         if self._protocol.close_expected():
             self.closing = True
             self._arm_close_timer()
@@ -285,17 +295,15 @@ class Channel(asyncio.Protocol):
         if self._close_timer is None and not self._closed.is_set():
             self._close_timer = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)
 
-    def _end(self) -> tuple[int, str]:
-        """Return the close code and reason: the peer's, else ours, else 1006."""
+    def _end(self) -> tuple[int, str, bool]:
+        """Return the close code and reason, the peer's, else ours, else 1006; and whether the peer's side ended it."""
         received = self._protocol.close_rcvd
-        if received is not None and not self._protocol.close_rcvd_then_sent and self._own_close is not None:
-            return self._own_close
+        if self._own_close is not None and (received is None or not self._protocol.close_rcvd_then_sent):
+            return *self._own_close, False
         if received is not None:
-            return received.code, received.reason
-        if self._own_close is not None:
-            return self._own_close
+            return received.code, received.reason, True
         sent = self._protocol.close_sent  # websockets closed by itself: broken frames
-        return (ABNORMAL, "connection lost") if sent is None else (sent.code, sent.reason)
+        return (ABNORMAL, "connection lost", True) if sent is None else (sent.code, sent.reason, False)
 
 
 def frame_header(length: int) -> bytes:
