@@ -165,9 +165,11 @@ async def test_nothing_is_written_elsewhere(hub: Hub, tmp_path: Path, uri: str) 
 )
 async def test_where_nothing_is_pushed(hub: Hub, uri: str, code: str, is_final: bool) -> None:
     """What is not allowed, not built or not there is told by a word; only the last is worth another try."""
+    told = Told()
     with pytest.raises(PushFailed) as failed:
         async with asyncio.timeout(WAIT_SECONDS):
-            await carriers(hub).make(record(uri)).run(Told())
+            await carriers(hub).make(record(uri)).run(told)
+    assert Flow.LIVE not in told.flows
     assert (failed.value.code, failed.value.is_final) == (code, is_final)
     assert "key" not in str(failed.value)
 

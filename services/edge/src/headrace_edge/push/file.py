@@ -54,8 +54,8 @@ class FileTarget:
             while (item := conveyor.get()) is not None:
                 if isinstance(item, Begin):
                     self._begin(item.tracks)
-                else:
-                    self._append(item)
+                elif self._append(item):
+                    conveyor.taken()
         except OSError as error:
             raise PushFailed("broken", f"the file cannot be written: {error.strerror or error}") from None
         except BoxError as error:
@@ -77,17 +77,19 @@ class FileTarget:
         self._file, self._header, self._base = open_new(self._path), header, None
         self._file.write(header)
 
-    def _append(self, chunk: Chunk) -> None:
+    def _append(self, chunk: Chunk) -> bool:
+        """Write a chunk; return whether it was to be written."""
         if self._file is None:
-            return
+            return False
         timescale = self._timescales[chunk.id.track]
         if self._base is None:
             self._base = chunk.decode_time / timescale
         start = chunk.decode_time - round(self._base * timescale)
         if start < 0:
-            return  # sound from before the first picture
+            return False  # sound from before the first picture
         self._file.write(retimed(bytes(strip_prft(chunk.media)), start))
         self._file.flush()
+        return True
 
 
 def retimed(media: bytes, decode_time: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from headrace.media.boxes import BoxError, combine_headers, strip_prft
 from headrace.wire.stream import Track
 from headrace_edge.push.carrying import PushFailed
 from headrace_edge.push.pacing import Begin, Conveyor
+
+TAKEN: Final = b'["taken", ""]'
+"""What the muxer says when the target took media."""
 
 END_SECONDS: Final = 1.0
 """How long the muxer may take to say goodbye to its target."""
@@ -43,6 +47,7 @@ class LibavTarget:
         self._scheme = uri.partition(":")[0].lower()
         self._address = address
         self._process: subprocess.Popen[bytes] | None = None
+        self._said = b""
 
     def abort(self) -> None:
         """See `Target`."""
@@ -65,6 +70,7 @@ class LibavTarget:
 
     def _send(self, conveyor: Conveyor, begin: Begin) -> Begin | None:
         """Send what belongs to one header; return the epoch that began with another, `None` at the end."""
+        self._said = b""
         header, numbers = header_of(begin.tracks)
         command = [sys.executable, "-m", "headrace_edge.push.muxer"]
         with subprocess.Popen(
@@ -74,7 +80,7 @@ class LibavTarget:
             assert process.stdin is not None
             try:
                 process.stdin.write(json.dumps(self.job()).encode() + b"\n" + header)
-                following = _feed(conveyor, process.stdin, header, numbers)
+                following = self._feed(conveyor, process, header, numbers)
                 process.stdin.close()
                 process.wait(END_SECONDS)
             except BrokenPipeError:
@@ -87,10 +93,37 @@ class LibavTarget:
                     process.stdin.close()
         return following
 
+    def _feed(
+        self, conveyor: Conveyor, process: subprocess.Popen[bytes], header: bytes, numbers: frozenset[int]
+    ) -> Begin | None:
+        assert process.stdin is not None
+        is_taken = False
+        while (item := conveyor.get()) is not None:
+            if isinstance(item, Begin):
+                if header_of(item.tracks)[0] != header:
+                    return item
+            elif item.id.track in numbers:
+                process.stdin.write(strip_prft(item.media))
+                process.stdin.flush()
+            if not is_taken and _has_spoken(process):
+                is_taken = True
+                self._hear(conveyor, process)
+        return None
+
+    def _hear(self, conveyor: Conveyor, process: subprocess.Popen[bytes]) -> None:
+        """Take the muxer's first word: that the target takes media, or why it does not."""
+        assert process.stdout is not None
+        self._said = process.stdout.readline(4096)
+        if self._said.strip() == TAKEN:
+            self._said = b""
+            conveyor.taken()
+
     def _failure(self, process: subprocess.Popen[bytes]) -> PushFailed:
         """Return what the muxer said at its end."""
         assert process.stdout is not None
-        said = process.stdout.readline(4096)
+        said = self._said or process.stdout.readline(4096)
+        if said.strip() == TAKEN:
+            said = process.stdout.readline(4096)
         if process.wait(END_SECONDS) == -signal.SIGALRM:
             return PushFailed("timeout", "the other server took nothing in time")
         try:
@@ -129,12 +162,9 @@ def header_of(tracks: tuple[Track, ...]) -> tuple[bytes, frozenset[int]]:
     return combine_headers([track.header for track in chosen]), frozenset(track.track for track in chosen)
 
 
-def _feed(conveyor: Conveyor, pipe: Any, header: bytes, numbers: frozenset[int]) -> Begin | None:
-    while (item := conveyor.get()) is not None:
-        if isinstance(item, Begin):
-            if header_of(item.tracks)[0] != header:
-                return item
-        elif item.id.track in numbers:
-            pipe.write(strip_prft(item.media))
-            pipe.flush()
-    return None
+def _has_spoken(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether there is something to read of the muxer, or its end, without waiting."""
+    poll = select.poll()  # select() itself takes no file numbers above 1023
+    assert process.stdout is not None
+    poll.register(process.stdout, select.POLLIN)
+    return bool(poll.poll(0))

@@ -153,6 +153,7 @@ class MediaPush:
             PushOver: when the stream has ended.
         """
         changed = asyncio.Event()
+        conveyor.on_taken = changed.set
         broadcast.listeners.add(changed.set)
         cursor = broadcast.join()
         try:
@@ -161,6 +162,8 @@ class MediaPush:
                 await self._make_room(broadcast, cursor, conveyor)
                 for entry in broadcast.read(cursor, READ_BYTES):
                     self._put(entry, conveyor, tell)
+                if conveyor.is_taken and broadcast.state.state is StreamState.LIVE:
+                    tell(Flow.LIVE, "", {})
                 if not broadcast.lag(cursor):
                     await changed.wait()
         finally:
@@ -190,6 +193,6 @@ class MediaPush:
             case StateChange(state=StreamState.ENDED):
                 raise PushOver("the stream has ended")
             case StateChange(state=StreamState.LIVE):
-                tell(Flow.LIVE, "", {})
+                pass  # it flows when the target takes it
             case StateChange():
                 tell(Flow.WAITING, entry.reason, {})

@@ -2,8 +2,8 @@
 
 It is a process of its own because libav connects while it holds Python's global lock, and because a fault in it must
 not end an edge. The first line of the input says where to, so that credentials stand in no list of processes. A target
-that takes nothing is given up by the alarm signal, which needs no cooperation of anybody. The last word is a line of
-JSON with a code and a sentence, on standard output.
+that takes nothing is given up by the alarm signal, which needs no cooperation of anybody. What it says on
+standard output are lines of JSON with a code and a sentence: `taken` when the target took media, and its last word.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def run(source: Any, job: dict[str, Any]) -> None:
 
 def _copy(media: Any, target: Any, streams: dict[int, Any]) -> None:
     base: Fraction | None = None
+    is_taken = False
     for packet in media.demux():
         if packet.dts is None or packet.size == 0:
             continue
@@ -56,6 +57,9 @@ def _copy(media: Any, target: Any, streams: dict[int, Any]) -> None:
         _arm(STALL_SECONDS)
         target.mux(packet)
         _arm(0)
+        if not is_taken:
+            is_taken = True
+            print(json.dumps(("taken", "")), flush=True)
 
 
 def explain(error: Exception) -> tuple[str, str]:

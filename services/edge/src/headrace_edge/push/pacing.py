@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +34,10 @@ class Conveyor:
 
     Args:
         loop: where `put` and `wait_room` are called.
+
+    Attributes:
+        is_taken: whether the target took any media yet.
+        on_taken: called on the loop when it did.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -43,6 +48,8 @@ class Conveyor:
         self._stopped = False
         self._room = asyncio.Event()
         self._room.set()
+        self.is_taken = False
+        self.on_taken: Callable[[], None] = lambda: None
 
     @property
     def has_room(self) -> bool:
@@ -82,11 +89,17 @@ class Conveyor:
                 self._bytes -= len(item.record)
             is_free = self._bytes < QUEUE_BYTES // 2
         if is_free and not self._room.is_set():
-            self._tell_room()
+            self._tell(self._room.set)
         return item
 
-    def _tell_room(self) -> None:
+    def taken(self) -> None:
+        """Tell that the target took media. Called by the thread only."""
+        if not self.is_taken:
+            self.is_taken = True
+            self._tell(self.on_taken)
+
+    def _tell(self, call: Callable[[], None]) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._room.set)
+            self._loop.call_soon_threadsafe(call)
         except RuntimeError:
             self._stopped = True  # the loop is closed: the process ends
