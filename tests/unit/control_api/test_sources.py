@@ -149,6 +149,19 @@ async def test_wrong_sources_are_told(registries: list[MemoryRegistry], body: di
         assert "hush" not in await answer.text()
 
 
+async def test_addresses_are_asked_for_in_words(registries: list[MemoryRegistry]) -> None:
+    """Which schemes there are is said, not which regular expression did not match."""
+    async with client_of(registries[0]) as client:
+        wrong = "gopher://cam.example/"
+        source = await client.post("/api/v1/streams/cam1", json={"uris": [wrong]})
+        transfer = await client.post("/api/v1/transfers", json={"kind": "pull", "uri": wrong, "local_name": "a"})
+        for answer in (source, transfer):
+            (error,) = (await answer.json())["errors"]
+            assert error["detail"].startswith("an address is expected: ")
+            assert "rtsp" in error["detail"]
+            assert "[" not in error["detail"]
+
+
 async def test_credentials_need_a_secret_to_be_stored(store: MemoryStore) -> None:
     """Without a cluster secret an address with a password is refused rather than stored in clear."""
     registry = MemoryRegistry(store, clock=SystemClock())

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from headrace.http.operations import WHOLE, Model, Query
+from headrace.access.tokens import TOKEN_SECONDS_MAX
+from headrace.http.operations import WHOLE, Model, Query, worded
 from headrace.identifiers import NODE_ID_MAX_BYTES, STREAM_NAME_MAX_BYTES
 
 PAGE_MAX = 1000
@@ -38,9 +39,6 @@ SOURCE_PATTERN = (
 
 PRINTABLE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 
-TOKEN_SECONDS_MAX = 366 * 24 * 3600
-"""Longest life of a token that is made here, a year: so long a revocation is remembered."""
-
 State = Literal["live", "interrupted", "ended"]
 StreamText = Annotated[str, Field(max_length=STREAM_NAME_MAX_BYTES, pattern=STREAM_PATTERN)]
 NodeText = Annotated[str, Field(max_length=NODE_ID_MAX_BYTES, pattern=NODE_PATTERN)]
@@ -49,7 +47,11 @@ PatternText = Annotated[
 ]
 OriginText = Annotated[str, Field(max_length=256, pattern=r"^(https?://)?(\*\.)?[A-Za-z0-9.-]+(:[0-9]{1,5})?$")]
 AddressText = Annotated[str, Field(max_length=64, pattern=NETWORK_PATTERN)]
-SourceText = Annotated[str, Field(max_length=2048, pattern=SOURCE_PATTERN)]
+SourceText = Annotated[
+    str,
+    Field(max_length=2048, pattern=SOURCE_PATTERN),
+    worded("an address is expected: rtsp://host/path, rtsps://host/path, file:///path or test:"),
+]
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX, description="Most entries of this answer.")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from headrace.http.operations import Model, Query
+from headrace.http.operations import Model, Query, worded
 from headrace.identifiers import STREAM_NAME_MAX_BYTES
 from headrace.registry.desired import TRANSFER_ID_MAX_BYTES
 from headrace.registry.sealing import URI_MAX_CHARACTERS
@@ -28,6 +28,11 @@ URI_PATTERN = (
 )
 """Addresses as far as a pattern can tell; what each scheme allows is checked by who carries it out."""
 
+URI_EXPECTED = (
+    "an address is expected: scheme://host:port/path by ws, rtsp, rtmp, srt, http or udp, also wss, rtsps, rtmps or "
+    "https; headrace://node/stream, or file:path"
+)
+
 KEY_MAX_CHARACTERS = 128
 """Longest key of a request: three UUIDs."""
 
@@ -40,7 +45,9 @@ class NewTransfer(Model):
     """A transfer that is to be made."""
 
     kind: Kind = Field(description="`pull` fetches a stream here, `push` brings one there.")
-    uri: Annotated[str, Field(min_length=3, max_length=URI_MAX_CHARACTERS, pattern=URI_PATTERN)] = Field(
+    uri: Annotated[
+        str, Field(min_length=3, max_length=URI_MAX_CHARACTERS, pattern=URI_PATTERN), worded(URI_EXPECTED)
+    ] = Field(
         description="The other server: `ws://`, `wss://` (another Headrace), `headrace://node/stream` (this cluster), "
         "`rtsp://`, `rtmp://`, `srt://`, `http://` or `file:`, the latter also with an `s` where there is TLS."
     )

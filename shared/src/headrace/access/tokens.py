@@ -36,6 +36,9 @@ TOKEN_MAX_BYTES: Final = 4096
 KEYS_MAX: Final = 16
 """Most keys: with two each of a few issuers there is room to change them."""
 
+TOKEN_SECONDS_MAX: Final = 366 * 24 * 3600
+"""Most that may be left of a token's life, a year: so long a revocation is remembered, which names no end."""
+
 SECRET_MIN_BYTES: Final = 32
 """Shortest secret for HS256: RFC 7518, section 3.2 wants one as long as the digest."""
 

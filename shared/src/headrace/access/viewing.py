@@ -54,7 +54,7 @@ class Seat:
     @property
     def too_many(self) -> str:
         """What is told when as many others watch."""
-        return f"{self.viewers_max} watch with this token already, as many as may"
+        return f"{self.viewers_max} watch already, as many as may"
 
 
 class TooManyRevoked(Exception):

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from aiohttp import hdrs, web
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from headrace.http.problems import Problem
 from headrace.http.reading import read_body, read_path, read_query
@@ -39,6 +47,20 @@ def _whole(value: Any) -> Any:
 
 WHOLE = BeforeValidator(_whole)
 """Stands last in the annotation of an integer in a body: to JSON Schema 1.0 is one too."""
+
+
+def worded(sentence: str) -> WrapValidator:
+    """Stands last in the annotation of a text with a pattern: says in words what the pattern asks for."""
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            if error.errors(include_url=False, include_input=False)[0]["type"] != "string_pattern_mismatch":
+                raise
+            raise PydanticCustomError("pattern", "{sentence}", {"sentence": sentence}) from None
+
+    return WrapValidator(check)
 
 
 class Nothing(Model):
