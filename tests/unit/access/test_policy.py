@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headrace.access.policy import Asked, Policy, check_token
-from headrace.access.tokens import TokenRefused, ViewerToken, network
+from headrace.access.tokens import TOKEN_SECONDS_MAX, TokenRefused, ViewerToken, network
 from headrace.identifiers import StreamName
 
 TOKEN = ViewerToken(id="t", streams=("cam1", "site7/*"), expires=100.0)
@@ -54,6 +54,12 @@ def test_streams(stream: str, code: str) -> None:
 def test_times(now: float, code: str) -> None:
     """The end is exact; the beginning allows for clocks that are seconds apart."""
     assert refusal(replace(TOKEN, not_before=45.0), now) == code
+
+
+def test_a_token_that_outlives_its_revocation() -> None:
+    """What is valid for longer than revocations are remembered is not taken."""
+    assert refusal(replace(TOKEN, expires=50.0 + TOKEN_SECONDS_MAX)) == ""
+    assert refusal(replace(TOKEN, expires=3600.0 + TOKEN_SECONDS_MAX)) == "token_long"
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from headrace.access.tokens import TokenRefused, ViewerToken, issue_token, network
+from headrace.access.tokens import TOKEN_SECONDS_MAX, TokenRefused, ViewerToken, issue_token, network
 from headrace.access.viewing import TooManyRevoked, Viewing
 from headrace.clock import Clock
 from headrace.http.operations import Api, Call, Nothing
 from headrace.http.problems import FieldError, Problem
 from headrace.registry.leases import StoreAway
 from headrace_control_api.models import (
-    TOKEN_SECONDS_MAX,
     NewToken,
     RevokedList,
     RevokedToken,
@@ -79,7 +78,7 @@ def add_tokens(api: Api, office: TokenOffice) -> None:
         """Revoke a viewer token.
 
         Every edge refuses it from then on, and ends what plays with it, within a second. That is remembered for a year;
-        a token that was not made here, and lives longer, had better be ended by changing its key.
+        edges take no token of which more is left.
         """
         try:
             await office.viewing.revoke(call.path.id, office.clock.utc() + TOKEN_SECONDS_MAX)

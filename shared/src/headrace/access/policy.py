@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
-from headrace.access.tokens import TokenRefused, ViewerToken
+from headrace.access.tokens import TOKEN_SECONDS_MAX, TokenRefused, ViewerToken
 from headrace.identifiers import StreamName
 
 Mode = Literal["public", "token", "webhook", "licence"]
@@ -77,10 +77,12 @@ def check_token(token: ViewerToken, asked: Asked, now: float) -> None:
     """Compare a genuine token with a request.
 
     Raises:
-        TokenRefused: `token_expired`, `token_early`, `token_stream`, `token_origin` or `token_address`.
+        TokenRefused: `token_expired`, `token_long`, `token_early`, `token_stream`, `token_origin` or `token_address`.
     """
     if now >= token.expires:
         raise TokenRefused("token_expired", "this token has expired")
+    if token.expires - now > TOKEN_SECONDS_MAX + CLOCKS_SECONDS:
+        raise TokenRefused("token_long", "this token is valid for more than a year, longer than may be")
     if now < token.not_before - CLOCKS_SECONDS:
         raise TokenRefused("token_early", "this token is not valid yet")
     if not any(matches(pattern, asked.stream) for pattern in token.streams):
