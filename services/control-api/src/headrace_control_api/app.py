@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,6 @@ import structlog
 
 from headrace.access.viewing import Viewing, make_viewing
 from headrace.clock import microseconds
-from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
 from headrace.http.listener import HttpListener
 from headrace.registry.metrics import RegistryMetrics
@@ -23,6 +21,7 @@ from headrace.service.settings import ControlApiSettings, Settings
 from headrace.version import SOFTWARE
 from headrace_control_api.access import Access, Scope, is_loopback
 from headrace_control_api.asking_nodes import HttpNodes, Nodes
+from headrace_control_api.authorities import Authorities
 from headrace_control_api.events import EventLog
 from headrace_control_api.own_nodes import OwnNodes
 from headrace_control_api.pictures import EdgePictures, Pictures
@@ -115,13 +114,10 @@ def _others(settings: Settings, runtime: Runtime, hub: Hub | None, registry: Reg
         from headrace_control_api.own_pictures import OwnPictures
 
         return OwnPictures(Stills(hub, runtime.clock)), OwnNodes(hub, runtime.node, runtime.clock)
-    ca_file = settings.relay.ca_file
-    try:
-        tls = None if ca_file is None else ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        raise ConfigurationError(f"relay.ca_file: {ca_file}: {error.strerror or error}") from None
+    authorities = Authorities(settings.relay.ca_file)
+    runtime.health.add("authorities", lambda: authorities.problem)
     secret = settings.relay.secret.get_secret_value()
-    return EdgePictures(registry, secret, runtime.clock, tls), HttpNodes(secret, runtime.clock, tls)
+    return EdgePictures(registry, secret, runtime.clock, authorities), HttpNodes(secret, runtime.clock, authorities)
 
 
 def _record(settings: Settings, runtime: Runtime) -> NodeRecord:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from yarl import URL
 from headrace.clock import Clock
 from headrace.http.proof import PROOF_HEADER, prove
 from headrace.registry.records import NodeRecord
+from headrace_control_api.authorities import Authorities
 
 ANSWER_SECONDS: Final = 3.0
 """How long a node may take to tell what it carries: it listens for most of a second first."""
@@ -78,12 +78,12 @@ class HttpNodes:
     Attributes:
         secret: proves to them that we are of the cluster.
         clock: dates the proof.
-        tls: what `https` nodes are verified with; `None` for the system's trust.
+        authorities: what `https` nodes are verified with.
     """
 
     secret: str
     clock: Clock
-    tls: ssl.SSLContext | None = None
+    authorities: Authorities = field(default_factory=Authorities)
     _session: aiohttp.ClientSession | None = None
 
     async def routes(self, nodes: Iterable[NodeRecord]) -> Mapping[str, Mapping[str, list[str]]]:
@@ -113,12 +113,13 @@ class HttpNodes:
         """Return a node's answer, `None` when it gives none that can be used."""
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-            connector = aiohttp.TCPConnector(ssl=self.tls or True, limit=AT_ONCE)
+            connector = aiohttp.TCPConnector(limit=AT_ONCE)
             self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
         url = base_of(node).with_path(path, encoded=True)
         headers = {PROOF_HEADER: prove(self.secret, url.raw_path_qs, self.clock.utc())}
         try:
-            async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
+            tls = self.authorities.now()
+            async with self._session.get(url, headers=headers, allow_redirects=False, ssl=tls) as answer:
                 if answer.status != 200 or (answer.content_length or 0) > ANSWER_MAX_BYTES:
                     return None
                 return msgspec.json.decode(await answer.read(), type=kind, strict=False)

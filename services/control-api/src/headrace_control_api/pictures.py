@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, Protocol
 
 import aiohttp
@@ -17,6 +16,7 @@ from headrace.identifiers import StreamName
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.registry import Registry
 from headrace_control_api.asking_nodes import base_of
+from headrace_control_api.authorities import Authorities
 
 WIDTH_MIN: Final = 16
 WIDTH_MAX: Final = 4096
@@ -81,13 +81,13 @@ class EdgePictures:
         registry: where they are.
         secret: proves to them that we are of the cluster.
         clock: dates the proof.
-        tls: what `https` edges are verified with; `None` for the system's trust.
+        authorities: what `https` edges are verified with.
     """
 
     registry: Registry
     secret: str
     clock: Clock
-    tls: ssl.SSLContext | None = None
+    authorities: Authorities = field(default_factory=Authorities)
     _session: aiohttp.ClientSession | None = None
     _asking: int = 0
 
@@ -119,13 +119,13 @@ class EdgePictures:
     async def _ask(self, edge: NodeRecord, stream: StreamName, form: PictureFormat, width: int | None) -> bytes:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-            connector = aiohttp.TCPConnector(ssl=self.tls or True)
-            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
+            self._session = aiohttp.ClientSession(timeout=timeout)
         query = {"format": form} | ({} if width is None else {"width": str(width)})
         url = base_of(edge).with_path(f"/still/{stream}").with_query(query)
         headers = {PROOF_HEADER: prove(self.secret, url.raw_path_qs, self.clock.utc())}
         try:
-            async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
+            tls = self.authorities.now()
+            async with self._session.get(url, headers=headers, allow_redirects=False, ssl=tls) as answer:
                 body = (
                     await answer.content.read(PICTURE_MAX_BYTES + 1) if answer.status != 200 else await _whole(answer)
                 )
