@@ -44,6 +44,7 @@ class Fault:
         must_hold: nothing may be lost or come twice.
         quick: it is one of those that `make chaos-quick` does.
         single: one of those that random faults are drawn from.
+        restarts_all: every node's counters begin anew, so that moves cannot be counted.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Fault:
     must_hold: bool = True
     quick: bool = False
     single: bool = True
+    restarts_all: bool = False
 
 
 # -- to whom ----------------------------------------------------------------------------------------
@@ -246,6 +248,7 @@ FAULTS: tuple[Fault, ...] = (
         0.0,
         nothing,
         single=False,
+        restarts_all=True,
     ),
 )
 

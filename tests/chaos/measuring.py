@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -41,6 +41,7 @@ class Row:
         extra_bytes: chunk bytes that viewers got though they had them.
         relay_duplicates: chunks that nodes got though they had them.
         moves: streams that went on from another parent, in nodes.
+        moves_counted: whether the nodes lived to tell.
         moves_elsewhere: those of them in nodes that were no children of what the fault was done to.
         viewer_moves: viewers that went to another edge.
         detection_ms: until the last child, or the last viewer of an edge, knew; `None` where nobody had to.
@@ -63,6 +64,7 @@ class Row:
     extra_bytes: int = 0
     relay_duplicates: int = 0
     moves: int = 0
+    moves_counted: bool = True
     moves_elsewhere: int = 0
     viewer_moves: int = 0
     detection_ms: float | None = None
@@ -116,9 +118,12 @@ def inflict(topology: Topology, fault: Fault) -> Row:
     """Do a fault, undo it, wait until all is well, and return what came of it."""
     if fault.kind is Kind.RELAY:
         topology.wait_until_shaped(SHAPED_SECONDS)
-    victim = fault.choose(topology)
-    row = Row(fault.name, fault.kind.value, fault.text, _named(fault, victim), must_hold=fault.must_hold)
-    row.served = topology.serving()[victim.node]
+    chosen = fault.choose(topology)
+    serving = topology.serving()
+    victim = topology.services[who_serves(chosen.node, [one.node for one in topology.of_role(chosen.role)], serving)]
+    text = fault.text if victim is chosen else f"{fault.text}; done to {victim.node}, its own layer served nobody"
+    row = Row(fault.name, fault.kind.value, text, _named(fault, victim), must_hold=fault.must_hold)
+    row.served, row.moves_counted = serving[victim.node], not fault.restarts_all
     before = _begin(topology)
     try:
         fault.begin(topology, victim)
@@ -135,6 +140,12 @@ def inflict(topology: Topology, fault: Fault) -> Row:
     if fault.kind is Kind.MIXED:
         row.moves_elsewhere, row.detection_ms = 0, None
     return row
+
+
+def who_serves(chosen: str, others: Iterable[str], serving: Mapping[str, int]) -> str:
+    """Return `chosen` if viewers' routes pass it, else the busiest of `others`: a fault that nobody can notice shows
+    nothing. Nodes may have gone past a whole layer."""
+    return chosen if serving.get(chosen) else max([chosen, *others], key=lambda node: serving.get(node, 0))
 
 
 def _begin(topology: Topology) -> Before:

@@ -32,8 +32,8 @@ COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("p99", lambda row: f"{row.pause_ms_p99:.0f}"),
     ("max", lambda row: f"{row.pause_ms_max:.0f}"),
     ("noticed", lambda row: "–" if row.detection_ms is None else f"{row.detection_ms:.0f}"),
-    ("nodes moved", lambda row: str(row.moves)),
-    ("of them others", lambda row: str(row.moves_elsewhere)),
+    ("nodes moved", lambda row: str(row.moves) if row.moves_counted else "–"),
+    ("of them others", lambda row: str(row.moves_elsewhere) if row.moves_counted else "–"),
     ("viewers moved", lambda row: str(row.viewer_moves)),
     ("extra KiB", lambda row: f"{row.extra_bytes / 1024:.0f}"),
 )
@@ -41,11 +41,12 @@ COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
 
 def line(row: Row) -> str:
     """Return one row for the terminal."""
+    moved = f"{row.moves} (others {row.moves_elsewhere})" if row.moves_counted else "–"
     noticed = "" if row.detection_ms is None else f", noticed after {row.detection_ms:.0f} ms"
     words = (
         f"{row.name:16} {row.victim:10} lost {row.lost}, twice {row.duplicated}, pause p50 {row.pause_ms_p50:.0f} "
-        f"p99 {row.pause_ms_p99:.0f} max {row.pause_ms_max:.0f} ms{noticed}, moved: nodes {row.moves} "
-        f"(others {row.moves_elsewhere}), viewers {row.viewer_moves}; extra {row.extra_bytes / 1024:.0f} KiB, "
+        f"p99 {row.pause_ms_p99:.0f} max {row.pause_ms_max:.0f} ms{noticed}, moved: nodes {moved}, "
+        f"viewers {row.viewer_moves}; extra {row.extra_bytes / 1024:.0f} KiB, "
         f"interruptions {row.interruptions}"
     )
     more = [f"left behind: {row.left_behind}"] if row.left_behind else []

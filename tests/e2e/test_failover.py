@@ -17,7 +17,8 @@ from support.redis_server import RedisServer
 from support.services import Service, running
 
 STALL_SECONDS = 1.0
-"""Longest stall that is promised; a shared machine is allowed ten times as much."""
+"""Longest stall that is promised, on a machine that has time for it; a test may only hold ten times as much against a
+shared one, on which browser, encoder and five nodes wait for two cores."""
 
 GOES_ON_SECONDS = 5.0
 
@@ -66,8 +67,9 @@ class Playing:
 
     def __str__(self) -> str:
         return (
-            f"still for {1000 * self.still:.0f} ms, jumped {1000 * self.jump:.0f} ms ahead, {1000 * self.back:.0f} ms "
-            f"back, {self.stalls} stalls, {self.pictures} pictures"
+            f"still for {1000 * self.still:.0f} ms (promised: under {1000 * STALL_SECONDS:.0f} ms), "
+            f"jumped {1000 * self.jump:.0f} ms ahead, {1000 * self.back:.0f} ms back, {self.stalls} stalls, "
+            f"{self.pictures} pictures"
         )
 
 
@@ -96,8 +98,18 @@ async def goes_on(page: WatchedPage, stalls: int) -> Playing:
     return Playing.of(samples, (await page.player())["stalls"] - stalls)
 
 
+def tell(capsys: pytest.CaptureFixture[str], what: str, playing: Playing) -> None:
+    """Print what was measured, whether or not the test fails."""
+    with capsys.disabled():
+        print(f"\n{what}: {playing}")
+
+
 def assert_went_on(playing: Playing, player: dict[str, Any]) -> None:
-    """At most one stall, and the position is continuous."""
+    """At most one stall, and the position is continuous.
+
+    The time allowed for it is ten times what is promised, as for every test that measures time: a machine that is busy
+    with others' work must not fail it. What was measured is told beside what is promised, also when all is well.
+    """
     assert playing.stalls <= 1
     assert playing.still < 10 * STALL_SECONDS
     assert playing.back < 0.1
@@ -106,7 +118,9 @@ def assert_went_on(playing: Playing, player: dict[str, Any]) -> None:
     assert player["recoveries"] == 0
 
 
-async def test_the_picture_goes_on_when_a_parent_and_then_the_edge_die(nodes: dict[str, Service]) -> None:
+async def test_the_picture_goes_on_when_a_parent_and_then_the_edge_die(
+    nodes: dict[str, Service], capsys: pytest.CaptureFixture[str]
+) -> None:
     """SIGKILL for the edge's parent, then for the edge: one stall at most each, no chunk missing, nothing reloaded."""
     edge = nodes["edge-1"]
     async with open_page(f"http://127.0.0.1:{edge.port()}/watch/cam") as page:
@@ -115,13 +129,13 @@ async def test_the_picture_goes_on_when_a_parent_and_then_the_edge_die(nodes: di
         await page.page.evaluate(_RECORD)
         stalls = (await page.player())["stalls"]
         undisturbed = await goes_on(page, stalls)
-        print(f"\nundisturbed: {undisturbed}")
+        tell(capsys, "undisturbed", undisturbed)
 
         parent = nodes[edge.events("parent_chosen")[-1]["parent"]]
         stalls = (await page.player())["stalls"]
         parent.kill()
         playing = await goes_on(page, stalls)
-        print(f"parent killed: {playing}")
+        tell(capsys, "parent killed", playing)
         assert edge.events("parent_chosen")[-1]["parent"] != parent.node
         assert_went_on(playing, await page.player())
 
@@ -129,7 +143,7 @@ async def test_the_picture_goes_on_when_a_parent_and_then_the_edge_die(nodes: di
         edge.kill()
         playing = await goes_on(page, stalls)
         player = await page.player()
-        print(f"edge killed: {playing}")
+        tell(capsys, "edge killed", playing)
         assert (player["edge"], player["state"], player["reconnects"]) == ("edge-2", "live", 1)
         assert_went_on(playing, player)
         assert await page.page.evaluate("() => performance.getEntriesByType('navigation').length") == 1

@@ -7,8 +7,9 @@ import struct
 import pytest
 
 from chaos.identity import HEADER, Check, Identity, LinkCheck, missing_between, read_identity
-from chaos.measuring import percentile
+from chaos.measuring import Row, percentile, who_serves
 from chaos.memory import Life, slope
+from chaos.report import line, table
 from chaos.scraping import grown
 
 
@@ -108,6 +109,24 @@ def test_a_counter_of_a_restarted_process_begins_anew() -> None:
     before = {"process_start_time_seconds": 1.0, "moves": 5.0}
     assert grown(before, {"process_start_time_seconds": 1.0, "moves": 7.0}, "moves") == 2
     assert grown(before, {"process_start_time_seconds": 2.0, "moves": 7.0}, "moves") == 7
+
+
+@pytest.mark.parametrize(
+    ("serving", "victim"),
+    [({"mid-2-1": 3, "mid-1-1": 9}, "mid-2-1"), ({"mid-1-1": 9, "mid-1-2": 2}, "mid-1-1"), ({}, "mid-2-1")],
+    ids=["it serves", "another layer serves", "none serves"],
+)
+def test_a_fault_is_done_to_somebody_who_serves(serving: dict[str, int], victim: str) -> None:
+    """To the chosen one if it does, else to the busiest of its role, for its layer may have been gone past."""
+    assert who_serves("mid-2-1", ["mid-1-1", "mid-1-2", "mid-2-1", "mid-2-2"], serving) == victim
+
+
+def test_moves_that_nobody_lived_to_count_are_not_told_as_none() -> None:
+    """Counters of nodes that were all started again say nothing."""
+    counted, restarted = Row("a", "mixed", moves=2), Row("b", "mixed", moves_counted=False)
+    assert "| 2 | 0 |" in table([counted])
+    assert "| – | – | – |" in table([restarted])
+    assert "nodes –, viewers" in line(restarted)
 
 
 def test_the_slope_of_memory_is_for_an_hour() -> None:
