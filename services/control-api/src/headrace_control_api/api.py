@@ -13,6 +13,7 @@ from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.registry import Registry
 from headrace.version import VERSION
 from headrace_control_api.asking_nodes import Nodes
+from headrace_control_api.choosing import add_choosing
 from headrace_control_api.events import EventLog, follow
 from headrace_control_api.hops import measured, parents
 from headrace_control_api.licences import add_licences
@@ -63,6 +64,7 @@ def make_api(
     """Return the operations, which answer from what `registry` knows, and what `nodes` tell when they are asked."""
     api = Api(PREFIX, "Headrace control API", VERSION, DESCRIPTION)
     _add_streams(api, registry, office.viewing, nodes)
+    add_choosing(api, registry)
     add_snapshots(api, registry, pictures)
     _add_nodes(api, registry)
     _add_cluster(api, registry, events, nodes)
