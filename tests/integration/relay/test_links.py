@@ -10,7 +10,7 @@ import pytest
 
 from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.relay.broadcast import RingLimits
-from headrace.relay.credentials import cluster_credential
+from headrace.relay.credentials import Credential, cluster_credential
 from headrace.relay.events import SubscribeReceived
 from headrace.session.options import RelayOptions
 from headrace.testing import wait_until
@@ -88,6 +88,20 @@ async def test_a_link_over_a_border_is_no_way_to_a_node() -> None:
         await wait_until(lambda: viewer.opened != [])
         source.step()
         await wait_until(lambda: viewer.chunks != [])
+
+
+async def test_a_publisher_hears_that_it_may_not_offer() -> None:
+    """Its link ends, so that it need not wait for somebody to fetch the stream."""
+    key = Credential("cluster", b"s", ("publisher",), ("from/*",), ())
+    async with mesh(replace(FAST, own=key, accepted=(key,))) as m:
+        node = await m.add("in", "ingress")
+        child = await Child.dial(url_of(node), "push-1", "s", role="publisher")
+        await wait_until(lambda: child.is_open)
+        child.connection.offer({StreamName("from/a"): Epoch(1)})
+        child.connection.offer({StreamName("other/a"): Epoch(1)})
+        child.flush()
+        await wait_until(lambda: child.closed is not None)
+        assert child.closed == (1008, "forbidden")
 
 
 async def test_web_pages_are_sent_away() -> None:

@@ -166,7 +166,8 @@ class Border:
                 if error.code in {"unreachable", "timeout"}:
                     break
             except LinkError as error:
-                raise BorderError("refused", f"the other server refuses: {error.detail}") from None
+                is_final = error.code == "bad_proof"
+                raise BorderError("refused", f"the other server refuses: {error.detail}", is_final=is_final) from None
         assert failure is not None
         raise border_error(failure)
 

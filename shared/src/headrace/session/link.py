@@ -18,8 +18,8 @@ from headrace.clock import Clock, microseconds
 from headrace.identifiers import ChunkId, Epoch, NodeId, StreamName
 from headrace.relay import events as happened
 from headrace.relay.credentials import Identity
-from headrace.relay.events import Event
-from headrace.relay.link import FLOOD
+from headrace.relay.events import Event, Overreach
+from headrace.relay.link import FLOOD, POLICY_VIOLATION
 from headrace.relay.protocol import NORMAL, RelayConnection, Timing
 from headrace.session.ends import words_of
 from headrace.session.metrics import RelayMetrics
@@ -30,6 +30,9 @@ from headrace.wire.relay import MESSAGE_MAX_BYTES, NONCE_BYTES, Alternative
 from headrace.wire.stream import RouteHop, StreamState, Track
 
 log = structlog.get_logger(__name__)
+
+OFFERING_ROLES = frozenset({"publisher"})
+"""Roles of peers whose links are for what they offer: one that may not offer it is told so by the end of the link."""
 
 
 class LinkError(Exception):
@@ -352,6 +355,8 @@ class Link:
         credential = self._connection.peer_credential
         key = credential.key if credential is not None else ""
         tell("stream_forbidden", stream=event.stream, node=self.peer, key=key, tried=tried)
+        if event.what is Overreach.OFFER and self.peer_role in OFFERING_ROLES:
+            self.close(POLICY_VIOLATION, "forbidden")
 
     def _ignore(self, event: happened.UnknownReceived) -> None:
         """Count it; tell the first of each link: a peer of a later version may send many."""

@@ -158,6 +158,8 @@ class Pushes:
 
         def tell(flow: Flow, detail: str, facts: Mapping[str, str]) -> None:
             nonlocal told
+            if flow is Flow.WAITING and not detail and told is Flow.FAILED:
+                return  # another try: why the last one failed stays to be seen until something flows
             if flow is not told:
                 log.info("push_" + flow.value, transfer=record.id, stream=record.local_name, detail=detail)
                 told = flow

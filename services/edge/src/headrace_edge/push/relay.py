@@ -29,6 +29,7 @@ TAKEN_SECONDS: Final = 10.0
 
 NAME_IN_USE: Final = "name_in_use"
 TERMINATED: Final = "terminated"
+FORBIDDEN: Final = "forbidden"
 
 
 class RelayPush:
@@ -185,6 +186,8 @@ class _Offering:
 def _why(end: LinkError) -> Exception:
     if end.code == TERMINATED:
         return PushOver("the other server ended the stream")
+    if end.code == FORBIDDEN:
+        return PushFailed(FORBIDDEN, "the other server does not let this key push that stream", is_final=True)
     if end.code == NAME_IN_USE:
         return PushFailed(NAME_IN_USE, "the name is in use on the other server", is_final=True)
     return PushFailed(end.code, f"the link to the other server ended: {end.detail}")

@@ -1,0 +1,84 @@
+"""What is told of a push that does not come about."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prometheus_client import CollectorRegistry
+
+from headrace.identifiers import NodeId
+from headrace.registry.desired import DesiredKey, DesiredKind, DesiredTransfer
+from headrace.registry.memory import MemoryRegistry
+from headrace.registry.records import NodeRecord
+from headrace.registry.sealing import Uri
+from headrace.registry.transfers import Flow, Transfer, TransferStatus, find_transfer
+from headrace.service.runtime import Runtime
+from headrace.testing import wait_until
+from headrace_edge.push.carrying import PushFailed, Tell
+from headrace_edge.push.pushes import Pushes
+
+PUSH = DesiredTransfer(id="push-1", kind="push", uri=Uri("ws://there.example"), local_name="a", remote_name="b")
+KEY = DesiredKey(DesiredKind.TRANSFER, PUSH.id)
+
+
+class Stubborn:
+    """Waits, and is not taken, as often as it is tried, until `flows`."""
+
+    def __init__(self) -> None:
+        self.tried = 0
+        self.flows_from = 4
+
+    def leave(self, *, is_over: bool) -> None: ...
+
+    async def run(self, tell: Tell) -> None:
+        """See `Carrier`."""
+        self.tried += 1
+        tell(Flow.WAITING, "", {})
+        if self.tried >= self.flows_from:
+            tell(Flow.LIVE, "", {})
+            tell(Flow.WAITING, "interrupted here", {})
+        raise PushFailed("not_taken", "the other server does not take the stream")
+
+
+@asynccontextmanager
+async def pushes(carrier: Stubborn) -> AsyncIterator[tuple[MemoryRegistry, list[tuple[str, str]]]]:
+    """Carry a push; yield what is reported of it, in order."""
+    registry = MemoryRegistry()
+    await registry.start()
+    registry.keep_node(NodeRecord(node="e1", role="edge"))
+    runtime = Runtime(NodeId("e1"), "edge", metrics=CollectorRegistry())
+    told: list[tuple[str, str]] = []
+    report = registry.report
+
+    def note(claim: object, status: str = "", detail: str = "", facts: object = None) -> None:
+        told.append((status, detail))
+        report(claim, status, detail, facts)  # type: ignore[arg-type]
+
+    registry.report = note  # type: ignore[method-assign]
+    made = Pushes(NodeId("e1"), registry, runtime, 0.4, lambda record: carrier)
+    await made.start()
+    await registry.put_desired(PUSH, expect=0)
+    try:
+        yield registry, told
+    finally:
+        await made.stop()
+        await registry.close()
+
+
+def _seen(registry: MemoryRegistry) -> Transfer:
+    found = find_transfer(registry.desired, registry.claims, PUSH.id)
+    assert found is not None
+    return found
+
+
+async def test_a_failure_stays_until_something_flows() -> None:
+    """A try after it does not look like waiting; what comes after it flowed does."""
+    carrier = Stubborn()
+    async with pushes(carrier) as (registry, told):
+        await wait_until(lambda: carrier.tried == 3, 20)
+        flows = [flow for flow, _ in told]
+        assert "waiting" not in flows[flows.index("failed") :]
+        await wait_until(lambda: _seen(registry).status is TransferStatus.FAILED)
+        assert "does not take" in _seen(registry).info
+        await wait_until(lambda: ("waiting", "interrupted here") in told, 20)
