@@ -171,7 +171,7 @@ def test_containers_are_nobody(project: ComposeProject, service: str) -> None:
 
 @pytest.mark.parametrize("service", [node for node in NODES if not node.startswith(("ingress", "edge"))])
 def test_images_without_media_carry_no_libav(project: ComposeProject, service: str) -> None:
-    """An image holds only what its service needs: libav is where feeds are read, and where pushes and pictures are made."""
+    """An image holds only what its service needs: libav is where feeds are read and pushes are made."""
     code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('av') is not None)"
     project.run("exec", "--no-TTY", service, "python", "-c", code)
 
