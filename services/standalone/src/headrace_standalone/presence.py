@@ -36,10 +36,12 @@ class Presence:
 
     def _announce(self) -> None:
         node, edge = self._settings.node, self._settings.edge
+        # With port 0 the system chooses one when the edge begins to listen; nobody else is there to be told.
+        url = f"{self._scheme}://{format_address(edge.host, edge.port)}" if edge.port else ""
         record = NodeRecord(
             node=self._runtime.node,
             role=self._runtime.role,
-            public_url=node.public_url or f"{self._scheme}://{format_address(edge.host, edge.port)}",
+            public_url=node.public_url or url,
             region=node.region,
             layer=node.layer_of(self._runtime.role),
             capacity=node.capacity,
