@@ -75,6 +75,10 @@ async def test_orders_are_given_explained_and_withdrawn(
     assert "nobody asked for that" in await run("drain", "left", "--undo", code=1)
     assert "there is no node nobody" in await run("drain", "nobody", code=1)
     assert "there is no stream cam9" in await run("move", "cam9", "--to", "left", code=1)
+    said = await run("move", "cam1", "--to", "edge", "--child", "left", code=1)
+    assert "left cannot fetch cam1 from edge: it is in layer 1000" in said
+    said = await run("move", "cam1", "--to", "right", "--child", "edge")
+    assert said.startswith("edge fetches cam1 from right while")
     assert "there is no stream cam9" in await run("nodes", "--why", "cam9", code=1)
 
 

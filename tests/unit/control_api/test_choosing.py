@@ -11,12 +11,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
 from headrace.http.application import make_application
-from headrace.identifiers import NodeId
+from headrace.identifiers import NodeId, StreamName
 from headrace.registry.desired import DesiredMove
 from headrace.registry.memory import MemoryRegistry
 from headrace.registry.records import LAYER_MAX, NodeRecord, StreamRecord
 from headrace.service.runtime import Runtime
 from headrace_control_api.access import Access
+from headrace_control_api.choosing import why_not
 from headrace_control_api.events import EventLog
 from headrace_control_api.routes import add_routes, api_metrics
 from headrace_control_api.tokens import TokenOffice
@@ -32,7 +33,9 @@ async def registry() -> AsyncIterator[MemoryRegistry]:
     for node in ("mid-1", "mid-2"):
         url = f"ws://{node}/relay"
         registry.keep_node(NodeRecord(node=node, role="intermediate", layer=1, relay_url=url))
-    registry.keep_node(NodeRecord(node="edge-1", role="edge", layer=LAYER_MAX, streams=("cam1",)))
+    registry.keep_node(
+        NodeRecord(node="edge-1", role="edge", layer=LAYER_MAX, relay_url="ws://edge-1/relay", streams=("cam1",))
+    )
     registry.keep_stream(StreamRecord(stream="cam1", node="in", epoch=7, state="live"))
     yield registry
     await registry.close()
@@ -68,6 +71,13 @@ async def test_one_node_is_asked_for(client: Client) -> None:
     assert middle["node"] == "mid-1"
     (edge,) = [one for one in middle["parents"] if one["node"] == "edge-1"]
     assert edge.get("place") is None
+
+
+async def test_why_a_node_cannot_feed_another(registry: MemoryRegistry) -> None:
+    """An edge is above intermediates, so none of them can have a stream from it; the other way it can."""
+    cam, edge, middle = StreamName("cam1"), NodeId("edge-1"), NodeId("mid-1")
+    assert "layer 1000" in (why_not(registry, cam, child=middle, parent=edge) or "")
+    assert why_not(registry, cam, child=edge, parent=middle) is None
 
 
 @pytest.mark.parametrize("path", ["cam9/parents", "cam1/parents?node=nobody"])

@@ -68,6 +68,12 @@ def choices(registry: Registry, stream: StreamName, of: NodeId | None) -> Choice
     return Choices(stream=stream, nodes=[_choice(registry, stream, node) for node in _choosers(registry, stream, of)])
 
 
+def why_not(registry: Registry, stream: StreamName, child: NodeId, parent: NodeId) -> str | None:
+    """Return why `child` cannot have `stream` from `parent`; `None` when it can. Both must be known."""
+    verdicts = _choice(registry, stream, registry.nodes[child]).parents
+    return next((one.why for one in verdicts if one.node == parent and one.place is None), None)
+
+
 def add_choosing(api: Api, registry: Registry) -> None:
     """Add the operation."""
 

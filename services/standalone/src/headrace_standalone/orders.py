@@ -15,6 +15,7 @@ from headrace.errors import StartupError
 from headrace.identifiers import NodeId, StreamName
 from headrace.registry.desired import Desired, DesiredDrain, DesiredMove, desired_key
 from headrace.registry.registry import Registry
+from headrace_control_api.choosing import why_not
 from headrace_standalone.api import send
 from headrace_standalone.shared_registry import with_registry
 
@@ -82,15 +83,15 @@ def move(
 ) -> Outcome:
     """Have `stream` come from node `to`, for one child or all, or leave the choice to them again; as `drain`."""
     order = DesiredMove(stream=stream, parent=to or "none", child=child or "", by=_who(), since_us=_now_us())
-    whose = child or "every node"
-    withdrawn = f"{whose} chooses by itself where to fetch {stream}"
+    withdrawn = f"{child or 'every node'} chooses by itself where to fetch {stream}"
+    given = f"{child or 'every node that can'} fetches {stream} from {to}"
     if api is not None:
         path = f"/api/v1/streams/{quote(stream, safe='')}/move"
         if undo or to is None:
             send(api, "DELETE", path + (f"?child={child}" if child else ""), environ)
             return Outcome(str(desired_key(order)), withdrawn, standing=False)
         send(api, "PUT", path, environ, {"to": to} | ({"child": child} if child else {}))
-        return Outcome(str(desired_key(order)), f"{whose} that can fetches {stream} from {to}", standing=True)
+        return Outcome(str(desired_key(order)), given, standing=True)
 
     async def act(registry: Registry) -> Outcome:
         if undo or to is None:
@@ -101,9 +102,9 @@ def move(
             raise StartupError(f"there is no stream {stream}; 'headrace streams' lists them")
         if not child and registry.nodes[to].role == "ingress":
             return await _give(registry, order, f"the source of {stream} goes to {to}")
-        return await _give(
-            registry, order, f"{whose} that can fetches {stream} from {to} while it is there and has room"
-        )
+        if child and (objection := why_not(registry, stream, child, to)) is not None:
+            raise StartupError(f"{child} cannot fetch {stream} from {to}: {objection}")
+        return await _give(registry, order, f"{given} while it is there and has room")
 
     return with_registry(config, environ, act)
 
