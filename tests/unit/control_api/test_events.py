@@ -11,10 +11,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from headrace.clock import SystemClock
 from headrace.identifiers import NodeId, StreamName
+from headrace.registry.desired import DesiredKey, DesiredKind
 from headrace.registry.memory import MemoryRegistry
-from headrace.registry.records import NodeRecord, StreamRecord
+from headrace.registry.records import ClaimRecord, NodeRecord, StreamRecord
 from headrace.testing import wait_until
 from headrace_control_api.events import EventLog, follow
+from headrace_control_api.takeovers import Takeovers
 
 NODE = NodeRecord(node="n1", role="ingress", load=0.1)
 STREAM = StreamRecord(stream="cam1", node="n1", epoch=7, state="live")
@@ -67,6 +69,57 @@ async def test_life_of_a_stream_and_a_node(registry: MemoryRegistry, log: EventL
     assert [event.name for event in events] == ["stream_changed", "stream_gone"]
     told = json.loads(events[0].text)
     assert (told["stream"], told["state"], told["owner"], told["at_us"] > 0) == ("cam1", "interrupted", "n1", True)
+
+
+async def test_another_owner_is_told(registry: MemoryRegistry, log: EventLog) -> None:
+    """A stream that another node publishes has moved, also when it was gone in between; coming back is no move."""
+    registry.keep_stream(STREAM)
+    await wait_until(lambda: log.newest == 1)
+    registry.drop_stream(StreamName("cam1"))
+    await wait_until(lambda: log.newest == 2)
+    registry.keep_stream(StreamRecord(stream="cam1", node="n1", epoch=8, state="live"))
+    await wait_until(lambda: log.newest == 3)
+    registry.drop_stream(StreamName("cam1"))
+    await wait_until(lambda: log.newest == 4)
+    registry.keep_stream(StreamRecord(stream="cam1", node="n2", epoch=9, state="live"))
+    await wait_until(lambda: log.newest == 6)
+    assert names(log, 2) == ["stream_appeared", "stream_gone", "stream_appeared", "stream_moved"]
+    told = json.loads((log.after(5) or [])[0].text)
+    assert (told["stream"], told["owner"], told["before"], told["epoch"]) == ("cam1", "n2", "n1", 9)
+
+
+async def test_another_claimant_is_told(registry: MemoryRegistry, log: EventLog) -> None:
+    """A source that another node fetches is told with both nodes."""
+    key = DesiredKey(DesiredKind.SOURCE, "cam1")
+    for node in ("n1", "n2"):
+        claim = await registry.claim(key, NodeId(node), lambda claim: None)
+        assert claim is not None
+        await wait_until(lambda: key in registry.claims)
+        newest = log.newest
+        registry.keep_node(NodeRecord(node=node, role="ingress"))
+        await log.wait(newest, 10)
+        await registry.release(claim)
+        await wait_until(lambda: key not in registry.claims)
+    await wait_until(lambda: log.newest == 3)
+    assert sorted(names(log)) == ["node_appeared", "node_appeared", "source_taken_over"]
+    told = next(json.loads(event.text) for event in log.after(0) or [] if event.name == "source_taken_over")
+    assert (told["stream"], told["node"], told["before"]) == ("cam1", "n2", "n1")
+
+
+def test_takeovers_of_claims() -> None:
+    """Transfers have an event of their own, orders none, and a claim that the same node has again is no takeover."""
+    found = Takeovers()
+    keys = [DesiredKey(kind, "x") for kind in (DesiredKind.SOURCE, DesiredKind.TRANSFER, DesiredKind.DRAIN)]
+
+    def told(node: str) -> list[tuple[str, dict[str, str]]]:
+        return list(found.compare({}, {key: ClaimRecord(claim=str(key), node=node) for key in keys}))
+
+    assert told("n1") == told("n1") == []
+    assert list(found.compare({}, {})) == []
+    assert told("n2") == [
+        ("source_taken_over", {"stream": "x", "node": "n2", "before": "n1"}),
+        ("transfer_taken_over", {"transfer": "x", "node": "n2", "before": "n1"}),
+    ]
 
 
 async def test_what_goes_on_all_the_time_is_no_event(registry: MemoryRegistry, log: EventLog) -> None:

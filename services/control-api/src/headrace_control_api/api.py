@@ -137,9 +137,11 @@ def _add_cluster(api: Api, registry: Registry, events: EventLog, nodes: Nodes | 
 
         Events are `stream_appeared`, `stream_changed`, `stream_gone`, `node_appeared`, `node_changed` and `node_gone`;
         the data is a JSON object with `at_us` (UTC in microseconds), and `stream`, `state`, `owner`, `epoch` and
-        `nodes`, or `node`, `role`, `layer`, `region`, `relay_url`, `public_url`, `draining` and `started_us`. With the
-        header `Last-Event-ID` they go on after that event; when it is not remembered, or was told by another control
-        API, `reset` comes first: list everything again.
+        `nodes`, or `node`, `role`, `layer`, `region`, `relay_url`, `public_url`, `draining` and `started_us`. When
+        another node has what one had `before`, that is told as well: `stream_moved` (`stream`, `owner`, `before`,
+        `epoch`), `source_taken_over` (`stream`, `node`, `before`) and `transfer_taken_over` (`transfer`, `node`,
+        `before`). With the header `Last-Event-ID` they go on after that event; when it is not remembered, or was told
+        by another control API, `reset` comes first: list everything again.
         """
         return await follow(call.request, events, call.query.wait)
 

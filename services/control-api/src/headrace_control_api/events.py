@@ -20,6 +20,7 @@ from headrace.clock import Clock, microseconds
 from headrace.http.problems import Problem
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.registry import Registry
+from headrace_control_api.takeovers import Takeovers
 from headrace_control_api.views import carriers_of, nodes_with
 
 EVENTS_MAX = 10_000
@@ -50,7 +51,8 @@ class Event:
 
     Attributes:
         number: counts the events of this process.
-        name: what happened: `stream_appeared`, `stream_changed`, `stream_gone` and likewise for nodes.
+        name: what happened: `stream_appeared`, `stream_changed`, `stream_gone` and likewise for nodes; `stream_moved`,
+            `source_taken_over` or `transfer_taken_over` when another node has it.
         text: what it happened to, as JSON.
     """
 
@@ -86,6 +88,7 @@ class EventLog:
         self._events: deque[Event] = deque(maxlen=events_max)
         self._streams = _Shown("stream")
         self._nodes = _Shown("node")
+        self._takeovers = Takeovers()
         self._timer: asyncio.TimerHandle | None = None
         self._grown = asyncio.Event()
 
@@ -132,6 +135,8 @@ class EventLog:
         carriers = carriers_of(self._registry.nodes.values())
         self._difference(self._streams, self._registry.streams, lambda record: _stream(record, carriers), quiet)
         self._difference(self._nodes, self._registry.nodes, _node, quiet)
+        for name, document in self._takeovers.compare(self._registry.streams, self._registry.claims):
+            self._tell(name, document, quiet)
         if self.newest != before:
             self._wake()
 
