@@ -40,7 +40,7 @@ class Told:
 def image_environment(repository: Path, service: str) -> dict[str, str]:
     """Return the variables that a service's image sets."""
     dockerfile = (repository / "deploy/docker/Dockerfile").read_text()
-    stage = re.search(rf"^FROM service AS {service}\nENV (.*)$", dockerfile, re.MULTILINE)
+    stage = re.search(rf"^FROM service AS {service}\n(?:(?!FROM |ENV ).*\n)*ENV (.*)$", dockerfile, re.MULTILINE)
     assert stage is not None
     return dict(part.split("=", 1) for part in stage[1].split())
 
