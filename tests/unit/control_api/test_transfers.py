@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -14,10 +15,11 @@ from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
 from headrace.http.application import make_application
 from headrace.identifiers import NodeId
-from headrace.registry.desired import DesiredKey, DesiredKind
+from headrace.registry.desired import DesiredKey, DesiredKind, DesiredTransfer
 from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.sealing import Vault
+from headrace.registry.transfers import OPTION_STOPPED
 from headrace.service.runtime import Runtime
 from headrace.testing import wait_until
 from headrace_control_api.access import Access, Scope
@@ -144,6 +146,7 @@ async def test_a_pull_is_a_source_of_its_name(client: Client, registry: MemoryRe
         ({**PUSH, "uri": "https://there.example/whip"}, 501),
         ({**PUSH, "uri": "headrace://n9/there"}, 404),
         ({**PUSH, "uri": "headrace://e1/there"}, 400),
+        ({**PUSH, "uri": "headrace://u:p@n1/there"}, 400),
         ({**PUSH, "unknown": {"is": "ignored"}}, 200),
     ],
 )
@@ -207,6 +210,36 @@ async def test_only_those_who_may(registry: MemoryRegistry) -> None:
     for path in ("pull/terminate", "stream/terminate"):
         assert (await client.post(f"/rest-api/{path}", json={}, headers=reader)).status == 403
     await client.close()
+
+
+async def test_who_only_reads_cannot_guess_credentials(registry: MemoryRegistry) -> None:
+    """A filter by address finds the same whatever credentials are tried, unless one may write."""
+    client = await _client(registry, Access({"reader-token": Scope.READ, "writer-token": Scope.WRITE}))
+    reader, writer = ({"Authorization": f"Bearer {name}-token"} for name in ("reader", "writer"))
+    asked = {**PUSH, "uri": "ws://k:secret@there.example"}
+    assert (await client.post("/rest-api/pull/push", json=asked, headers=writer)).status == 200
+
+    async def find(uri: str, headers: dict[str, str]) -> int:
+        return (await client.post("/rest-api/pull/find", json={"uri": uri}, headers=headers)).status
+
+    right, wrong = "ws://k:secret@there.example", "ws://k:wrong@there.example"
+    assert [await find(uri, reader) for uri in (right, wrong)] == [200, 200]
+    assert [await find(uri, writer) for uri in (right, wrong)] == [200, 404]
+    await client.close()
+
+
+async def test_what_is_over_is_no_obstacle(client: Client, registry: MemoryRegistry) -> None:
+    """A push that was stopped may be asked for again, and is new then."""
+    asked = {"kind": "push", "uri": FAR, "local_name": "cam1"}
+    made = await (await client.post("/api/v1/transfers", json=asked)).json()
+    (entry,) = registry.desired.values()
+    assert isinstance(entry.record, DesiredTransfer)
+    stopped = msgspec.structs.replace(entry.record, options={OPTION_STOPPED: "ended there"})
+    await registry.put_desired(stopped, expect=entry.revision)
+    assert (await (await client.get(f"/api/v1/transfers/{made['id']}")).json())["status"] == "STOPPED"
+    again = await client.post("/api/v1/transfers", json=asked)
+    assert (again.status, (await again.json())["status"]) == (201, "NEW")
+    assert (await client.post("/api/v1/transfers", json=asked)).status == 409
 
 
 async def test_the_store_is_away(client: Client, store: MemoryStore) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from headrace.registry.desired import DesiredEntry, DesiredKey, DesiredKind, DesiredSource, DesiredTransfer
 from headrace.registry.records import ClaimRecord
-from headrace.registry.sealing import Uri
+from headrace.registry.sealing import Uri, Vault
 from headrace.registry.transfers import (
     OPTION_STOPPED,
     OPTION_TRANSFER,
@@ -21,7 +21,7 @@ from headrace.registry.transfers import (
 
 URI = Uri("ws://there.example")
 PULL = DesiredSource(stream="a", uris=(URI,), options={OPTION_TRANSFER: pull_id("a"), "remote_name": "b"})
-PUSH = DesiredTransfer(id=push_id(URI, "a", "b"), kind="push", uri=URI, local_name="a", remote_name="b")
+PUSH = DesiredTransfer(id=push_id(URI, "a", "b", Vault().tag), kind="push", uri=URI, local_name="a", remote_name="b")
 PULL_KEY, PUSH_KEY = DesiredKey(DesiredKind.SOURCE, "a"), DesiredKey(DesiredKind.TRANSFER, PUSH.id)
 
 
@@ -68,6 +68,15 @@ def test_what_is_final_and_what_is_stopped() -> None:
     assert seen is not None
     assert (seen.status.value, seen.info) == ("STOPPED", "it ended")
     assert view(PULL_KEY, entry(DesiredSource(stream="a", uris=(URI,))), None) is None
+
+
+def test_an_id_tells_no_credentials() -> None:
+    """The id of a push is the same for one secret, and another for another one."""
+    target = Uri("ws://k:secret@there.example")
+    one, same, other = (push_id(target, "a", "b", Vault([secret]).tag) for secret in ("s1", "s1", "s2"))
+    assert one == same
+    assert one != other
+    assert one != push_id(target, "a", "c", Vault(["s1"]).tag)
 
 
 def test_ten_thousand() -> None:

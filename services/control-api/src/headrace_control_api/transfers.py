@@ -29,6 +29,7 @@ from headrace.registry.transfers import (
     OPTION_REMOTE_NAME,
     OPTION_TRANSFER,
     Transfer,
+    TransferStatus,
     find_transfer,
     pull_id,
     push_id,
@@ -123,6 +124,7 @@ class Engine:
         key = desired_key(record)
         if (before := self._sent_before(wanted, record)) is not None:
             return before, False
+        await self._forget_stopped(key)
         self._check_free(wanted, key)
         try:
             revision = await self.registry.put_desired(record, expect=0)
@@ -162,7 +164,7 @@ class Engine:
         if wanted.key:
             options[OPTION_KEY] = wanted.key
         if wanted.kind == "push":
-            id = push_id(uri, name, remote)
+            id = push_id(uri, name, remote, self.registry.tag)
             return DesiredTransfer(
                 id=id,
                 kind="push",
@@ -180,7 +182,10 @@ class Engine:
         )
 
     def _check_node(self, wanted: Wanted, uri: Uri) -> None:
-        node = urlsplit(uri.reveal()).netloc
+        parts = urlsplit(uri.reveal())
+        if "@" in parts.netloc:
+            raise Refused(400, "An address of a node of this cluster holds no user and no password.", "uri")
+        node = parts.netloc
         known = self.registry.nodes.get(NodeId(node))
         if known is None:
             raise Refused(404, f"There is no node {node[:64]!r} in this cluster.", "uri")
@@ -195,6 +200,28 @@ class Engine:
         if before is not None and not _is_same(before, record):
             raise Refused(409, "The same key was used for another transfer.", "key")
         return before
+
+    async def _forget_stopped(self, key: DesiredKey) -> None:
+        """Make room where a transfer was that is over, and wait until who carried it let go of it.
+
+        Raises:
+            Refused: 503.
+        """
+        entry = self.registry.desired.get(key)
+        before = None if entry is None else view(key, entry, self.registry.claims.get(key))
+        if entry is None or before is None or before.status is not TransferStatus.STOPPED:
+            return
+        try:
+            await self.registry.drop_desired(key, expect=entry.revision)
+        except DesiredConflict:
+            return
+        except StoreAway as error:
+            raise Refused(503, f"The store does not answer: {error}") from None
+        deadline = self.clock.monotonic() + self.settle_seconds
+        while key in self.registry.claims:
+            if self.clock.monotonic() >= deadline:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _check_free(self, wanted: Wanted, key: DesiredKey) -> None:
         stream = self.registry.streams.get(StreamName(wanted.local_name))

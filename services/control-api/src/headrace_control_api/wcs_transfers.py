@@ -16,7 +16,7 @@ from headrace.registry.desired import DesiredKey, DesiredKind
 from headrace.registry.leases import StoreAway
 from headrace.registry.records import StreamRecord
 from headrace.registry.registry import Registry
-from headrace.registry.sealing import URI_MAX_CHARACTERS
+from headrace.registry.sealing import URI_MAX_CHARACTERS, SealError, Uri
 from headrace.registry.transfers import Transfer
 from headrace_control_api.transfers import Engine, Refused, Wanted
 from headrace_control_api.wcs_answers import first_fault, wcs_error, wcs_json
@@ -77,13 +77,13 @@ def transfer_routes(prefix: str, engine: Engine, may_not_write: Callable[[web.Re
         return _writing(begin, may_not_write)
 
     async def find(request: web.Request) -> web.StreamResponse:
-        found = _matching(engine.all(), await _filter(request))
+        found = _matching(engine.all(), await _filter(request), may_know=not may_not_write(request))
         if not found:
             return wcs_error(request, 404, "Can not find transfers that match the request")
         return wcs_json([describe_transfer(one) for one in found])
 
     async def end(request: web.Request) -> web.StreamResponse:
-        found = _matching(engine.all(), await _filter(request))
+        found = _matching(engine.all(), await _filter(request), may_know=True)
         if not await engine.end(found):
             return wcs_error(request, 404, "Can not find transfers that match the request")
         return web.Response()
@@ -138,15 +138,28 @@ def describe_transfer(transfer: Transfer) -> dict[str, Any]:
     }
 
 
-def _matching(found: Iterable[Transfer], wanted: PullFilter) -> list[Transfer]:
+def _matching(found: Iterable[Transfer], wanted: PullFilter, *, may_know: bool) -> list[Transfer]:
+    """Return what is looked for; who may not know credentials finds by what is shown, whatever ones he tries."""
+    shown = _shown(wanted.uri)
     return [
         one
         for one in found
-        if wanted.uri in (None, str(one.uri), one.uri.reveal() if not one.uri.is_locked else None)
+        if (
+            wanted.uri in (None, str(one.uri), one.uri.reveal() if not one.uri.is_locked else None)
+            if may_know
+            else shown in (None, str(one.uri))
+        )
         and wanted.localStreamName in (None, one.local_name)
         and wanted.remoteStreamName in (None, one.remote_name)
         and wanted.localMediaSessionId in (None, one.local_session)
     ]
+
+
+def _shown(uri: str | None) -> str | None:
+    try:
+        return None if uri is None else str(Uri(uri))
+    except SealError:
+        return uri
 
 
 def _ending(records: Iterable[StreamRecord], wanted: EndFilter, describe: Describe) -> list[StreamName]:

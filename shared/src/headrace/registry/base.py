@@ -184,6 +184,9 @@ class LeasedRegistry:
         known = known.grown(told) if told is not None else known
         return msgspec.structs.replace(known, overtaken=self._reach.was_away_after(known.end_seconds))
 
+    def tag(self, text: str) -> str:
+        return self._orders.tag(text)
+
     async def put_desired(self, record: Desired, expect: int | None = None) -> int:
         return await self._reach.order(self._orders.put(record, expect))
 

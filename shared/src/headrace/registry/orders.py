@@ -55,6 +55,7 @@ class Orders:
     ) -> None:
         self._store = store
         self._vault = vault
+        self.tag = vault.tag
         self._restore_seconds = restore_seconds
         self._on_refused = on_refused
         self._on_changed = on_changed

@@ -119,6 +119,10 @@ class Registry(Protocol):
         """
         ...
 
+    def tag(self, text: str) -> str:
+        """Return a word for a text that may hold credentials (`headrace.registry.sealing.Vault.tag`)."""
+        ...
+
     async def put_desired(self, record: Desired, expect: int | None = None) -> int:
         """Ask for something, or change what was asked for; return its revision, after the store has it.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import secrets
 from collections.abc import Sequence
 from typing import Final
@@ -131,9 +132,17 @@ class Vault:
     def __init__(self, secrets: Sequence[str | bytes] = ()) -> None:
         given = [secret.encode() if isinstance(secret, str) else secret for secret in secrets if secret]
         self._ciphers = [AESGCM(_derive(secret)) for secret in given[:SECRETS_MAX]]
+        self._tag_key = _derive(given[0], b"headrace tags v1") if given else b""
 
     def __repr__(self) -> str:
         return f"<Vault with {len(self._ciphers)} keys>"
+
+    def tag(self, text: str) -> str:
+        """Return a word for a text that may hold credentials: the same for all who know the newest secret.
+
+        Nobody else can try out which text it stands for. Of other texts it is another, as far as 96 bits go.
+        """
+        return hashlib.blake2b(text.encode(), key=self._tag_key, digest_size=12).hexdigest()
 
     def seal(self, uri: Uri, context: str) -> str:
         """Return what to store for `uri` in the record that `context` names.
@@ -175,6 +184,6 @@ class Vault:
         return Uri.locked()
 
 
-def _derive(secret: bytes) -> bytes:
+def _derive(secret: bytes, purpose: bytes = b"headrace desired records v1") -> bytes:
     """Return the key for a secret; secrets are long and random, so no slow hash is needed (RFC 5869)."""
-    return HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"headrace desired records v1").derive(secret)
+    return HKDF(SHA256(), _KEY_BYTES, salt=None, info=purpose).derive(secret)

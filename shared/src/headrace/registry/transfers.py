@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -120,10 +120,12 @@ def session_id(stream: str, epoch: Epoch | int) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{stream}@{epoch}"))
 
 
-def push_id(uri: Uri, local_name: str, remote_name: str) -> str:
-    """Return the id of a push: of two askers for the same one, each comes to the same."""
-    text = "\0".join((uri.reveal(), local_name, remote_name))
-    return f"push-{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
+def push_id(uri: Uri, local_name: str, remote_name: str, tag: Callable[[str], str]) -> str:
+    """Return the id of a push: of two askers for the same one, each comes to the same.
+
+    It is shown to whoever may read, so `tag` (`Registry.tag`) keeps the address's credentials from being guessed by it.
+    """
+    return f"push-{tag(chr(0).join((uri.reveal(), local_name, remote_name)))}"
 
 
 def pull_id(local_name: str) -> str:

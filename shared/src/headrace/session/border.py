@@ -125,6 +125,7 @@ class Border:
         Raises:
             BorderError: when it is not known, or serves nobody.
         """
+        name = name.rpartition("@")[2]  # a node needs no credentials, and they had better not be shown
         record = next((record for record in self.nodes() if record.node == name), None)
         if record is None or not record.relay_url:
             raise BorderError("unknown_node", f"there is no node {name[:64]!r} in this cluster that serves others")
