@@ -29,11 +29,11 @@ EXAMPLES = 25
 
 RUN_SECONDS = 240.0
 
-CONFIGURATION = '''
+CONFIGURATION = """
 # 501 is the described answer to what waits for WebRTC, and no fault.
 [checks.not_a_server_error]
 expected-statuses = ["2xx", "3xx", "4xx", "501"]
-'''
+"""
 
 HOOKS = '''
 import schemathesis
