@@ -196,6 +196,8 @@ def border_error(error: DialError) -> BorderError:
     if error.code == "subprotocol":
         text = "the other server is no Headrace; what WCS servers speak needs WebRTC, which is not there yet"
         return BorderError("unsupported", text, is_final=True)
+    if error.code == "handshake":
+        return BorderError("unreachable", f"no Headrace and no WCS server answers there: {error.detail}")
     return BorderError("unreachable", error.detail)
 
 

@@ -86,7 +86,10 @@ class PlayUpstream:
         except InvalidStatus as error:
             status = error.response.status_code
             code = "refused" if status in {401, 403} else "unreachable"
-            raise BorderError(code, f"the other server answered {status} to the player's handshake") from None
+            text = f"no Headrace and no WCS server answers there (HTTP {status})"
+            if code == "refused":
+                text = f"the other server refuses players (HTTP {status})"
+            raise BorderError(code, text) from None
         except (InvalidHandshake, WebSocketException) as error:
             raise BorderError("unreachable", f"what answers there is no edge: {type(error).__name__}") from None
         except TimeoutError:

@@ -140,7 +140,7 @@ class PullSource(ChunkSource):
                 if self._came_at is not None:
                     self._upstreams = [upstream]
                     raise
-        raise next((error for error in failures if error.is_final or error.code == "refused"), failures[-1])
+        raise max(failures, key=_tells)
 
     async def _follow(self, upstream: Upstream) -> None:
         assert self._over is not None
@@ -170,3 +170,10 @@ class PullSource(ChunkSource):
             raise BorderError("interrupted", self._reason)
         if now - max(began, self._came_at or began) > LIVE_SECONDS:
             raise BorderError("interrupted", self._reason)
+
+
+def _tells(error: BorderError) -> int:
+    """Return how much a failure says of the stream: that it is not there is more than that nothing answered."""
+    if error.is_final or error.code == "refused":
+        return 2
+    return int(error.code not in {"unreachable", "unresolved"})
