@@ -13,7 +13,8 @@ from urllib.parse import unquote
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from headrace.access.gate import Gate, GateOptions
+from headrace.access.gate import Gate
+from headrace.access.gate_options import GateOptions
 from headrace.access.keyring import Keyring, RemoteKeys
 from headrace.access.policy import Asked, Policy
 from headrace.access.tokens import InvalidKeys, TokenRefused

@@ -2,7 +2,7 @@
 
 A viewer that was let in holds a `Pass`. The gate ends it when its token expires or is revoked, when its session was
 taken over, when the token's viewers are too many after all, or when somebody sent the viewer away; it looks at the
-time, and asks the store, every `WATCH_SECONDS`. It tells the store who watches here.
+time, and asks the store, every `WATCH_SECONDS`, and less often while nobody watches. It tells the store who does.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
+from headrace.access.gate_options import GateOptions
 from headrace.access.keyring import Keyring
 from headrace.access.licences import INVALID_DOMAIN, licensed
 from headrace.access.passes import Audience, Pass, viewer_id
-from headrace.access.policy import Asked, Mode, Policy, check_token
+from headrace.access.policy import Asked, Mode, check_token
 from headrace.access.rules import AccessRules
 from headrace.access.tokens import TokenRefused, ViewerToken
 from headrace.access.viewing import Answer, Ends, Seat, TooManyRevoked, Viewing
@@ -28,8 +28,11 @@ from headrace.clock import Clock, microseconds
 from headrace.identifiers import StreamName
 from headrace.registry.leases import StoreAway
 
-WATCH_SECONDS: Final = 0.25
-"""How often time and revocations are looked at: what must not go on ends within a second."""
+WATCH_SECONDS: Final = 0.5
+"""How often time and revocations are looked at: what must not go on ends within a second, an exchange included."""
+
+IDLE_SECONDS: Final = 1.0
+"""How often while nobody watches; the store is asked at once when the first viewer comes, or the last goes."""
 
 STOP_SECONDS: Final = 2.0
 """How long an exchange with the store may still take when the gate stops."""
@@ -41,23 +44,6 @@ ROAMING: Final = "live"
 """Who holds a session whose requests may go to any edge: all edges alike, so that none takes it from another."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class GateOptions:
-    """How a gate decides.
-
-    Attributes:
-        node: whose gate it is.
-        policy: which streams need a token.
-        refuse_while_away: whether tokens that limit viewers are refused while the store does not answer.
-        lease_seconds: how long a session outlives its edge.
-    """
-
-    node: str
-    policy: Policy
-    refuse_while_away: bool = False
-    lease_seconds: float = 3.0
 
 
 class Gate:
@@ -104,6 +90,7 @@ class Gate:
         self._away: str | None = None
         self._renew_at = 0.0
         self._stopping = asyncio.Event()
+        self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._fetching: asyncio.Task[None] | None = None
 
@@ -123,6 +110,7 @@ class Gate:
         """Give all sessions up."""
         # An exchange that is cut short costs its connection, and each has a deadline: it may end by itself.
         self._stopping.set()
+        self._news.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
         if self._fetching is not None:
@@ -226,6 +214,8 @@ class Gate:
             held.seat = Seat(token.id, asked.session or holder, holder, token.viewers_max)
             await self._enter(held.seat, takes=takes)
         self._audience.add(held)
+        if not self._passes:
+            self._news.set()
         return self._add(held)
 
     def _add(self, held: Pass) -> Pass:
@@ -249,6 +239,8 @@ class Gate:
         # A roaming session may go on at another edge; it ends with its lease when nobody renews it.
         if held.seat is not None and held.seat.holder != ROAMING and len(self._leaving) < LEAVING_MAX:
             self._leaving.append(held.seat)
+        if held.viewer and not self._passes:
+            self._news.set()
 
     async def _enter(self, seat: Seat, *, takes: bool) -> None:
         try:
@@ -269,7 +261,7 @@ class Gate:
     # -- what may not go on ------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        while not await self._rest():
+        while not await self._rest(self._stopping):
             now = self._clock.utc()
             for held in tuple(self._limited):
                 if held.token is not None and now >= held.token.expires:
@@ -278,18 +270,20 @@ class Gate:
 
     async def _follow(self) -> None:
         while not self._stopping.is_set():
+            self._news.clear()
             try:
                 await self._exchange()
                 self._note_back()
             except StoreAway as error:
                 self._note_away(str(error))
-            await self._rest()
+            await self._rest(self._news)
 
-    async def _rest(self) -> bool:
-        """Wait until it is time to look again, and return whether the gate stops instead."""
+    async def _rest(self, sooner: asyncio.Event) -> bool:
+        """Wait until it is time to look again, or `sooner`, and return whether the gate stops instead."""
+        seconds = WATCH_SECONDS if self._passes else IDLE_SECONDS
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(WATCH_SECONDS):
-                await self._stopping.wait()
+            async with asyncio.timeout(min(seconds, self.options.lease_seconds / 3)):
+                await sooner.wait()
         return self._stopping.is_set()
 
     async def _exchange(self) -> None:
