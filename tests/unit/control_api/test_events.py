@@ -6,10 +6,11 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from headrace.clock import SystemClock
+from headrace.http.listener import HttpListener
 from headrace.identifiers import NodeId, StreamName
 from headrace.registry.desired import DesiredKey, DesiredKind
 from headrace.registry.memory import MemoryRegistry
@@ -40,6 +41,11 @@ async def log(registry: MemoryRegistry) -> AsyncIterator[EventLog]:
 
 def client_of(log: EventLog, wait: float | None) -> TestClient[web.Request, web.Application]:
     """Return a client of `/events`."""
+    return TestClient(TestServer(application_of(log, wait)))
+
+
+def application_of(log: EventLog, wait: float | None) -> web.Application:
+    """Return what answers `/events`."""
 
     async def events(request: web.Request) -> web.StreamResponse:
         return await follow(request, log, wait)
@@ -47,7 +53,7 @@ def client_of(log: EventLog, wait: float | None) -> TestClient[web.Request, web.
     app = web.Application()
     app.on_shutdown.append(log.end)
     app.router.add_get("/events", events)
-    return TestClient(TestServer(app))
+    return app
 
 
 def names(log: EventLog, after: int = 0) -> list[str]:
@@ -172,7 +178,10 @@ async def test_followers_resume(registry: MemoryRegistry, log: EventLog) -> None
 
 async def test_followers_that_leave(registry: MemoryRegistry, log: EventLog, caplog: pytest.LogCaptureFixture) -> None:
     """A follower that goes away is forgotten, which is no fault."""
-    async with client_of(log, None) as client:
+    # aiohttp's own test server cancels what it serves when a client leaves, which the listener does not.
+    listener = HttpListener("api", "127.0.0.1", 0, application_of(log, None))
+    await listener.start()
+    async with ClientSession(f"http://127.0.0.1:{listener.bound_port}") as client:
         answer = await client.get("/events")
         await answer.content.readuntil(b"\n\n")
         answer.close()
@@ -182,6 +191,7 @@ async def test_followers_that_leave(registry: MemoryRegistry, log: EventLog, cap
             if log.followers == 0:
                 break
         assert log.followers == 0
+    await listener.stop()
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
 
 
