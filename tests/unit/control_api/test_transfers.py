@@ -199,6 +199,23 @@ async def test_a_request_may_be_sent_again(client: Client) -> None:
     assert (both.status, (await both.json())["errors"][0]["field"]) == (400, "header.Idempotency-Key")
 
 
+async def test_one_key_at_two_replicas_at_once(registry: MemoryRegistry, store: MemoryStore) -> None:
+    """Whatever is asked for under one key, one transfer is made, and who asks for another one is told so."""
+    other = await _registry(store)
+    engines = [Engine(one, SystemClock()) for one in (registry, other)]
+    for number in range(3):
+        asked = [
+            engine.begin(Wanted("pull", FAR, f"{number}{name}", key=f"k{number}"))
+            for engine, name in zip(engines, "ab", strict=True)
+        ]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        (refused,) = (one for one in found if isinstance(one, BaseException))
+        assert isinstance(refused, Refused)
+        assert refused.status == 409
+        await wait_until(lambda made=number + 1: len(registry.desired) == len(other.desired) == made)  # type: ignore[misc]
+    await other.close()
+
+
 async def test_only_those_who_may(registry: MemoryRegistry) -> None:
     """A token that only reads lists and changes nothing; without one nobody is answered."""
     client = await _client(registry, Access({"reader-token": Scope.READ, "writer-token": Scope.WRITE}))

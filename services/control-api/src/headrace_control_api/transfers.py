@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -10,10 +11,12 @@ from urllib.parse import unquote, urlsplit
 
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import InvalidName, NodeId, StreamName, stream_name
+from headrace.registry.claims import Claim
 from headrace.registry.desired import (
     Desired,
     DesiredConflict,
     DesiredKey,
+    DesiredKind,
     DesiredLimit,
     DesiredSource,
     DesiredTransfer,
@@ -44,6 +47,12 @@ SETTLE_SECONDS: Final = 2.0
 
 LOOK_SECONDS: Final = 0.05
 """How often it looks meanwhile, beside when something changes."""
+
+RESERVED_SECONDS: Final = 0.5
+"""How long a key stays reserved once its transfer is written: longer than others take to hear of that."""
+
+RESERVE_WAIT_SECONDS: Final = 5.0
+"""How long a request waits for another with the same key: longer than that one takes."""
 
 PULLS: Final = frozenset(
     {"ws", "wss", "headrace", "headraces", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https", "udp", "file"}
@@ -121,6 +130,20 @@ class Engine:
             Refused: 400, 404, 409, 500, 501 or 503, with a cause.
         """
         record = self._record(wanted)
+        if not wanted.key:
+            return await self._make(wanted, record)
+        reserved = await self._reserve(wanted, record)
+        if isinstance(reserved, Transfer):
+            return reserved, False
+        try:
+            began = self.clock.monotonic()
+            made = await self._make(wanted, record)
+            await asyncio.sleep(max(0.0, RESERVED_SECONDS - (self.clock.monotonic() - began)))
+            return made
+        finally:
+            await self.registry.release(reserved)
+
+    async def _make(self, wanted: Wanted, record: DesiredSource | DesiredTransfer) -> tuple[Transfer, bool]:
         key = desired_key(record)
         if (before := self._sent_before(wanted, record)) is not None:
             return before, False
@@ -201,6 +224,30 @@ class Engine:
             raise Refused(409, "The same key was used for another transfer.", "key")
         return before
 
+    async def _reserve(self, wanted: Wanted, record: Desired) -> Transfer | Claim:
+        """Return what an earlier request with the same key made, or the claim on the key: nobody else makes any then.
+
+        Raises:
+            Refused: 409, 503.
+        """
+        lock = request_lock(wanted.key)
+        deadline = self.clock.monotonic() + RESERVE_WAIT_SECONDS
+        while (before := self._sent_before(wanted, record)) is None:
+            if lock not in self.registry.claims and (claim := await self._claim(lock)) is not None:
+                return claim
+            if self.clock.monotonic() >= deadline:
+                raise Refused(409, "Another request with the same key is being answered.", "key")
+            await asyncio.sleep(LOOK_SECONDS)
+        return before
+
+    async def _claim(self, lock: DesiredKey) -> Claim | None:
+        try:
+            return await self.registry.claim(lock, NodeId(BY), lambda claim: None)
+        except ValueError:
+            return None  # another request to this very replica
+        except StoreAway as error:
+            raise Refused(503, f"The store does not answer: {error}") from None
+
     async def _forget_stopped(self, key: DesiredKey) -> None:
         """Make room where a transfer was that is over, and wait until who carried it let go of it.
 
@@ -273,6 +320,11 @@ class Engine:
             await self.registry.drop_desired(key, expect=revision)
         except (StoreAway, DesiredConflict):
             return
+
+
+def request_lock(key: str) -> DesiredKey:
+    """Return what is claimed by who makes the transfer of a request with this key; no record stands behind it."""
+    return DesiredKey(DesiredKind.TRANSFER, f"request-{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}")
 
 
 def _uri(wanted: Wanted) -> Uri:
