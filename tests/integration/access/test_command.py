@@ -18,14 +18,14 @@ from headrace.service.runtime import Runtime
 from headrace_control_api.app import build
 from integration.access.rig import SECRET
 
-ADMIN = "an admin token"
+ADMIN = "an-admin-token"
 
 
 @pytest.fixture
 async def api() -> AsyncIterator[str]:
     """The address of a control API of one process."""
     settings = Settings.model_validate(
-        {"control_api": {"port": 0, "tokens": [ADMIN], "read_tokens": ["only reads"]}, "access": {"secrets": [SECRET]}}
+        {"control_api": {"port": 0, "tokens": [ADMIN], "read_tokens": ["only-reads"]}, "access": {"secrets": [SECRET]}}
     )
     components = list(build(settings, Runtime(NodeId("api"), "control-api")))
     for component in components:
@@ -72,7 +72,7 @@ async def test_what_is_wrong_is_said_in_a_sentence(api: str) -> None:
     code, _, errors = await headrace(api, "make", "../cam1")
     assert code == 1
     assert "body.streams.0" in errors
-    code, _, errors = await headrace(api, "revoke", "abc", token="only reads")
+    code, _, errors = await headrace(api, "revoke", "abc", token="only-reads")
     assert code == 1
     assert "This token allows read, and admin is needed" in errors
 
