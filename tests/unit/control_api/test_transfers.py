@@ -280,10 +280,12 @@ async def test_what_cannot_be_carried_out_leaves_nothing(registry: MemoryRegistr
     claim = await registry.claim(key, NodeId("e1"), lambda claim: None)
     assert claim is not None
     registry.report(claim, "failed", "it is so", {"code": f"final_{code}"})
+    await wait_until(lambda: not registry.desired)
+    assert not asking.done()  # the name is free once its carrier has let go
+    await registry.release(claim)
     with pytest.raises(Refused, match=r"It is so\.") as refused:
         await asking
     assert refused.value.status == status
-    await wait_until(lambda: not registry.desired)
 
 
 async def test_ending_streams(client: Client, registry: MemoryRegistry) -> None:

@@ -264,9 +264,14 @@ class Engine:
             return
         except StoreAway as error:
             raise Refused(503, f"The store does not answer: {error}") from None
-        deadline = self.clock.monotonic() + self.settle_seconds
-        while key in self.registry.claims:
-            if self.clock.monotonic() >= deadline:
+        await self._until_let_go(key)
+
+    async def _until_let_go(self, key: DesiredKey) -> None:
+        """Wait until who carried a transfer out that is gone has let go of it, and of its stream if it is a pull."""
+        deadline = self.clock.monotonic() + min(self.settle_seconds, SETTLE_SECONDS)
+        while self.clock.monotonic() < deadline:
+            stream = self.registry.streams.get(StreamName(key.name)) if key.kind is DesiredKind.SOURCE else None
+            if key not in self.registry.claims and (stream is None or stream.state == "ended"):
                 return
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -320,6 +325,7 @@ class Engine:
             await self.registry.drop_desired(key, expect=revision)
         except (StoreAway, DesiredConflict):
             return
+        await self._until_let_go(key)
 
 
 def request_lock(key: str) -> DesiredKey:
