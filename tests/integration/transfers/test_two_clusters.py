@@ -102,6 +102,8 @@ async def test_what_the_other_side_says(pair: Pair) -> None:
     await pair.theirs.until_stream("from%2Ftaken", "live")
     answer = await pair.ours.ask("POST", "/rest-api/pull/push", {**body, "remoteStreamName": "from/taken"})
     assert (answer[0], "in use" in answer[1]["message"]) == (409, True)
+    answer = await pair.ours.ask("POST", "/rest-api/pull/push", {**body, "remoteStreamName": "elsewhere"})
+    assert (answer[0], "does not let this key" in answer[1]["message"]) == (400, True)
     assert (await pair.ours.ask("POST", "/rest-api/pull/push", body))[0] == 200
     await pair.ours.until("demo", "PROCESSED_REMOTE")
     assert (await pair.ours.ask("POST", "/rest-api/pull/push", body))[0] == 409

@@ -167,7 +167,7 @@ class Border:
                 if error.code in {"unreachable", "timeout"}:
                     break
             except LinkError as error:
-                is_final = error.code == "bad_proof"
+                is_final = error.code == "bad_proof" and role == PUBLISHER
                 raise BorderError("refused", f"the other server refuses: {error.detail}", is_final=is_final) from None
         assert failure is not None
         raise border_error(failure)
