@@ -38,7 +38,13 @@ def add_transfers(api: Api, engine: Engine) -> None:
         body=NewTransfer,
         answer=TransferView,
         status=201,
-        headers={KEY_HEADER: "Your own key for this request, as `key` in the body."},
+        headers={
+            KEY_HEADER: {
+                "description": "Your own key for this request; where the body has a `key` too, the same.",
+                "maxLength": KEY_MAX_CHARACTERS,
+                "pattern": r"^[!-~]*$",  # empty is none
+            }
+        },
         problems={
             404: "There is no such stream, or no such node.",
             409: "The name is in use here or there, the same transfer is there, or there are as many as there may be.",

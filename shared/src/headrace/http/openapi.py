@@ -83,8 +83,8 @@ def _operation(operation: Operation) -> Document:
         "responses": _responses(operation),
         "x-scope": operation.scope,
     }
-    for name, meaning in operation.headers:
-        document["parameters"].append(_header(name, meaning))
+    for name, schema in operation.headers:
+        document["parameters"].append(_header(name, **schema))
     if operation.description:
         document["description"] = operation.description
     if operation.has_etag:
@@ -95,8 +95,9 @@ def _operation(operation: Operation) -> Document:
     return document
 
 
-def _header(name: str, meaning: str) -> Document:
-    return {"name": name, "in": "header", "required": False, "description": meaning, "schema": {"type": "string"}}
+def _header(name: str, description: str, **schema: Any) -> Document:
+    shape = {"type": "string", **schema}
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": shape}
 
 
 def _responses(operation: Operation) -> Document:

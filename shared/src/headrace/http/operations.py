@@ -104,7 +104,7 @@ class Operation:
         scope: what a token must allow.
         path_model, query_model, body_model: what is read; `Nothing` when nothing is.
         answer: the model of the answer; `None` when it has no body or is no JSON.
-        headers: what is read of the request's headers, and what it means.
+        headers: what is read of the request's headers: a JSON Schema of its text, with a description.
         status: of the answer when all went well.
         media_type: of the answer.
         problems: what else may be answered, beside what every operation may, and when.
@@ -122,7 +122,7 @@ class Operation:
     query_model: type[BaseModel]
     body_model: type[BaseModel]
     answer: type[BaseModel] | None
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, dict[str, Any]], ...]
     status: int
     media_type: str
     problems: tuple[tuple[int, str], ...]
@@ -185,7 +185,7 @@ class Api:
         query: type[BaseModel] = Nothing,
         body: type[BaseModel] = Nothing,
         answer: type[BaseModel] | None = None,
-        headers: dict[str, str] | None = None,
+        headers: dict[str, dict[str, Any]] | None = None,
         status: int = 200,
         media_type: str = JSON,
         problems: dict[int, str] | None = None,
