@@ -75,7 +75,7 @@ isolated: .venv/.dev ## install each service alone and import it
 
 test: .venv/.dev ## install what the tests need, then run all of them
 	@scripts/test-deps.sh
-	pytest $(ARGS)
+	@scripts/run-tests.sh $(ARGS)
 
 bench: .venv/.dev ## measure fan-out, packager, relay and the rest, into build/bench.json
 	python -m bench
