@@ -47,13 +47,13 @@ def answers_plain(port: int) -> bool:
 
 
 def listening(services: tuple[Service, ...]) -> dict[str, int]:
-    """Return the port of every HTTP listener that the services told of."""
+    """Return the port of every listener that the services told of."""
     ports = {}
     for service in services:
         for line in service.log.splitlines():
             said = json.loads(line) if line.startswith("{") else {}
             if said.get("event") == "listening" and "scheme" in said:
-                assert said["scheme"] == "https"
+                assert said["scheme"] in {"https", "rtmps"}
                 ports[said["name"] + "@" + service.node] = int(said["address"].rpartition(":")[2])
     return ports
 
@@ -89,9 +89,10 @@ def services(
 
 @pytest.mark.redis
 async def test_every_listener_is_tls_and_nothing_is_plain(services: tuple[Service, ...], authority: Authority) -> None:
-    """Ingress, intermediate, edge, fMP4 and API show the certificate; nodes find each other and media flows, by wss."""
+    """Ingress, RTMP, intermediate, edge, fMP4 and API show the certificate; nodes find each other and media flows."""
     ports = listening(services)
-    assert {name.partition("@")[0] for name in ports} == {"ingress", "intermediate", "edge", "fmp4", "control-api"}
+    names = {"ingress", "rtmp", "intermediate", "edge", "fmp4", "control-api"}
+    assert {name.partition("@")[0] for name in ports} == names
     assert len({shown(port, authority.file) for port in ports.values()}) == 1
     assert not [name for name, port in ports.items() if answers_plain(port)]
     trust = ssl.create_default_context(cafile=authority.file)
