@@ -160,6 +160,7 @@ _PLAYER = """() => {
 
 _CONDITION = """() => {
   const player = document.querySelector('headrace-player');
+  if (player === null) return false;
   const { video, stats } = player;
   return (%s);
 }"""
