@@ -141,6 +141,7 @@ async def test_the_picture_goes_on_when_a_parent_and_then_the_edge_die(
 
         stalls = (await page.player())["stalls"]
         edge.kill()
+        await page.wait_for_player("stats.edge === 'edge-2' && stats.state === 'live'", 10 * STALL_SECONDS)
         playing = await goes_on(page, stalls)
         player = await page.player()
         tell(capsys, "edge killed", playing)
