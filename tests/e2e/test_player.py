@@ -141,6 +141,7 @@ async def test_goes_on_by_another_edge_when_its_edge_dies() -> None:
         other = PlayServer(on.server.broadcast, "edge-2")
         await other.start()
         try:
+            await on.settle()
             on.server.edges = (other.ws_url,)
             on.server.cut()
             await on.browser.wait_for_player("stats.reconnects === 1")
@@ -182,6 +183,7 @@ async def test_leaves_an_edge_that_fell_silent() -> None:
         other = PlayServer(on.server.broadcast, "edge-2")
         await other.start()
         try:
+            await on.settle()
             await on.settle()
             on.server.edges = (other.ws_url,)
             on.server.cut()
