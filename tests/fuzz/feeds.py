@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from headrace.registry.feed_uri import InvalidUri, parse_uri, redact
 from headrace_ingress.http_door import sniff
 from headrace_ingress.rtmp.amf import decode, split_string
 from headrace_ingress.rtmp.chunks import CHUNK_MAX_BYTES, WAITING_MAX_BYTES, ChunkReader
@@ -25,7 +26,6 @@ from headrace_ingress.rtmp.flv import Section
 from headrace_ingress.rtmp.handshake import BLOCK_BYTES, Handshake
 from headrace_ingress.rtmp.protocol import Media, MediaKind, PublishAsked, RtmpConnection
 from headrace_ingress.rtmp.target import targets
-from headrace_ingress.uri import InvalidUri, parse_uri, redact
 from unit.ingress.rtmp.client import (
     AAC_CONFIG,
     AAC_FRAME,

@@ -11,6 +11,7 @@ import pytest
 
 from headrace.clock import SystemClock
 from headrace.errors import ConfigurationError
+from headrace.registry.feed_uri import parse_uri
 from headrace.service.runtime import Runtime
 from headrace.service.settings import Settings
 from headrace.testing import wait_until
@@ -18,7 +19,6 @@ from headrace.wire.stream import StreamState
 from headrace_ingress.app import build
 from headrace_ingress.file import resolve_file
 from headrace_ingress.source import SourceBroken
-from headrace_ingress.uri import parse_uri
 from integration.ingress.clips import RATE, SECONDS, make_clip
 from integration.ingress.rig import feeding
 

@@ -15,11 +15,11 @@ from aiohttp import web
 
 from headrace.clock import SystemClock
 from headrace.media.samples import PackagerOptions
+from headrace.registry.feed_uri import parse_uri
 from headrace.testing import free_port, wait_until
 from headrace.wire.stream import StreamState
 from headrace_ingress.pull import PulledSource
 from headrace_ingress.source import SourceBroken
-from headrace_ingress.uri import parse_uri
 from integration.ingress.clips import make_clip
 from integration.ingress.publishing import check_carried
 from integration.ingress.rig import feeding

@@ -6,10 +6,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from headrace.registry.feed_uri import parse_uri
 from headrace.transport.reaching import is_allowed
 from headrace_ingress.addresses import may_reach, pinned
 from headrace_ingress.source import SourceBroken
-from headrace_ingress.uri import parse_uri
 
 NAMED = [ip_network("10.1.0.0/16"), ip_network("fd00:1::/32")]
 

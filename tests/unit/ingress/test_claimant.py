@@ -14,12 +14,12 @@ from headrace.clock import SystemClock
 from headrace.identifiers import NodeId, StreamName
 from headrace.registry.claims import Claim
 from headrace.registry.desired import DesiredDrain, DesiredMove, DesiredSource
+from headrace.registry.feed_uri import parse_uri
 from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.registry.records import NodeRecord
 from headrace.registry.sealing import Uri, Vault
 from headrace.testing import wait_until
 from headrace_ingress.claimant import contest_for_sources
-from headrace_ingress.uri import parse_uri
 from headrace_ingress.wanted import SourceRequest, Wanted, source_key
 
 CAM = StreamName("cam1")

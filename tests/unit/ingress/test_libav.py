@@ -6,8 +6,8 @@ import av
 import av.error
 import pytest
 
+from headrace.registry.feed_uri import parse_uri
 from headrace_ingress.libav import explain, file_options, rtsp_options
-from headrace_ingress.uri import parse_uri
 
 URI = parse_uri("rtsp://operator:secret@camera.invalid/cam", trusted=True)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit, urlunsplit
 
+from headrace.registry.feed_uri import FeedUri
 from headrace.transport.reaching import Network, NotReachable, is_allowed, pick_allowed
 from headrace_ingress.source import SourceBroken
-from headrace_ingress.uri import FeedUri
 
 
 def may_reach(uri: FeedUri, networks: Sequence[Network]) -> bool:

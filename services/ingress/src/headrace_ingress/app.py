@@ -13,6 +13,7 @@ from headrace.http.carried import CarriedDoor
 from headrace.http.listener import HttpListener
 from headrace.identifiers import NODE_ID_MAX_BYTES, StreamName
 from headrace.media.samples import PackagerOptions
+from headrace.registry.feed_uri import InvalidUri, parse_uri
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.registry import Registry, make_registry
 from headrace.registry.sealing import Vault
@@ -32,7 +33,6 @@ from headrace_ingress.http_door import HttpDoor
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.publications import Publications, PublishOptions
 from headrace_ingress.rtmp_door import RtmpDoor
-from headrace_ingress.uri import InvalidUri, parse_uri
 from headrace_ingress.wanted import SourceRequest, Wanted
 
 ROLE = "ingress"

@@ -13,12 +13,12 @@ import av
 from headrace.clock import Clock, microseconds
 from headrace.media.headers import TrackReader
 from headrace.media.samples import PackagerOptions, Sample
+from headrace.registry.feed_uri import PatternOptions
 from headrace.wire.stream import Track
 from headrace_ingress.codecs import AAC_FRAME, SAMPLE_RATE, VIDEO_CLOCK, add_aac, add_h264, nowhere
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.pattern import Beeper, Picture
 from headrace_ingress.source import Note
-from headrace_ingress.uri import PatternOptions
 
 SOUND_AHEAD_FRAMES = 4
 """How many frames before its time the sound is made, so that it leaves together with its picture: the encoder keeps

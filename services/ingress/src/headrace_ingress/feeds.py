@@ -15,6 +15,7 @@ from headrace.errors import StartupError
 from headrace.identifiers import StreamName
 from headrace.registry.claims import Claim
 from headrace.registry.contest import Contest
+from headrace.registry.feed_uri import BORDER_SCHEMES, FeedUri, Scheme
 from headrace.registry.records import StreamRecord
 from headrace.registry.registry import Registry
 from headrace.relay.hub import STREAMS_MAX, Hub, TooManyStreams
@@ -31,7 +32,6 @@ from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.pull import PulledSource
 from headrace_ingress.source import ChunkSource, RefusedSource, Source
-from headrace_ingress.uri import BORDER_SCHEMES, FeedUri, Scheme
 from headrace_ingress.wanted import SourceRequest, Wanted
 
 log = structlog.get_logger(__name__)

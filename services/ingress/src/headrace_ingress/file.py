@@ -13,13 +13,13 @@ import av.error
 
 from headrace.clock import Clock
 from headrace.media.samples import PackagerOptions, Sample
+from headrace.registry.feed_uri import FeedUri
 from headrace.wire.stream import Track
 from headrace_ingress.libav import explain, open_file
 from headrace_ingress.pacing import Interleaver, Pacer, at
 from headrace_ingress.source import Note, SourceBroken, SourceEnded
 from headrace_ingress.tracks import TrackFeed, choose_streams, make_feeds
 from headrace_ingress.transcode import EncodedFeed
-from headrace_ingress.uri import FeedUri
 
 
 def resolve_file(uri: FeedUri, roots: Sequence[Path]) -> Path:

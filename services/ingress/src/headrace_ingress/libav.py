@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import av
 import av.error
 
-from headrace_ingress.uri import FeedUri, Transport
+from headrace.registry.feed_uri import FeedUri, Transport
 
 if TYPE_CHECKING:
     from av.container import InputContainer

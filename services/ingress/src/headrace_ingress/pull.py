@@ -19,6 +19,7 @@ import av.error
 
 from headrace.clock import Clock
 from headrace.media.samples import PackagerOptions, Sample
+from headrace.registry.feed_uri import FeedUri, Scheme, Transport
 from headrace.transport.reaching import Network
 from headrace.wire.stream import Track
 from headrace_ingress.addresses import pinned
@@ -28,7 +29,6 @@ from headrace_ingress.live import LiveContainer
 from headrace_ingress.pacing import Pacer
 from headrace_ingress.source import Note, SourceBroken
 from headrace_ingress.srt import SrtFile
-from headrace_ingress.uri import FeedUri, Scheme, Transport
 
 PLAYLIST_STALL_SECONDS: Final = 30.0
 """Least silence after which a playlist counts as stalled: its segments come at once and last ten seconds and more."""

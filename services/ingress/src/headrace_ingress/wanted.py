@@ -10,6 +10,7 @@ import structlog
 
 from headrace.identifiers import StreamName
 from headrace.registry.desired import DesiredConflict, DesiredKey, DesiredKind, DesiredLimit, DesiredSource
+from headrace.registry.feed_uri import FeedUri, InvalidUri, Transport, parse_uri
 from headrace.registry.leases import StoreAway
 from headrace.registry.records import InvalidRecord
 from headrace.registry.registry import Registry
@@ -17,7 +18,6 @@ from headrace.registry.sealing import SealError, Uri
 from headrace.registry.transfers import OPTION_REMOTE_NAME
 from headrace.transport.reaching import Network
 from headrace_ingress.addresses import may_reach
-from headrace_ingress.uri import FeedUri, InvalidUri, Transport, parse_uri
 
 if TYPE_CHECKING:
     from headrace.clock import Clock

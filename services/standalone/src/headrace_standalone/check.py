@@ -9,10 +9,10 @@ from rich.console import Console
 
 from headrace.clock import SystemClock
 from headrace.errors import EXIT_FAILURE, EXIT_OK, ConfigurationError
+from headrace.registry.feed_uri import InvalidUri, parse_uri
 from headrace_ingress.check.findings import Findings, TrackFindings
 from headrace_ingress.check.look import look
 from headrace_ingress.source import SourceBroken
-from headrace_ingress.uri import InvalidUri, parse_uri
 
 
 def check(text: str, seconds: float, as_json: bool) -> int:

@@ -8,12 +8,12 @@ from urllib.parse import unquote, urlsplit
 
 from headrace.clock import Clock
 from headrace.identifiers import Epoch, InvalidName, StreamName, stream_name
+from headrace.registry.feed_uri import FeedUri, Scheme
 from headrace.registry.transfers import session_id
 from headrace.session.border import RELAY_PATH, Border, BorderError, parse_far
 from headrace_ingress.border.playing import PLAY_PATH, PlayUpstream
 from headrace_ingress.border.pulling import PullSource
 from headrace_ingress.border.upstream import NoUpstream, RelayUpstream, Upstream
-from headrace_ingress.uri import FeedUri, Scheme
 
 
 @dataclass(frozen=True, slots=True)

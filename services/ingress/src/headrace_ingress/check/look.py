@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from headrace.clock import Clock
 from headrace.media.samples import PackagerOptions
+from headrace.registry.feed_uri import FeedUri, Scheme
 from headrace.wire.stream import Track
 from headrace_ingress.check.browsers import all_played
 from headrace_ingress.check.findings import Findings, TrackLog, advise
@@ -16,7 +17,6 @@ from headrace_ingress.file import FileSource
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.pull import PulledSource
 from headrace_ingress.source import Source, SourceBroken, SourceEnded
-from headrace_ingress.uri import FeedUri, Scheme
 
 STALL_SECONDS = 5.0
 """Silence after which a feed counts as broken, as ingress has it unless told otherwise."""

@@ -16,7 +16,7 @@
 
 Blanks and `?` in a file's name are written `%20` and `%3F`. A fragment never travels to a camera, so an option of ours
 can stand there; a query does, so none of ours can. Pure: whether a file exists and lies where it may is asked when it
-is opened (`headrace_ingress.file`).
+is opened.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def parse_uri(text: str, *, trusted: bool) -> FeedUri:
     Args:
         text: as it stands in the configuration or came by API.
         trusted: whether the operator's own configuration names it. Any other reaches public addresses and the networks
-            that are allowed (`headrace_ingress.addresses`), and reads files below the configured roots only.
+            that are allowed, and reads files below the configured roots only.
 
     Raises:
         InvalidUri: when its scheme is not allowed, a part is missing or malformed, or an option is unknown.

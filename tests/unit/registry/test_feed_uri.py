@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_ingress.uri import URI_MAX_CHARACTERS, FeedUri, InvalidUri, PatternOptions, Scheme, parse_uri, redact
+from headrace.registry.feed_uri import (
+    URI_MAX_CHARACTERS,
+    FeedUri,
+    InvalidUri,
+    PatternOptions,
+    Scheme,
+    parse_uri,
+    redact,
+)
 
 
 def parse(text: str) -> FeedUri:
