@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -13,37 +13,11 @@ import pytest
 from headrace.access.records import AudienceChange, Counts, ViewerRecord
 from headrace.access.redis_viewing import RedisViewing
 from headrace.access.viewing import KICKED_MAX, MemoryViewing, TooManyKicked, Viewing
-from headrace.clock import SystemClock
-from headrace.http.listener import HttpListener
-from headrace.identifiers import NodeId
-from headrace.service.groups import Settings
-from headrace.service.runtime import Runtime
 from headrace.testing import wait_until
 from headrace.wire import play
-from headrace_control_api.app import build as build_api
-from integration.access.rig import GuardedRig, token
+from integration.access.rig import GuardedRig, control_api, token
 from integration.access.test_doors import refusal_of
-from support.redis_server import RedisServer, redis_programs
-
-LEASE = 0.5
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer(next(iter(redis_programs().values()))) as server:
-        yield server
-
-
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
-async def viewing(request: pytest.FixtureRequest) -> AsyncIterator[Viewing]:
-    found: Viewing
-    if request.param == "memory":
-        found = MemoryViewing(SystemClock(), LEASE)
-    else:
-        server: RedisServer = request.getfixturevalue("server")
-        found = RedisViewing(server.url, f"audience-{id(request)}", LEASE)
-    yield found
-    await found.close()
+from support.redis_server import RedisServer
 
 
 def viewer(number: int, stream: str = "demo") -> ViewerRecord:
@@ -126,18 +100,11 @@ class Cluster:
 
 @pytest.fixture
 async def cluster(server: RedisServer) -> AsyncIterator[Cluster]:
-    settings = Settings.model_validate(
-        {"control_api": {"port": 0}, "registry": {"url": server.url, "prefix": "guarded", "lease_seconds": 1.0}}
-    )
     async with contextlib.AsyncExitStack() as stack:
-        components = list(build_api(settings, Runtime(NodeId("api"), "control-api")))
-        for component in components:
-            await component.start()
-            stack.push_async_callback(component.stop)
-        api = next(component for component in components if isinstance(component, HttpListener))
+        api = await stack.enter_async_context(control_api(server.url))
         edges = [await stack.enter_async_context(GuardedRig(f"edge-{n}", registry_url=server.url)) for n in range(3)]
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Cluster(edges, f"http://127.0.0.1:{api.bound_port}", http)
+        yield Cluster(edges, api, http)
 
 
 @pytest.mark.redis

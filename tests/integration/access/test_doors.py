@@ -19,15 +19,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from headrace.access.redis_viewing import RedisViewing
 from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
-from headrace.http.listener import HttpListener
-from headrace.identifiers import NodeId
-from headrace.service.groups import Settings
-from headrace.service.runtime import Runtime
 from headrace.testing import wait_until
 from headrace.wire import play
-from headrace_control_api.app import build as build_api
-from integration.access.rig import SECRET, GuardedRig, token
-from support.redis_server import RedisServer, redis_server  # noqa: F401
+from integration.access.rig import SECRET, GuardedRig, control_api, token
+from support.redis_server import RedisServer
 
 GOOD_SECONDS = 5.0
 
@@ -182,7 +177,7 @@ async def test_keys_are_changed_while_the_edge_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.redis
-async def test_through_a_real_store(redis_server: RedisServer) -> None:  # noqa: F811
+async def test_through_a_real_store(redis_server: RedisServer) -> None:
     """Edges that know each other only by the store count together and hear of revocations."""
     url = redis_server.url
     office = RedisViewing(url, "guarded", 1.0)
@@ -202,20 +197,13 @@ async def test_through_a_real_store(redis_server: RedisServer) -> None:  # noqa:
 
 @pytest.mark.redis
 async def test_revoked_by_api_on_three_edges_and_every_door(
-    redis_server: RedisServer,  # noqa: F811
+    redis_server: RedisServer,
     http: aiohttp.ClientSession,
 ) -> None:
     """A token revoked at a control API ends its players and plain viewers on three edges, and HLS refuses it."""
     url = redis_server.url
-    settings = Settings.model_validate(
-        {"control_api": {"port": 0}, "registry": {"url": url, "prefix": "guarded", "lease_seconds": 1.0}}
-    )
     async with contextlib.AsyncExitStack() as stack:
-        components = list(build_api(settings, Runtime(NodeId("api"), "control-api")))
-        for component in components:
-            await component.start()
-            stack.push_async_callback(component.stop)
-        api = next(component for component in components if isinstance(component, HttpListener))
+        api = await stack.enter_async_context(control_api(url))
         rigs = [await stack.enter_async_context(GuardedRig(f"edge-{n}", registry_url=url)) for n in range(3)]
         path = f"demo?token={token()}"
         sockets = []
@@ -223,7 +211,7 @@ async def test_revoked_by_api_on_three_edges_and_every_door(
             sockets.append((await stack.enter_async_context(rig.play(path))).socket)
             sockets.append(await stack.enter_async_context(rig.plain(path)))
         revoked = time.monotonic()
-        async with http.delete(f"http://127.0.0.1:{api.bound_port}/api/v1/tokens/t1") as answer:
+        async with http.delete(f"{api}/api/v1/tokens/t1") as answer:
             assert answer.status == 204
         closings = await asyncio.gather(*map(closing_of, sockets))
         assert {(code, reason) for code, reason, _ in closings} == {(1008, "token_revoked")}
@@ -236,7 +224,7 @@ async def test_revoked_by_api_on_three_edges_and_every_door(
 
 
 @pytest.mark.redis
-async def test_while_the_store_is_away(redis_server: RedisServer) -> None:  # noqa: F811
+async def test_while_the_store_is_away(redis_server: RedisServer) -> None:
     """What plays goes on; tokens that limit viewers are let in or refused as configured, others always let in."""
     url = redis_server.url
     lenient = GuardedRig("edge-1", registry_url=url)

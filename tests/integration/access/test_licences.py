@@ -11,17 +11,12 @@ import pytest
 
 from headrace.access.redis_viewing import RedisViewing
 from headrace.clock import SystemClock
-from headrace.http.listener import HttpListener
-from headrace.identifiers import NodeId
-from headrace.service.groups import Settings
-from headrace.service.runtime import Runtime
 from headrace.testing import wait_until
 from headrace.wire import play
-from headrace_control_api.app import build as build_api
-from integration.access.rig import GuardedRig
+from integration.access.rig import GuardedRig, control_api
 from integration.access.test_doors import refusal_of
 from integration.live.publishing import publish, split
-from support.redis_server import RedisServer, redis_server  # noqa: F401
+from support.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
 
@@ -41,23 +36,16 @@ class Office:
 
 
 @pytest.fixture
-async def cluster(redis_server: RedisServer) -> AsyncIterator[tuple[Office, list[GuardedRig]]]:  # noqa: F811
+async def cluster(redis_server: RedisServer) -> AsyncIterator[tuple[Office, list[GuardedRig]]]:
     url = redis_server.url
-    settings = Settings.model_validate(
-        {"control_api": {"port": 0}, "registry": {"url": url, "prefix": "guarded", "lease_seconds": 1.0}}
-    )
     async with contextlib.AsyncExitStack() as stack:
-        components = list(build_api(settings, Runtime(NodeId("api"), "control-api")))
-        for component in components:
-            await component.start()
-            stack.push_async_callback(component.stop)
-        api = next(component for component in components if isinstance(component, HttpListener))
+        api = await stack.enter_async_context(control_api(url))
         edges = [
             await stack.enter_async_context(GuardedRig(f"edge-{n}", registry_url=url, policy="licence"))
             for n in range(2)
         ]
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Office(f"http://127.0.0.1:{api.bound_port}", http), edges
+        yield Office(api, http), edges
 
 
 async def test_from_issuing_to_deactivating(cluster: tuple[Office, list[GuardedRig]]) -> None:
@@ -124,7 +112,7 @@ async def test_what_is_wrong_is_refused(cluster: tuple[Office, list[GuardedRig]]
 
 async def test_a_store_that_lost_them_is_told_again(
     cluster: tuple[Office, list[GuardedRig]],
-    redis_server: RedisServer,  # noqa: F811
+    redis_server: RedisServer,
 ) -> None:
     """Edges remember the licences and write them again; of two who change one at once, one is told so."""
     office, (one, _) = cluster

@@ -3,46 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import aiohttp
 import pytest
 
 from headrace.access.policy import Policy
-from headrace.access.redis_viewing import RedisViewing
 from headrace.access.rules import POLICIES_MAX, AccessRules, MemoryRules, TooManyRules
-from headrace.access.viewing import MemoryViewing, Viewing
-from headrace.clock import SystemClock
-from headrace.http.listener import HttpListener
-from headrace.identifiers import NodeId, StreamName
-from headrace.service.groups import Settings
-from headrace.service.runtime import Runtime
+from headrace.access.viewing import Viewing
+from headrace.identifiers import StreamName
 from headrace.testing import wait_until
 from headrace.wire import play
-from headrace_control_api.app import build as build_api
-from integration.access.rig import GuardedRig, token
+from integration.access.rig import GuardedRig, control_api, token
 from integration.access.test_doors import refusal_of
 from integration.live.publishing import publish, split
-from support.redis_server import RedisServer, redis_programs
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer(next(iter(redis_programs().values()))) as server:
-        yield server
-
-
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
-async def viewing(request: pytest.FixtureRequest) -> AsyncIterator[Viewing]:
-    found: Viewing
-    if request.param == "memory":
-        found = MemoryViewing(SystemClock(), 1.0)
-    else:
-        server: RedisServer = request.getfixturevalue("server")
-        found = RedisViewing(server.url, f"policies-{id(request)}", 1.0)
-    yield found
-    await found.close()
+from support.redis_server import RedisServer
 
 
 async def test_rules_are_kept_under_a_turn(viewing: Viewing) -> None:
@@ -79,15 +54,9 @@ def test_an_order_stands_over_the_configuration() -> None:
 @pytest.mark.redis
 async def test_a_public_stream_is_protected_while_it_plays(server: RedisServer) -> None:
     """Who shows no token goes, who showed one stays; withdrawn, the configuration holds again. HLS likewise."""
-    common = {"url": server.url, "prefix": "guarded", "lease_seconds": 1.0}
-    settings = Settings.model_validate({"control_api": {"port": 0}, "registry": common})
     early, _ = split(8.0, 3.0)
     async with contextlib.AsyncExitStack() as stack:
-        components = list(build_api(settings, Runtime(NodeId("api"), "control-api")))
-        for component in components:
-            await component.start()
-            stack.push_async_callback(component.stop)
-        (listener,) = (part for part in components if isinstance(part, HttpListener))
+        api = await stack.enter_async_context(control_api(server.url))
         http = await stack.enter_async_context(aiohttp.ClientSession())
         one, two = [
             await stack.enter_async_context(GuardedRig(f"edge-{n}", registry_url=server.url, policy="public"))
@@ -97,7 +66,7 @@ async def test_a_public_stream_is_protected_while_it_plays(server: RedisServer) 
         live = f"http://{two.address()}/live/demo/index.m3u8"
 
         async def order(method: str, path: str, body: Any = None) -> int:
-            url = f"http://127.0.0.1:{listener.bound_port}/api/v1/policies{path}"
+            url = f"{api}/api/v1/policies{path}"
             async with http.request(method, url, json=body) as answer:
                 return answer.status
 
@@ -130,5 +99,5 @@ async def test_a_public_stream_is_protected_while_it_plays(server: RedisServer) 
         assert await order("DELETE", "/de%2A") == 404
         assert await order("PUT", "/de%2A", {"policy": "secret"}) == 400
         assert await order("PUT", "/a%2Fb%2A", {"policy": "licence"}) == 204
-        async with http.get(f"http://127.0.0.1:{listener.bound_port}/api/v1/policies") as answer:
+        async with http.get(f"{api}/api/v1/policies") as answer:
             assert await answer.json() == {"policies": [{"pattern": "a/b*", "policy": "licence"}]}

@@ -11,17 +11,12 @@ import aiohttp
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from headrace.http.listener import HttpListener
-from headrace.identifiers import NodeId
-from headrace.service.groups import Settings
-from headrace.service.runtime import Runtime
 from headrace.testing import wait_until
-from headrace_control_api.app import build as build_api
-from integration.access.rig import GuardedRig, token
+from integration.access.rig import GuardedRig, control_api, token
 from integration.access.test_doors import closing_of, refusal_of
 from integration.access.test_live_sessions import HttpPlayer
 from integration.live.publishing import publish, split
-from support.redis_server import RedisServer, redis_server  # noqa: F401
+from support.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
 
@@ -30,7 +25,7 @@ PROMISE_SECONDS = 1.0
 
 
 @pytest.fixture
-async def edges(redis_server: RedisServer) -> AsyncIterator[list[GuardedRig]]:  # noqa: F811
+async def edges(redis_server: RedisServer) -> AsyncIterator[list[GuardedRig]]:
     async with contextlib.AsyncExitStack() as stack:
         early, _ = split(8.0, 3.0)
         rigs = [
@@ -43,17 +38,9 @@ async def edges(redis_server: RedisServer) -> AsyncIterator[list[GuardedRig]]:  
 
 
 @pytest.fixture
-async def api(redis_server: RedisServer) -> AsyncIterator[str]:  # noqa: F811
-    settings = Settings.model_validate(
-        {"control_api": {"port": 0}, "registry": {"url": redis_server.url, "prefix": "guarded", "lease_seconds": 1.0}}
-    )
-    async with contextlib.AsyncExitStack() as stack:
-        components = list(build_api(settings, Runtime(NodeId("api"), "control-api")))
-        for component in components:
-            await component.start()
-            stack.push_async_callback(component.stop)
-        (listener,) = (component for component in components if isinstance(component, HttpListener))
-        yield f"http://127.0.0.1:{listener.bound_port}"
+async def api(redis_server: RedisServer) -> AsyncIterator[str]:
+    async with control_api(redis_server.url) as url:
+        yield url
 
 
 async def test_a_limit_and_a_revocation_hold_everywhere(edges: list[GuardedRig], api: str) -> None:

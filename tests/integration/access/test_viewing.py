@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from headrace.access.redis_viewing import RedisViewing
-from headrace.access.viewing import REVOKED_MAX, Answer, MemoryViewing, Seat, TooManyRevoked, Viewing
+from headrace.access.viewing import REVOKED_MAX, Answer, Seat, TooManyRevoked, Viewing
 from headrace.clock import SystemClock
 from headrace.registry.leases import StoreAway
 from headrace.testing import wait_until
-from support.redis_server import RedisServer, redis_programs
-
-LEASE = 0.5
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer(next(iter(redis_programs().values()))) as server:
-        yield server
-
-
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
-async def viewing(request: pytest.FixtureRequest) -> AsyncIterator[Viewing]:
-    found: Viewing
-    if request.param == "memory":
-        found = MemoryViewing(SystemClock(), LEASE)
-    else:
-        server: RedisServer = request.getfixturevalue("server")
-        found = RedisViewing(server.url, f"viewing-{id(request)}", LEASE)
-    yield found
-    await found.close()
+from integration.access.rig import VIEWING_LEASE
 
 
 def seat(session: str, holder: str = "edge-1/1", viewers_max: int = 2, token: str = "t") -> Seat:
@@ -111,7 +91,7 @@ async def test_only_so_many_revocations(viewing: Viewing) -> None:
 @pytest.mark.redis
 async def test_a_store_that_is_away_is_said_so() -> None:
     """Every exchange ends in time and in one documented way."""
-    viewing = RedisViewing("redis://127.0.0.1:1", "x", LEASE)
+    viewing = RedisViewing("redis://127.0.0.1:1", "x", VIEWING_LEASE)
     calls: list[Callable[[], object]] = [lambda: viewing.enter(seat("a")), viewing.revoked]
     for call in calls:
         with pytest.raises(StoreAway):
