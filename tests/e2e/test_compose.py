@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-import os
 import secrets
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,8 @@ import websockets
 
 from headrace.testing import free_port, wait_until
 from support.browser import open_page, requires_chromium
-from support.containers.commands import ContainersUnavailable, run
+from support.containers.commands import run
 from support.containers.compose import DOWN_SECONDS, ComposeProject
-from support.containers.debian import ensure_compose
-from support.containers.engine import engine
-from support.containers.images import base_images
 from support.play_client import Seen, out_of_order, watch
 
 pytestmark = [
@@ -44,21 +40,6 @@ LIVE_SECONDS = 60.0  # two cores start six services, an encoder and a browser
 PLAY_SECONDS = 10.0
 CHUNKS = 60  # about three seconds of both tracks
 PLAIN_MESSAGES = 80  # about four seconds of both tracks
-
-
-@pytest.fixture(scope="module")
-def images() -> Iterator[dict[str, str]]:
-    """An engine, Compose and base images; skipped where there can be none, an error in continuous integration."""
-    with ExitStack() as started:
-        try:
-            started.enter_context(engine(keep="KEEP_ENGINE" in os.environ))
-            ensure_compose()
-            found = base_images()
-        except ContainersUnavailable as missing:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(f"no containers on this machine: {missing}")
-        yield found
 
 
 @pytest.fixture(scope="module")

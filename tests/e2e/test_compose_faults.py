@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import docker
@@ -18,11 +17,7 @@ from docker.models.networks import Network
 
 from chaos.viewer import Viewer
 from headrace.testing import free_port, wait_until
-from support.containers.commands import ContainersUnavailable
 from support.containers.compose import ComposeProject
-from support.containers.debian import ensure_compose
-from support.containers.engine import engine
-from support.containers.images import base_images
 
 pytestmark = [
     pytest.mark.containers,
@@ -85,21 +80,6 @@ class MeshProject:
     def close(self) -> None:
         """Let go of the engine."""
         self._client.close()
-
-
-@pytest.fixture(scope="module")
-def images() -> Iterator[dict[str, str]]:
-    """An engine, Compose and base images; skipped where there can be none, an error in continuous integration."""
-    with ExitStack() as started:
-        try:
-            started.enter_context(engine(keep="KEEP_ENGINE" in os.environ))
-            ensure_compose()
-            found = base_images()
-        except ContainersUnavailable as missing:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(f"no containers on this machine: {missing}")
-        yield found
 
 
 @pytest.fixture(scope="module")
