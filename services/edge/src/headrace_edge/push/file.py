@@ -19,7 +19,7 @@ NAMES_MAX: Final = 1000
 
 
 def recording_path(uri: str, root: Path | None) -> Path:
-    """Return where `file:name.mp4` or `file:///root/name.mp4` is to be written.
+    """Return where `file:name.mp4`, or a path below `root`, is to be written.
 
     Raises:
         PushFailed: when there is no folder for recordings, or it lies elsewhere.
