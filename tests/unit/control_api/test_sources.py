@@ -17,7 +17,7 @@ from headrace.identifiers import NodeId
 from headrace.registry.claims import Claim
 from headrace.registry.desired import DesiredKey, DesiredKind, DesiredSource
 from headrace.registry.memory import MemoryRegistry, MemoryStore
-from headrace.registry.records import StreamRecord
+from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.sealing import Vault
 from headrace.service.runtime import Runtime
 from headrace.testing import wait_until
@@ -128,7 +128,11 @@ async def test_two_control_apis_race_for_a_name(registries: list[MemoryRegistry]
     [
         ({"uris": []}, "body.uris"),
         ({"uris": [URI] * 5}, "body.uris"),
-        ({"uris": ["http://cam.example/"]}, "body.uris.0"),
+        ({"uris": ["ws://cam.example/"]}, "body.uris.0"),
+        ({"uris": ["gopher://cam.example/"]}, "body.uris.0"),
+        ({"uris": [URI, "rtsp://a/%00"]}, "body.uris.1"),
+        ({"uris": ["rtsp://a:0/"]}, "body.uris.0"),
+        ({"uris": ["udp://239.1.1.1"]}, "body.uris.0"),
         ({"uris": ["rtsp://"]}, "body.uris.0"),
         ({"uris": ["rtsp://a/ b"]}, "body.uris.0"),
         ({"uris": ["rtsp://a/\0"]}, "body.uris.0"),
@@ -180,3 +184,19 @@ async def test_while_the_store_is_away(store: MemoryStore, registries: list[Memo
         assert (await client.post("/api/v1/streams/cam1", json={"uris": [URI]})).status == 503
         assert (await client.delete("/api/v1/streams/cam1")).status == 503
         assert (await client.get("/api/v1/sources")).status == 200
+
+
+async def test_what_no_ingress_may_reach_is_told_at_once(registries: list[MemoryRegistry]) -> None:
+    """A private address that no ingress's networks name is 400 and makes no record; one that is named is taken."""
+    registry, _ = registries
+    registry.keep_node(NodeRecord(node="n1", role="ingress", reach=("10.1.0.0/16",)))
+    async with client_of(registry) as client:
+        for number, (host, status) in enumerate(
+            [("10.2.0.1", 400), ("127.0.0.1", 400), ("[::ffff:10.2.0.1]", 400), ("10.1.2.3", 201), ("8.8.8.8", 201)]
+        ):
+            answer = await client.post(f"/api/v1/streams/s{number}", json={"uris": [f"rtsp://u:hush@{host}/main"]})
+            assert (answer.status, "hush" in await answer.text()) == (status, False), host
+            assert (DesiredKey(DesiredKind.SOURCE, f"s{number}") in registry.desired) == (status == 201)
+        private = {"uris": ["rtsp://10.2.0.1/"]}
+        assert "allow_networks" in (await (await client.post("/api/v1/streams/a", json=private)).json())["detail"]
+        assert (await client.post("/api/v1/streams/name", json={"uris": ["rtsp://cam.local/"]})).status == 201

@@ -140,6 +140,10 @@ async def test_a_pull_is_a_source_of_its_name(client: Client, registry: MemoryRe
         ({**PUSH, "uri": "ws://there.example:99999"}, 400),
         ({**PUSH, "uri": "ws://there.example/" + "x" * 3000}, 400),
         ({**PUSH, "uri": "ws://there.example/\0"}, 400),
+        ({**PUSH, "uri": "ws://there.example/%00"}, 400),
+        ({**PUSH, "uri": "ws://there.example:0"}, 400),
+        ({**PUSH, "uri": "ws://the\\re.example"}, 400),
+        ({**PUSH, "uri": "udp://there.example:5000"}, 400),
         ({**PUSH, "remoteStreamName": "a b"}, 400),
         ({**PUSH, "remoteStreamName": "x" * 300}, 400),
         ({**PUSH, "localStreamName": "nobody"}, 404),
@@ -296,3 +300,24 @@ async def test_ending_streams(client: Client, registry: MemoryRegistry) -> None:
     assert await wcs(client, "stream/terminate", {"name": "here"}) == (200, None)
     assert not registry.desired
     assert (await wcs(client, "stream/terminate", {"name": "cam1"}))[0] == 404
+
+
+@pytest.mark.parametrize(("path", "role"), [("pull", "ingress"), ("push", "edge")])
+async def test_what_nobody_may_reach_is_told_at_once(store: MemoryStore, path: str, role: str) -> None:
+    """A private address that the networks of no node that could carry it name is 400, with the field, at both faces."""
+    registry = await _registry(store)
+    registry.keep_node(NodeRecord(node="n1", role=role, reach=("10.1.0.0/16",)))
+    registry.keep_stream(StreamRecord(stream="cam1", node="n9", epoch=7, state="live"))
+    client = await _client(registry)
+    local = "cam1" if path == "push" else "here"
+    for host in ("10.2.0.1", "127.0.0.1", "[::1]", "169.254.169.254"):
+        status, told = await wcs(client, f"pull/{path}", {"uri": f"ws://{host}:8080", "localStreamName": local})
+        assert (status, told["message"].startswith("uri: ")) == (400, True), host
+        asked = {"kind": path, "uri": f"ws://k:hush@{host}", "local_name": local}
+        answer = await client.post("/api/v1/transfers", json=asked)
+        assert (answer.status, (await answer.json())["errors"][0]["field"]) == (400, "body.uri"), host
+        assert "hush" not in await answer.text()
+    assert not registry.desired
+    assert (await wcs(client, f"pull/{path}", {"uri": "ws://10.1.0.7:8080", "localStreamName": local}))[0] == 200
+    await client.close()
+    await registry.close()

@@ -69,6 +69,8 @@ def test_missing_members_have_defaults() -> None:
         {"relay_url": "ws://host:99999/relay"},
         {"relay_url": "ws://host:notaport/relay"},
         {"relay_url": "ws://host:0/relay"},
+        {"reach": ["10.0.0.0/99"]},
+        {"reach": ["10.0.0.0/8"] * 65},
         {"public_url": "http://host:99999"},
         {"relay_url": "ws://host/" + "x" * 600},
         {"public_url": "http://host/\nSet-Cookie: x"},

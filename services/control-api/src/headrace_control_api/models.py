@@ -29,12 +29,18 @@ _IPV6 = "|".join(
 )
 NETWORK_PATTERN = rf"^({_IPV4}|({_IPV6})(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$"
 
-USER_PATTERN = r"([A-Za-z0-9._~%!$&'()*+,;=:-]+@)?"
-PORT_PATTERN = "(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?"
+_CODED = "%([1-9A-Fa-f][0-9A-Fa-f]|0[1-9A-Fa-f])"
+USER_PATTERN = rf"(([A-Za-z0-9._~!$&'()*+,;=:-]|{_CODED})+@)?"
+_PORT = ":(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+PORT_PATTERN = f"({_PORT})?"
+PATH_PATTERN = rf"([/?]([!\"$&-\[\]-~]|{_CODED})*)?"
+"""Path and query; `#` and backslashes have no place in them, and a percent sign has two digits after it, not 00."""
+
+FILE_PATTERN = rf"file:(///?)?([A-Za-z0-9_.~-]|{_CODED})([A-Za-z0-9_.~/-]|{_CODED})*"
 HOST_PATTERN = rf"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[({_IPV6})\])"
 SOURCE_PATTERN = (
-    rf"^(rtsps?://{USER_PATTERN}{HOST_PATTERN}{PORT_PATTERN}(/[!-~]*)?"
-    r"|file:///[A-Za-z0-9_.~/-]+|test:)$"
+    rf"^((rtsps?|rtmps?|srt|https?)://{USER_PATTERN}{HOST_PATTERN}{PORT_PATTERN}{PATH_PATTERN}"
+    rf"|udp://{HOST_PATTERN}{_PORT}|{FILE_PATTERN}|test:)$"
 )
 
 PRINTABLE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
@@ -50,7 +56,10 @@ AddressText = Annotated[str, Field(max_length=64, pattern=NETWORK_PATTERN)]
 SourceText = Annotated[
     str,
     Field(max_length=2048, pattern=SOURCE_PATTERN),
-    worded("an address is expected: rtsp://host/path, rtsps://host/path, file:///path or test:"),
+    worded(
+        "an address is expected: scheme://host:port/path by rtsp, rtmp, srt or http, also rtsps, rtmps or https; "
+        "udp://address:port, file:///path or test:"
+    ),
 ]
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX, description="Most entries of this answer.")]
 
@@ -326,7 +335,8 @@ class NewSource(Model):
     """A source that is to be fetched."""
 
     uris: Annotated[list[SourceText], Field(min_length=1, max_length=4)] = Field(
-        description="Where it comes from, the preferred address first: `rtsp://`, `rtsps://`, `file:///` or `test:`."
+        description="Where it comes from, the preferred address first: `rtsp://`, `rtmp://`, `http://`, each also "
+        "with an `s`, `srt://`, `udp://`, `file:///` or `test:`."
     )
     transport: Literal["tcp", "udp"] = Field(default="tcp", description="How RTSP media travels.")
     loop: bool = Field(default=True, description="Begin a file again when it ends.")

@@ -17,7 +17,7 @@ from headrace.registry.desired import (
 from headrace.registry.leases import StoreAway
 from headrace.registry.records import ClaimRecord, InvalidRecord
 from headrace.registry.registry import Registry
-from headrace.registry.sealing import SealError, Uri
+from headrace_control_api.addresses import BadAddress, check_address
 from headrace_control_api.models import NewSource, SourceList, SourceView, StreamPath
 
 AWAY = {503: "The registry's store does not answer; whether it was done is unknown when it was asked."}
@@ -54,7 +54,9 @@ def add_sources(api: Api, registry: Registry, clock: Clock) -> None:
         """Have a stream fetched and published.
 
         One ingress takes it on, and another when that one dies, until it is deleted. Addresses of private networks are
-        fetched only by nodes whose `ingress.allow_networks` names them, files only from `ingress.file_roots`.
+        fetched only by nodes whose `ingress.allow_networks` names them, files only from `ingress.file_roots`. An
+        address that no ingress may fetch is refused at once; a name and a file are judged by the ingress, when it is
+        resolved or opened: then `status` of the source says so.
         """
         return await _add(registry, clock, StreamName(call.path.name), call.body)
 
@@ -91,11 +93,11 @@ def show_source(record: DesiredSource, entry: DesiredEntry, claim: ClaimRecord |
 
 async def _add(registry: Registry, clock: Clock, name: StreamName, wanted: NewSource) -> SourceView:
     key = _key(name)
+    record = _record(registry, name, wanted, microseconds(clock.utc()))
     if key in registry.desired:
         raise Problem(409, f"There is a source of {name} already.")
     if (stream := registry.streams.get(name)) is not None and stream.state != "ended":
         raise Problem(409, f"The stream {name} is published by {stream.node} already.")
-    record = _record(name, wanted, microseconds(clock.utc()))
     try:
         revision = await registry.put_desired(record, expect=0)
     except DesiredConflict:
@@ -125,14 +127,15 @@ async def _delete(registry: Registry, name: StreamName) -> None:
     raise Problem(404, f"There is no source of {name}.")
 
 
-def _record(name: StreamName, wanted: NewSource, since_us: int) -> DesiredSource:
-    uris = []
+def _record(registry: Registry, name: StreamName, wanted: NewSource, since_us: int) -> DesiredSource:
+    uris, errors = [], []
     for number, text in enumerate(wanted.uris):
         try:
-            uris.append(Uri(text))
-        except SealError as error:
-            field = f"body.uris.{number}"
-            raise Problem(400, f"{field}: {error}", errors=[FieldError(field, str(error))]) from None
+            uris.append(check_address(text, "source", registry.nodes.values()))
+        except BadAddress as error:
+            errors.append(FieldError(f"body.uris.{number}", str(error)))
+    if errors:
+        raise Problem(400, f"{errors[0].field}: {errors[0].detail}", errors=errors)
     return DesiredSource(
         stream=name,
         uris=tuple(uris),

@@ -11,8 +11,10 @@ from headrace.identifiers import STREAM_NAME_MAX_BYTES
 from headrace.registry.desired import TRANSFER_ID_MAX_BYTES
 from headrace.registry.sealing import URI_MAX_CHARACTERS
 from headrace_control_api.models import (
+    FILE_PATTERN,
     HOST_PATTERN,
     NODE_PATTERN,
+    PATH_PATTERN,
     PORT_PATTERN,
     PRINTABLE_PATTERN,
     STREAM_PATTERN,
@@ -22,14 +24,14 @@ from headrace_control_api.models import (
 )
 
 URI_PATTERN = (
-    rf"^((wss?|rtsps?|rtmps?|srt|https?|udp)://{USER_PATTERN}{HOST_PATTERN}{PORT_PATTERN}(/[!-~]*)?"
+    rf"^((wss?|rtsps?|rtmps?|srt|https?)://{USER_PATTERN}{HOST_PATTERN}{PORT_PATTERN}{PATH_PATTERN}"
     rf"|headraces?://{NODE_PATTERN[1:-1]}(/({STREAM_PATTERN[1:-1]})?)?"
-    r"|file:[A-Za-z0-9_.~/%-]+)$"
+    rf"|{FILE_PATTERN})$"
 )
-"""Addresses as far as a pattern can tell; what each scheme allows is checked by who carries it out."""
+"""Addresses as far as a pattern can tell; `headrace_control_api.addresses` knows the rest."""
 
 URI_EXPECTED = (
-    "an address is expected: scheme://host:port/path by ws, rtsp, rtmp, srt, http or udp, also wss, rtsps, rtmps or "
+    "an address is expected: scheme://host:port/path by ws, rtsp, rtmp, srt or http, also wss, rtsps, rtmps or "
     "https; headrace://node/stream, or file:path"
 )
 

@@ -25,7 +25,7 @@ from headrace.registry.desired import (
 from headrace.registry.leases import StoreAway
 from headrace.registry.records import InvalidRecord
 from headrace.registry.registry import Registry
-from headrace.registry.sealing import SealError, Uri
+from headrace.registry.sealing import Uri
 from headrace.registry.transfers import (
     FINAL,
     OPTION_KEY,
@@ -39,6 +39,7 @@ from headrace.registry.transfers import (
     transfers,
     view,
 )
+from headrace_control_api.addresses import WHIP, BadAddress, check_address
 
 BY: Final = "api"
 
@@ -53,13 +54,6 @@ RESERVED_SECONDS: Final = 0.5
 
 RESERVE_WAIT_SECONDS: Final = 5.0
 """How long a request waits for another with the same key: longer than that one takes."""
-
-PULLS: Final = frozenset(
-    {"ws", "wss", "headrace", "headraces", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "http", "https", "udp", "file"}
-)
-PUSHES: Final = frozenset({"ws", "wss", "headrace", "headraces", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "file"})
-WHIP: Final = frozenset({"http", "https"})
-WITHOUT_HOST: Final = frozenset({"file"})
 
 STATUS_OF_CODE: Final = {"unsupported": 501, "name_in_use": 409, "forbidden": 400, "loop": 400, "bad_address": 400}
 """How it is answered that a transfer cannot be carried out; anything else is 500."""
@@ -179,7 +173,7 @@ class Engine:
 
     def _record(self, wanted: Wanted) -> DesiredSource | DesiredTransfer:
         name = _stream(wanted.local_name, "local_name")
-        uri = _uri(wanted)
+        uri = self._uri(wanted)
         remote = _remote_name(wanted, uri)
         if uri.scheme.startswith("headrace"):
             self._check_node(wanted, uri)
@@ -203,6 +197,15 @@ class Engine:
         return DesiredSource(
             stream=name, uris=(uri,), region=wanted.region, options=options, by=BY, since_us=since_us, loop=False
         )
+
+    def _uri(self, wanted: Wanted) -> Uri:
+        try:
+            uri = check_address(wanted.uri, wanted.kind, self.registry.nodes.values())
+        except BadAddress as error:
+            raise Refused(400, _sentence(str(error)), "uri") from None
+        if uri.scheme in WHIP and wanted.kind == "push":
+            raise Refused(501, "Pushing by WHIP needs WebRTC, which is not there yet.", "uri")
+        return uri
 
     def _check_node(self, wanted: Wanted, uri: Uri) -> None:
         parts = urlsplit(uri.reveal())
@@ -331,25 +334,6 @@ class Engine:
 def request_lock(key: str) -> DesiredKey:
     """Return what is claimed by who makes the transfer of a request with this key; no record stands behind it."""
     return DesiredKey(DesiredKind.TRANSFER, f"request-{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}")
-
-
-def _uri(wanted: Wanted) -> Uri:
-    try:
-        uri = Uri(wanted.uri)
-        parts = urlsplit(wanted.uri)
-        _ = parts.port
-    except SealError as error:
-        raise Refused(400, str(error), "uri") from None
-    except ValueError:
-        raise Refused(400, "The address is not of the form scheme://host:port/path.", "uri") from None
-    allowed = PULLS if wanted.kind == "pull" else PUSHES | WHIP
-    if uri.scheme not in allowed:
-        raise Refused(400, f"The scheme {uri.scheme[:16]!r} is none of {', '.join(sorted(allowed))}.", "uri")
-    if uri.scheme not in WITHOUT_HOST and not parts.hostname:
-        raise Refused(400, "The address has no host.", "uri")
-    if uri.scheme in WHIP and wanted.kind == "push":
-        raise Refused(501, "Pushing by WHIP needs WebRTC, which is not there yet.", "uri")
-    return uri
 
 
 def _remote_name(wanted: Wanted, uri: Uri) -> str:

@@ -83,7 +83,14 @@ def build(
         _forget_unwanted(hub)
     else:
         hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
-        member = join_cluster(settings, runtime, hub, registry, lambda: (listening.host, main.bound_port))
+        member = join_cluster(
+            settings,
+            runtime,
+            hub,
+            registry,
+            lambda: (listening.host, main.bound_port),
+            reach=listening.allow_networks,
+        )
         app.router.add_get("/relay", member.node.relay_handler())
         recall = member.node.recall
         membership = [PublicAddress(member.node, main), member]

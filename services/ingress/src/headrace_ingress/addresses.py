@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 from urllib.parse import urlsplit, urlunsplit
 
 from headrace.registry.feed_uri import FeedUri
-from headrace.transport.reaching import Network, NotReachable, is_allowed, pick_allowed
+from headrace.transport.reaching import Network, NotReachable, is_refused, pick_allowed
 from headrace_ingress.source import SourceBroken
 
 
 def may_reach(uri: FeedUri, networks: Sequence[Network]) -> bool:
     """Return whether it is worth a try: `False` when the URI itself names an address that is not allowed."""
-    try:
-        return is_allowed(ip_address(urlsplit(uri.address).hostname or ""), networks)
-    except ValueError:
-        return True  # a name: asked when it is connected to
+    return not is_refused(urlsplit(uri.address).hostname or "", networks)
 
 
 def pinned(uri: FeedUri, networks: Sequence[Network]) -> str:

@@ -65,7 +65,14 @@ def build(
     listening = settings.ingress
     app = make_application(runtime)
     listener = HttpListener(ROLE, listening.host, listening.port, app, tls=runtime.tls, setting="ingress.port")
-    member = join_cluster(settings, runtime, hub, registry, lambda: (listening.host, listener.bound_port))
+    member = join_cluster(
+        settings,
+        runtime,
+        hub,
+        registry,
+        lambda: (listening.host, listener.bound_port),
+        reach=listening.allow_networks,
+    )
     app.router.add_get("/relay", member.node.relay_handler())
     CarriedDoor(hub, runtime.node, settings.relay.secret.get_secret_value(), runtime.clock).add_to(app)
     *doors, feeds = make_doors(settings, runtime, requests, hub, registry, app)

@@ -9,6 +9,7 @@ from headrace.registry.registry import Registry
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Runtime
 from headrace.service.settings import Settings
+from headrace.session.membership import told_reach
 from headrace.version import SOFTWARE
 
 
@@ -48,5 +49,6 @@ class Presence:
             streams=tuple(sorted(self._hub.streams)),
             software=SOFTWARE,
             started_us=self._started_us,
+            reach=told_reach([*self._settings.ingress.allow_networks, *edge.allow_networks]),
         )
         self._registry.keep_node(record)

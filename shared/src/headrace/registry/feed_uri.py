@@ -146,6 +146,8 @@ def parse_uri(text: str, *, trusted: bool) -> FeedUri:
         raise InvalidUri(f"a source URI has 1 to {URI_MAX_CHARACTERS} characters, this one {len(text)}")
     if any(character.isspace() or not character.isprintable() for character in text):
         raise InvalidUri("a source URI holds no blanks and no control characters; write a blank as %20")
+    if "%00" in text:
+        raise InvalidUri("a source URI holds no NUL")
     name, colon, _ = text.partition(":")
     try:
         scheme = Scheme(name.lower() if colon else "")

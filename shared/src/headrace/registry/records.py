@@ -6,6 +6,7 @@ lengths and ranges. Unknown members are ignored, so that a later version can add
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -52,6 +53,9 @@ CLAIM_MAX_BYTES: Final = 208
 DEPTH_MAX: Final = 64
 """Greatest depth in a record; routes are far shorter."""
 
+REACH_MAX: Final = 64
+"""Most networks in a node's record; one that may reach more does not tell them."""
+
 FACTS_MAX: Final = 16
 """Most facts on a claim."""
 
@@ -95,6 +99,7 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
         software: name and version of the program.
         started_us: when it started, UTC in microseconds since 1970.
         draining: it goes away soon and takes no new children.
+        reach: private networks that it may reach for what is asked for by API; `None` when it does not tell.
         generation: orders the processes that ever used this node id, older start first; filled in by the registry
             when 0.
     """
@@ -115,6 +120,7 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     software: Annotated[str, Meta(max_length=128)] = ""
     started_us: _Whole = 0
     draining: bool = False
+    reach: Annotated[tuple[_Word, ...], Meta(max_length=REACH_MAX)] | None = None
     generation: _Whole = 0
 
 
@@ -264,6 +270,8 @@ def decode_node(data: bytes, name: str) -> NodeRecord:
         for url in (record.relay_url, record.public_url):
             if urlsplit(url).port == 0:  # others that cannot be raise ValueError
                 raise ValueError(f"{url}: nobody can dial port 0")
+        for network in record.reach or ():
+            ip_network(network)
     except (InvalidName, ValueError) as error:
         raise InvalidRecord(f"{what}: {error}") from None
     if record.node != name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import NodeId
 from headrace.registry.placement import EDGE_CHILDREN
-from headrace.registry.records import NodeRecord
+from headrace.registry.records import REACH_MAX, NodeRecord
 from headrace.registry.registry import Registry
 from headrace.relay.hub import Hub
 from headrace.session.node import Node
@@ -112,6 +112,7 @@ def join_cluster(
     hub: Hub,
     registry: Registry,
     listens_on: Callable[[], tuple[str, int]],
+    reach: Sequence[str] | None = None,
 ) -> Membership:
     """Return this process's membership, with its checks added to the process's health.
 
@@ -122,6 +123,7 @@ def join_cluster(
         registry: not started yet.
         listens_on: returns host and port of the listener that serves `Membership.node.relay_handler()`; asked at start,
             when `node.relay_url` is not set.
+        reach: private networks that what is asked for by API may reach from here; `None` when nothing goes out.
     """
     record = NodeRecord(
         node=process.node,
@@ -135,6 +137,7 @@ def join_cluster(
         children_max=EDGE_CHILDREN if process.role == "edge" else 0,
         software=SOFTWARE,
         started_us=microseconds(process.clock.utc()),
+        reach=told_reach(reach),
     )
 
     def where() -> str:
@@ -146,6 +149,11 @@ def join_cluster(
     if settings.relay.credentials_file is not None:
         process.reloads.append(node.refresh_credentials)
     return Membership(registry, node)
+
+
+def told_reach(networks: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return what a record tells of the networks that its node may reach: all or nothing."""
+    return None if networks is None or len(networks) > REACH_MAX else tuple(networks)
 
 
 def relay_url(host: str, port: int, *, secure: bool = False) -> str:

@@ -43,6 +43,14 @@ def is_allowed(address: IPv4Address | IPv6Address, networks: Sequence[Network]) 
     return address.is_global and not address.is_multicast and not translated
 
 
+def is_refused(host: str, networks: Sequence[Network]) -> bool:
+    """Return whether `host` is itself an address that may not be reached; a name is judged when it is resolved."""
+    try:
+        return not is_allowed(ip_address(host), networks)
+    except ValueError:
+        return False
+
+
 def pick_allowed(host: str, networks: Sequence[Network]) -> str:
     """Return an address of `host` that is allowed, resolving it; blocks as long as the resolver does.
 

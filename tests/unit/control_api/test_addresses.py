@@ -1,0 +1,61 @@
+"""Which addresses the API refuses by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.registry.records import NodeRecord
+from headrace_control_api.addresses import BadAddress, Use, check_address, reachable
+
+
+def node(role: str, *networks: str) -> NodeRecord:
+    return NodeRecord(node=f"{role}-{len(networks)}", role=role, reach=networks)
+
+
+def test_networks_of_all_who_could_carry_it_count() -> None:
+    """One that may reach an address is enough; who does not tell may reach anything; nobody at all says nothing."""
+    ingress, edge = node("ingress", "10.0.0.0/8"), node("edge", "192.168.0.0/16")
+    assert [str(network) for network in reachable("pull", [ingress, edge]) or ()] == ["10.0.0.0/8"]
+    assert [str(network) for network in reachable("push", [ingress, edge]) or ()] == ["192.168.0.0/16"]
+    assert reachable("source", [ingress, NodeRecord(node="older", role="ingress")]) is None
+    assert reachable("source", [edge]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "use"),
+    [
+        ("rtsp://10.2.0.1/", "source"),
+        ("http://[fe80::1]/", "pull"),
+        ("rtmp://127.0.0.1/app/x", "push"),
+        ("udp://239.1.2.3:5000", "source"),
+        ("ws://cam.example", "source"),
+        ("test:", "pull"),
+        ("rtsp://cam.example/%00", "source"),
+        ("rtsp://cam.example:70000/", "source"),
+        ("rtsp://cam.example/#transport=smoke", "pull"),
+        ("file://elsewhere/x.mp4", "pull"),
+        ("nothing", "push"),
+        ("", "push"),
+    ],
+)
+def test_what_nobody_could_use(text: str, use: Use) -> None:
+    """It is refused, in a sentence."""
+    with pytest.raises(BadAddress):
+        check_address(text, use, [node("standalone")])
+
+
+@pytest.mark.parametrize(
+    ("text", "use"),
+    [
+        ("rtsp://user:password@cam.example:8554/main?x=1", "source"),
+        ("rtsp://localhost/", "source"),
+        ("udp://10.0.0.1:5000", "source"),
+        ("srt://8.8.8.8:9000?streamid=x", "source"),
+        ("headrace://n1/cam1", "pull"),
+        ("https://there.example/whip", "push"),
+        ("file:cam1.mp4", "push"),
+    ],
+)
+def test_what_somebody_might(text: str, use: Use) -> None:
+    """It is taken as it is: names are judged when they are resolved."""
+    assert check_address(text, use, [node("standalone", "10.0.0.0/8")]).reveal() == text
