@@ -127,7 +127,7 @@ def _keep_logs() -> None:
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
     tempfile.tempdir = str(LOGS.absolute())
-    os.environ["HEADRACE_TEST_KEEP_LOGS"] = "1"
+    os.environ["KEEP_LOGS"] = "1"
 
 
 def _what_ran(arguments: argparse.Namespace, seconds: float, skipped: list[str], loads: list[float]) -> str:

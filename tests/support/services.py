@@ -133,7 +133,7 @@ class Service:
             process.wait()
             raise AssertionError(f"{self.node} did not stop within {STOP_SECONDS:.0f} s:\n{self.log}") from None
         finally:
-            if self._log and not os.environ.get("HEADRACE_TEST_KEEP_LOGS"):
+            if self._log and not os.environ.get("KEEP_LOGS"):
                 self._log.unlink(missing_ok=True)
 
     def kill(self) -> None:
