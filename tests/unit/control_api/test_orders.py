@@ -33,8 +33,10 @@ def store() -> MemoryStore:
 async def registry(store: MemoryStore) -> AsyncIterator[MemoryRegistry]:
     registry = MemoryRegistry(store, clock=SystemClock())
     await registry.start()
-    for node in ("n1", "n2"):
-        registry.keep_node(NodeRecord(node=node, role="intermediate"))
+    for layer, node in enumerate(("n1", "n2", "n3")):
+        url = f"ws://{node}.example/relay"
+        registry.keep_node(NodeRecord(node=node, role="intermediate", layer=layer, relay_url=url))
+    registry.keep_node(NodeRecord(node="unreachable", role="edge", layer=1000))
     registry.keep_stream(StreamRecord(stream="cam1", node="n1", epoch=7, state="live"))
     yield registry
     await registry.close()
@@ -67,15 +69,32 @@ async def test_moving(client: Client, registry: MemoryRegistry) -> None:
     """A stream can be moved for one child or for all, and each is withdrawn by itself."""
     path = "/api/v1/streams/cam1/move"
     assert (await client.put(path, json={"to": "n2"})).status == 204
-    assert (await client.put(path, json={"to": "n2", "child": "n1"})).status == 204
+    assert (await client.put(path, json={"to": "n2", "child": "n3"})).status == 204
     moves = (await (await client.get("/api/v1/orders")).json())["moves"]
     assert [(move["stream"], move["to"], move.get("child")) for move in moves] == [
         ("cam1", "n2", None),
-        ("cam1", "n2", "n1"),
+        ("cam1", "n2", "n3"),
     ]
-    assert (await client.delete(path, params={"child": "n1"})).status == 204
+    assert (await client.delete(path, params={"child": "n3"})).status == 204
     assert (await client.delete(path)).status == 204
     assert (await client.delete(path)).status == 404
+    assert not registry.desired
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"to": "n2", "child": "n1"}, "has the source itself"),
+        ({"to": "n3", "child": "n2"}, "above this node's"),
+        ({"to": "n2", "child": "n2"}, "is this node"),
+        ({"to": "unreachable", "child": "n3"}, "no relay URL"),
+        ({"to": "unreachable"}, "no relay URL"),
+    ],
+)
+async def test_moves_that_cannot_be(client: Client, registry: MemoryRegistry, body: dict[str, str], why: str) -> None:
+    """A stream that a node cannot have from there is refused with the reason, and no order stands."""
+    answer = await client.put("/api/v1/streams/cam1/move", json=body)
+    assert (answer.status, why in (await answer.json())["detail"]) == (409, True)
     assert not registry.desired
 
 

@@ -74,6 +74,20 @@ def why_not(registry: Registry, stream: StreamName, child: NodeId, parent: NodeI
     return next((one.why for one in verdicts if one.node == parent and one.place is None), None)
 
 
+def move_objection(registry: Registry, stream: StreamName, to: NodeId, child: NodeId | None) -> str | None:
+    """Return why `stream` cannot come from `to`, for `child` or, without, for anybody; `None` when it can.
+
+    All must be known. To an ingress and without `child` it is the source that moves.
+    """
+    if child is not None:
+        objection = why_not(registry, stream, child, to)
+        return objection and f"{child} cannot fetch {stream} from {to}: {objection}"
+    node = registry.nodes[to]
+    if node.role != "ingress" and not node.relay_url:
+        return f"nobody can fetch {stream} from {to}: it tells no relay URL"
+    return None
+
+
 def add_choosing(api: Api, registry: Registry) -> None:
     """Add the operation."""
 

@@ -9,6 +9,7 @@ from headrace.identifiers import NodeId, StreamName
 from headrace.registry.desired import Desired, DesiredDrain, DesiredLimit, DesiredMove, desired_key, select
 from headrace.registry.leases import StoreAway
 from headrace.registry.registry import Registry
+from headrace_control_api.choosing import move_objection
 from headrace_control_api.models import (
     DrainView,
     MoveQuery,
@@ -72,7 +73,11 @@ def add_orders(api: Api, registry: Registry, clock: Clock) -> None:
         path_model=StreamPath,
         body=NewMove,
         status=204,
-        problems={404: "There is no such stream or node.", **FULL, **AWAY},
+        problems={
+            404: "There is no such stream or node.",
+            409: "It cannot come from there, or there are as many such orders as there may be.",
+            **AWAY,
+        },
     )
     async def move_stream(call: Call[StreamPath, Nothing, NewMove]) -> None:
         """Have a stream come from a certain node.
@@ -84,12 +89,16 @@ def add_orders(api: Api, registry: Registry, clock: Clock) -> None:
             raise Problem(404, f"There is no stream {call.path.name}.")
         for node in (call.body.to, *([call.body.child] if call.body.child else [])):
             _check_node(registry, node)
+        child = NodeId(call.body.child) if call.body.child else None
+        objection = move_objection(registry, StreamName(call.path.name), NodeId(call.body.to), child)
+        if objection is not None:
+            raise Problem(409, f"{objection[:1].upper()}{objection[1:]}.")
         await _give(
             registry,
             DesiredMove(
                 stream=StreamName(call.path.name),
                 parent=call.body.to,
-                child=call.body.child or "",
+                child=child or "",
                 by=BY,
                 since_us=microseconds(clock.utc()),
             ),

@@ -15,7 +15,7 @@ from headrace.errors import StartupError
 from headrace.identifiers import NodeId, StreamName
 from headrace.registry.desired import Desired, DesiredDrain, DesiredMove, desired_key
 from headrace.registry.registry import Registry
-from headrace_control_api.choosing import why_not
+from headrace_control_api.choosing import move_objection
 from headrace_standalone.api import send
 from headrace_standalone.shared_registry import with_registry
 
@@ -100,10 +100,10 @@ def move(
             _check_known(registry, node)
         if stream not in registry.streams:
             raise StartupError(f"there is no stream {stream}; 'headrace streams' lists them")
+        if (objection := move_objection(registry, stream, to, child)) is not None:
+            raise StartupError(objection)
         if not child and registry.nodes[to].role == "ingress":
             return await _give(registry, order, f"the source of {stream} goes to {to}")
-        if child and (objection := why_not(registry, stream, child, to)) is not None:
-            raise StartupError(f"{child} cannot fetch {stream} from {to}: {objection}")
         return await _give(registry, order, f"{given} while it is there and has room")
 
     return with_registry(config, environ, act)
