@@ -17,6 +17,16 @@ import threading
 _PR_SET_PDEATHSIG = 1
 
 
+def service_command(module: str) -> tuple[str, ...]:
+    """Return the command that runs a service's `main` as a child."""
+    return (sys.executable, "-m", __name__, module)
+
+
+def program_command(command: list[str]) -> tuple[str, ...]:
+    """Return the command that runs another program as a child."""
+    return (sys.executable, "-m", __name__, "--exec", *command)
+
+
 def main(arguments: list[str]) -> None:
     """Run what the arguments name."""
     if arguments[0] == "--exec":

@@ -11,16 +11,11 @@ from pathlib import Path
 
 import structlog
 
+from headrace.service.children import Child, ChildSpec, inherited_environment
 from headrace.service.loading import CONFIG_VARIABLE, variable_name
 from headrace.service.runtime import Runtime
 from headrace.service.settings import Settings
-from headrace_standalone.children import (
-    Child,
-    ChildSpec,
-    inherited_environment,
-    program_command,
-    service_command,
-)
+from headrace_standalone.child import program_command, service_command
 from headrace_standalone.folder import OwnFolder
 from headrace_standalone.store import answers, find_server, server_command
 

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ LAST_WORDS = 20
 """Lines kept of what a child wrote that was no log line: its own account of why it ended."""
 
 END_SECONDS = 6.0
-"""How long a child may take to end after SIGTERM before it is killed: less than `headrace up` has itself."""
+"""How long a child may take to end after SIGTERM before it is killed: less than its parent has itself."""
 
 DRAIN_SECONDS = 1.0
 """How long the last lines of a child that has ended are waited for: something it started may hold its pipe open."""
@@ -148,13 +147,14 @@ class Child:
             await process.wait()
         await self._drain()
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn(self, stdin: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
+        """Start the process, with `stdin` as its standard input, which ends when this process does."""
         self._ready.clear()
         self._last_words.clear()
-        # A session of its own: Ctrl-C reaches `headrace up` alone, which then ends its children in order.
+        # A session of its own: Ctrl-C reaches the parent alone, which then ends its children in order.
         self._process = process = await asyncio.create_subprocess_exec(
             *self.spec.command,
-            stdin=asyncio.subprocess.PIPE,
+            stdin=stdin,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             env=dict(self.spec.environ),
@@ -225,16 +225,6 @@ _LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
 
 def _describe(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def service_command(module: str) -> tuple[str, ...]:
-    """Return the command that runs a service's `main` as a child."""
-    return (sys.executable, "-m", "headrace_standalone.child", module)
-
-
-def program_command(command: list[str]) -> tuple[str, ...]:
-    """Return the command that runs another program as a child."""
-    return (sys.executable, "-m", "headrace_standalone.child", "--exec", *command)
 
 
 def inherited_environment() -> dict[str, str]:

@@ -15,9 +15,10 @@ from structlog.testing import capture_logs
 
 from headrace.clock import SystemClock
 from headrace.errors import ConfigurationError, StartupError
+from headrace.service import children
+from headrace.service.children import Child, ChildSpec
 from headrace.testing import wait_until
-from headrace_standalone import children
-from headrace_standalone.children import Child, ChildSpec
+from headrace_standalone.child import program_command, service_command
 from headrace_standalone.store import answers, find_server, server_command
 
 READY = 'print(\'{"event": "listening", "name": "edge", "address": "127.0.0.1:1"}\', file=sys.stderr, flush=True)\n'
@@ -113,7 +114,7 @@ async def test_service_ends_with_its_parent(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text("import time\ndef main():\n    print('up', flush=True)\n    time.sleep(60)\n")
     environ = {**os.environ, "PYTHONPATH": f"{tmp_path}"}
     process = await asyncio.create_subprocess_exec(
-        *children.service_command("service"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environ
+        *service_command("service"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environ
     )
     assert process.stdout is not None
     assert process.stdin is not None
@@ -128,7 +129,7 @@ async def test_store_answers_on_a_private_socket(tmp_path: Path, ended: list[Chi
     """The store that comes along serves a socket that only its user may open, and no port."""
     socket = tmp_path / "store.sock"
     assert not await answers(socket)
-    command = children.program_command(server_command(find_server(), socket))
+    command = program_command(server_command(find_server(), socket))
     child = Child(ChildSpec("store", command, dict(os.environ), lambda: answers(socket)), SystemClock())
     ended.append(child)
     await child.start(within_seconds=20)
@@ -138,7 +139,7 @@ async def test_store_answers_on_a_private_socket(tmp_path: Path, ended: list[Chi
 async def test_store_that_was_restarted_is_running_once_it_answers(tmp_path: Path, ended: list[Child]) -> None:
     """A program that does not say when it is ready is asked after a restart too."""
     socket = tmp_path / "store.sock"
-    command = children.program_command(server_command(find_server(), socket))
+    command = program_command(server_command(find_server(), socket))
     child = Child(ChildSpec("store", command, dict(os.environ), lambda: answers(socket)), SystemClock())
     ended.append(child)
     await child.start(within_seconds=20)
