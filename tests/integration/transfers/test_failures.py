@@ -21,12 +21,7 @@ async def test_pulls_that_fail(small: Cluster) -> None:
     """An address that no node may reach is refused and leaves nothing; one where nobody answers is tried again."""
     for uri in ("http://169.254.169.254/latest", "rtsp://169.254.169.254/cam"):
         status, told = await small.ask("POST", "/api/v1/transfers", {"kind": "pull", "uri": uri, "local_name": "a"})
-        if status == 201:  # a busy machine: the first word came after the answer
-            found = await small.until("a", "FAILED")
-            assert found["final"]
-            assert await small.ask("DELETE", f"/api/v1/transfers/{told['id']}") == (204, None)
-        else:
-            assert (status, "allow_networks" in told["detail"]) == (400, True)
+        assert (status, "allow_networks" in told["detail"]) == (400, True)
         assert await small.transfer("a") == {}
     for name, uri in (("b", "rtsp://127.0.0.1:1/x"), ("c", "file:///etc/passwd")):
         asked = {"kind": "pull", "uri": uri, "local_name": name}

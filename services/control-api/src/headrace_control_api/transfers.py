@@ -55,7 +55,14 @@ RESERVED_SECONDS: Final = 0.5
 RESERVE_WAIT_SECONDS: Final = 5.0
 """How long a request waits for another with the same key: longer than that one takes."""
 
-STATUS_OF_CODE: Final = {"unsupported": 501, "name_in_use": 409, "forbidden": 400, "loop": 400, "bad_address": 400}
+STATUS_OF_CODE: Final = {
+    "unsupported": 501,
+    "name_in_use": 409,
+    "forbidden": 400,
+    "refused": 400,  # the key or secret in the address
+    "loop": 400,
+    "bad_address": 400,
+}
 """How it is answered that a transfer cannot be carried out; anything else is 500."""
 
 
