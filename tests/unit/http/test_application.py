@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,6 +123,22 @@ async def test_headers_on_every_answer(client: Client) -> None:
         assert (headers.get("Access-Control-Allow-Origin") == "*") == (path not in PROBES)
 
 
+async def test_somebody_else_may_answer_the_probes(probed: Probed) -> None:
+    """A process that is part of a whole answers for that."""
+
+    class Whole:
+        async def metrics(self) -> bytes:
+            return b"all_of_it 1"
+
+        async def problems(self) -> Mapping[str, str]:
+            return {"workers": "none runs"}
+
+    async with TestClient(TestServer(make_application(probed, probes=Whole()))) as client:
+        assert await (await client.get("/metrics")).text() == "all_of_it 1"
+        answer = await client.get("/health/ready")
+        assert (answer.status, (await answer.json())["checks"]) == (503, {"workers": "none runs"})
+
+
 async def test_preflight(client: Client) -> None:
     """A browser's question whether it may ask is answered for any path."""
     headers = {"Origin": "http://other", "Access-Control-Request-Method": "GET"}
@@ -141,6 +158,22 @@ async def test_listener_serves_on_a_free_port(probed: Probed) -> None:
         await listener.stop()
         with pytest.raises(OSError, match="onnect"):
             await session.get(url)
+
+
+async def test_listeners_share_a_port(probed: Probed) -> None:
+    """Two shared listeners have the same port; one that is not shared gets none of it."""
+    first = HttpListener("edge", "127.0.0.1", 0, make_application(probed), shared=True)
+    await first.start()
+    second = HttpListener("edge", "127.0.0.1", first.bound_port, make_application(probed), shared=True)
+    await second.start()
+    alone = HttpListener("edge", "127.0.0.1", first.bound_port, make_application(probed))
+    with pytest.raises(StartupError, match="address already in use"):
+        await alone.start()
+    await first.stop()
+    async with ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{second.bound_port}/health/live") as answer:
+            assert answer.status == 200
+    await second.stop()
 
 
 async def test_busy_port_is_told_in_a_sentence(probed: Probed) -> None:

@@ -99,12 +99,13 @@ class World:
     draining: set[str] = field(default_factory=set)
     distances: dict[str, int] = field(default_factory=dict)
     searches: int = 0
+    own: tuple[RouteHop, ...] = (RouteHop("me", "edge"),)
     broadcast: Broadcast = field(default_factory=lambda: Broadcast(CAM))
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def __post_init__(self) -> None:
         context = FetchContext(
-            RouteHop("me", "edge"),
+            self.own,
             self,
             self.rank,
             lambda stream: self.owner,
@@ -169,8 +170,8 @@ class World:
 
 
 @asynccontextmanager
-async def fetching_from(*names: str) -> AsyncIterator[World]:
-    world = World(list(names))
+async def fetching_from(*names: str, own: tuple[RouteHop, ...] = (RouteHop("me", "edge"),)) -> AsyncIterator[World]:
+    world = World(list(names), own=own)
     task = asyncio.create_task(world.fetch.run())
     try:
         yield world
@@ -198,6 +199,13 @@ async def test_the_best_parent_is_asked_and_its_stream_passed_on() -> None:
         assert a.asked == [None]
         assert w.broadcast.state.route == (*hops("in", "a"), RouteHop("me", "edge"))
         assert w.broadcast.last[1].id == video(1).id
+
+
+async def test_a_part_of_its_parents_node_is_no_hop() -> None:
+    """A process that is part of its parent's node tells the route as it came, and has none of its own."""
+    async with fetching_from("a", own=()) as w:
+        (await w.fed_by("a")).live("in")
+        assert w.broadcast.state.route == hops("in", "a")
 
 
 async def test_a_lost_parent_is_replaced_after_the_last_chunks() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
 from headrace.http.problems import problem
+from headrace.http.request_ids import name_request, tell_request_id
 from headrace.telemetry.health import Health
 from headrace.version import SOFTWARE
 
@@ -36,24 +38,57 @@ class Probed(Protocol):
     def health(self) -> Health: ...
 
 
+class Probes(Protocol):
+    """Who answers the probes."""
+
+    async def metrics(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        ...
+
+    async def problems(self) -> Mapping[str, str]:
+        """Return what is wrong, by check; empty when all is well."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OwnProbes:
+    """Answers them for one process.
+
+    Attributes:
+        process: that one.
+    """
+
+    process: Probed
+
+    async def metrics(self) -> bytes:
+        return generate_latest(self.process.metrics)
+
+    async def problems(self) -> Mapping[str, str]:
+        return self.process.health.problems()
+
+
 LIVE, READY, METRICS = PROBES = ("/health/live", "/health/ready", "/metrics")
 """For operators: pages of other origins may not read them."""
 
 
-def make_application(runtime: Probed, *, cors: bool = False, body_max_bytes: int = BODY_MAX_BYTES) -> web.Application:
-    """Return an application that answers `/health/live`, `/health/ready` and `/metrics`.
+def make_application(
+    runtime: Probed, *, cors: bool = False, body_max_bytes: int = BODY_MAX_BYTES, probes: Probes | None = None
+) -> web.Application:
+    """Return an application that answers `/health/live`, `/health/ready` and `/metrics`, and names each request.
 
     Paths below `/api/` get errors as problem documents, all others as one line of text. With `cors`, pages of any
-    origin may read what it answers, without credentials: the pages of one edge use the others so.
+    origin may read what it answers, without credentials: the pages of one edge use the others so. `probes` answers for
+    more than this process.
     """
-    middlewares = [_allow_any_origin, _answer_errors] if cors else [_answer_errors]
+    probes = probes or OwnProbes(runtime)
+    middlewares = [name_request, _allow_any_origin, _answer_errors] if cors else [name_request, _answer_errors]
     app = web.Application(middlewares=middlewares, client_max_size=body_max_bytes)
-    app.on_response_prepare.append(_add_headers)
+    app.on_response_prepare.extend([_add_headers, tell_request_id])
     app.add_routes(
         [
             web.get(LIVE, _live),
-            web.get(READY, _ready_handler(runtime.health)),
-            web.get(METRICS, _metrics_handler(runtime.metrics)),
+            web.get(READY, _ready_handler(probes)),
+            web.get(METRICS, _metrics_handler(probes)),
         ]
     )
     return app
@@ -63,18 +98,18 @@ async def _live(request: web.Request) -> web.Response:
     return web.json_response({"live": True})
 
 
-def _ready_handler(health: Health) -> Handler:
+def _ready_handler(probes: Probes) -> Handler:
     async def ready(request: web.Request) -> web.Response:
-        problems = health.problems()
+        problems = await probes.problems()
         body = {"ready": not problems, "checks": problems}
         return web.json_response(body, status=503 if problems else 200, headers={hdrs.CACHE_CONTROL: "no-store"})
 
     return ready
 
 
-def _metrics_handler(registry: CollectorRegistry) -> Handler:
+def _metrics_handler(probes: Probes) -> Handler:
     async def metrics(request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE_PLAIN_1_0_0})
+        return web.Response(body=await probes.metrics(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE_PLAIN_1_0_0})
 
     return metrics
 

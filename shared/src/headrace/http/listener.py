@@ -38,6 +38,8 @@ class HttpListener:
         tls: makes it an https and wss listener.
         setting: the setting that holds the port, for example `edge.port`, told when it cannot be had.
         first_request_seconds: how long a connection may take to send its first request.
+        shared: other processes listen on the same port, and each gets a part of the connections (SO_REUSEPORT); one of
+            them tells that it listens, not this one.
 
     Attributes:
         silent: closes connections that take longer.
@@ -53,6 +55,7 @@ class HttpListener:
         tls: ssl.SSLContext | None = None,
         setting: str = "",
         first_request_seconds: float = FIRST_REQUEST_SECONDS,
+        shared: bool = False,
     ) -> None:
         self.name = name
         self.host = host
@@ -60,6 +63,7 @@ class HttpListener:
         self._port = port
         self._tls = tls
         self._setting = setting
+        self._shared = shared
         self.silent = SilentConnections(app, first_request_seconds)
         # Bodies are not decompressed: nobody sends us such, and a small one could be made to fill the memory.
         self._runner = web.AppRunner(
@@ -82,7 +86,12 @@ class HttpListener:
             await self._runner.setup()
             assert self._runner.server is not None
             self._server = await asyncio.get_running_loop().create_server(
-                self._runner.server, self.host, self._port, ssl=self._tls, backlog=ACCEPTS_AT_ONCE
+                self._runner.server,
+                self.host,
+                self._port,
+                ssl=self._tls,
+                backlog=ACCEPTS_AT_ONCE,
+                reuse_port=self._shared,
             )
             _let_wait(self._server, BACKLOG)
         except BaseException as error:
@@ -94,7 +103,8 @@ class HttpListener:
         addresses = [listening.getsockname() for listening in self._server.sockets]
         self.bound_port = addresses[0][1]
         for host, port, *_ in addresses:
-            log.info("listening", name=self.name, address=format_address(host, port), scheme=self.scheme)
+            tell = log.debug if self._shared else log.info
+            tell("listening", name=self.name, address=format_address(host, port), scheme=self.scheme)
 
     async def stop(self) -> None:
         """Close the socket and every connection; a second call does nothing."""

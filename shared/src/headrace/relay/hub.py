@@ -46,6 +46,7 @@ class Hub:
             source here went; and with 0 when it is not any more: its last demand went, or it is produced here.
         may_produce: whether this process's node may have a stream's source.
         on_streams: called with no argument after a stream appeared or went.
+        borne: how many more consumers there are than demands: who demands a stream may do so for many.
     """
 
     def __init__(self, limits: RingLimits | None = None) -> None:
@@ -57,6 +58,7 @@ class Hub:
         self.may_produce: Callable[[StreamName], bool] = lambda name: True
         self.on_demand: Callable[[StreamName, int], None] = lambda name, count: None
         self.on_streams: set[Callable[[], None]] = set()
+        self.borne = 0
 
     @property
     def streams(self) -> Mapping[StreamName, Broadcast]:
@@ -74,7 +76,7 @@ class Hub:
     @property
     def demands_total(self) -> int:
         """How many consumers want streams of this process now."""
-        return sum(self._demands.values())
+        return sum(self._demands.values()) + self.borne
 
     def begin_after(self, name: StreamName) -> Mapping[int, ChunkId] | None:
         """Return after which chunks a carried stream should begin here, `None` for the newest random access point."""

@@ -40,7 +40,7 @@ class FetchContext:
     """What all fetches of a node share.
 
     Attributes:
-        hop: this node.
+        own: this node's part of every route; empty for a process that is part of its parent's node.
         parents: makes links.
         rank: chooses parents.
         owner: returns the node that has a stream's source, as far as is known.
@@ -51,7 +51,7 @@ class FetchContext:
         is_draining: returns whether a node says so of itself.
     """
 
-    hop: RouteHop
+    own: tuple[RouteHop, ...]
     parents: Parents
     rank: Rank
     owner: Callable[[StreamName], NodeId | None]

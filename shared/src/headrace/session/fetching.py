@@ -84,7 +84,7 @@ class Fetch:
         self._newest: tuple[ChunkId, float] | None = None
         self._aims = Aims()
         self._hearing = Hearing(
-            broadcast, context.hop, context.switch_seconds, context.metrics, self._is_fed, self._why_silent
+            broadcast, context.own, context.switch_seconds, context.metrics, self._is_fed, self._why_silent
         )
 
     @property
@@ -173,12 +173,13 @@ class Fetch:
 
     def state_came(self, feed: ParentFeed, state: StreamState, reason: str, route: tuple[RouteHop, ...]) -> None:
         """`feed` tells how the stream is doing there; it comes from `route`, the parent last."""
-        own = self._context.hop
-        if any(hop.node == own.node for hop in route) or len(route) >= ROUTE_MAX_NODES:
+        own = self._context.own
+        loops = any(hop.node == mine.node for hop in route for mine in own)
+        if loops or len(route) + len(own) > ROUTE_MAX_NODES:
             feed.finish(FeedEnd.LOOP, " > ".join(hop.node for hop in route))
             self.feed_over(feed)
             return
-        change = feed.said = StateChange(state, reason, (*route, own))
+        change = feed.said = StateChange(state, reason, (*route, *own))
         if feed is not self._feeds[-1]:
             return  # the parent before, which is leaving; the next one's word counts
         feed.is_astray = state is StreamState.INTERRUPTED and not self._leads_to_source(route)

@@ -19,7 +19,7 @@ class Hearing:
 
     Args:
         broadcast: where they are told.
-        hop: this node, which is the whole route of a stream that comes from nowhere.
+        own: the whole route of a stream that comes from nowhere: this node.
         seconds: how long a stream may be silent before that is told.
         metrics: counts the interruptions.
         is_fed: returns whether a parent delivers, be it one that is to be left.
@@ -29,14 +29,14 @@ class Hearing:
     def __init__(
         self,
         broadcast: Broadcast,
-        hop: RouteHop,
+        own: tuple[RouteHop, ...],
         seconds: float,
         metrics: RelayMetrics,
         is_fed: Callable[[], bool],
         why_silent: Callable[[], str],
     ) -> None:
         self._broadcast = broadcast
-        self._hop = hop
+        self._own = own
         self._seconds = seconds
         self._metrics = metrics
         self._is_fed = is_fed
@@ -81,7 +81,7 @@ class Hearing:
             self._metrics.interruptions.inc()
             log.warning("stream_interrupted", stream=self._broadcast.name, reason=reason)
         if self._broadcast.state.state is not StreamState.ENDED:
-            self._broadcast.set_state(StreamState.INTERRUPTED, reason, (self._hop,))
+            self._broadcast.set_state(StreamState.INTERRUPTED, reason, self._own)
 
     def close(self) -> None:
         """Nothing is told any more."""

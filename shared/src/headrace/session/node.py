@@ -95,7 +95,7 @@ class Node:
         self._upstreams = Upstreams(self._options.upstreams, self._links, hub, self._trust.covers)
         self._placing = Placing(lambda: self.record, registry, lambda: self._links.open_links, clock)
         self._context = FetchContext(
-            self._hop,
+            (self._hop,) if self._options.own_hop else (),
             self._links,
             self._placing.rank,
             self._placing.owner,

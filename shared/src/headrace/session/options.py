@@ -60,7 +60,7 @@ class RelayOptions:
         credentials_file: where both are read from instead, again and again (`headrace.relay.keyring`).
         tls: what `wss://` addresses of nodes are verified with; `None` for the system's trust.
         allow_open: believe an empty secret from anywhere; without it only where both ends are loopback addresses.
-        heartbeat_seconds: between pings on a link.
+        heartbeat_seconds: between two signs of life on a link.
         timeout_seconds: of silence, after which the peer is gone.
         send_limit_bytes: unsent bytes on a link beyond which its streams wait in their rings.
         linger_seconds: how long a stream nobody wants is still carried, and a link nobody uses kept.
@@ -70,6 +70,7 @@ class RelayOptions:
             parent a moment later find what they lack.
         standby: keep a link to the next best parent of each stream.
         drain_seconds: how long a stopping node waits for its children to go elsewhere.
+        own_hop: add this node to the routes of what it fetches; a process that is part of its parent's node does not.
     """
 
     own: Credential = field(default_factory=lambda: cluster_credential(""))
@@ -86,6 +87,7 @@ class RelayOptions:
     history_seconds: float = 4.0
     standby: bool = True
     drain_seconds: float = 1.0
+    own_hop: bool = True
 
     @classmethod
     def of(cls, group: RelayGroup) -> RelayOptions:

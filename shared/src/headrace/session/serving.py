@@ -100,6 +100,11 @@ class HubSender:
         """Whether nothing is served now."""
         return not self._servings
 
+    @property
+    def subscriptions(self) -> int:
+        """How many are served now."""
+        return len(self._servings)
+
     def subscribe(
         self, handle: int, stream: StreamName, after: Mapping[int, ChunkId] | None, history_seconds: float
     ) -> None:
