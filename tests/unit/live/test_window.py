@@ -11,7 +11,9 @@ from headrace.relay.broadcast import Opened
 from headrace.relay.window import Window, WindowLimits
 from headrace.wire.chunk import Chunk
 from unit.live.m3u8 import read
-from unit.live.streams import Programme, window_of
+from unit.live.streams import BEGIN_SECONDS, Programme, window_of
+
+EPOCH = BEGIN_SECONDS * 1000
 
 
 def numbers(window: Window, track: int = 1) -> list[int]:
@@ -116,15 +118,23 @@ def test_a_beginning_in_the_middle_is_not_named() -> None:
     assert numbers(window_of(late), 2) == [102, 103, 104]
 
 
-def test_an_epoch_that_nobody_ended_is_whole_when_the_next_begins() -> None:
-    """Its last segment has what came of it."""
+def test_what_a_publisher_left_open_is_the_same_gap_everywhere() -> None:
+    """Of the last that a publisher said before it died one node heard more than another: all call the rest lost."""
     programme = Programme()
     entries = programme.epoch(5.0)
-    cut = [e for e in entries if not isinstance(e, Chunk) or e.id.segment < 102 or e.id.chunk < 3]
-    window = window_of(cut + programme.epoch(4.0))
-    assert window.windows[1].segments[102].closed
-    assert not window.windows[1].segments[102].lost
-    assert [segment.discontinuity for segment in read(text_of(window)).segments] == [0, 0, 0, 1, 1]
+    programme.segment += 1  # its successor cannot know whether 103 was begun
+    following = programme.epoch(4.0)
+    texts = set()
+    for heard in (0, 1, 3, 12):
+        cut = [e for e in entries if not isinstance(e, Chunk) or e.id.segment < 102 or e.id.chunk < heard]
+        window = window_of([e for e in cut if not isinstance(e, Chunk) or e.id.segment <= 102] + following)
+        texts.add((text_of(window), text_of(window, 2)))
+        assert window.segment(EPOCH, 1, 102).lost  # type: ignore[union-attr]
+    assert len(texts) == 1
+    playlist = read(text_of(window))
+    assert [(segment.number, segment.gap, segment.discontinuity) for segment in playlist.segments] == [
+        (100, False, 0), (101, False, 0), (102, True, 0), (103, True, 0), (104, False, 1), (105, False, 1),
+    ]  # fmt: skip
 
 
 def test_an_unknown_number_of_epochs_ends_what_is_named() -> None:

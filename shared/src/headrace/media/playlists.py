@@ -7,9 +7,10 @@ Segment numbers are media sequence numbers, epochs are discontinuities, and the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from headrace.identifiers import Epoch
 from headrace.media.segments import Part, Segment, part_target, target_seconds
 from headrace.wire.stream import Track
 
@@ -29,18 +30,11 @@ PARTS_SEGMENTS = 2
 """How many whole segments at the end are listed with their parts, beside the one that is being made. 8216bis, 4.4.4.9
 has them leave after three target durations; most segments are far shorter than that, and strict readers count them."""
 
+REPORT_BEHIND_SECONDS = 1.0
+"""How far behind its own end a playlist reports the others: so far every edge has them, whichever track came first."""
 
 LAST_UTC_US = 253_402_300_799_999_999
 """The last microsecond of the year 9999: a source's clock may say anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Where another track's playlist ends: the last segment and part listed there."""
-
-    track: int
-    segment: int
-    part: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +44,12 @@ class MediaView:
     Attributes:
         segments: listed, oldest first, consecutive; at least one, the last one perhaps open with whole parts.
         ended: whether the stream is over.
-        reports: of the other tracks.
+        tracks: all tracks of the epochs that are listed, by epoch and number, for reports of the others.
     """
 
     segments: Sequence[Segment]
     ended: bool = False
-    reports: Sequence[Report] = ()
+    tracks: Mapping[Epoch, Mapping[int, Track]] = field(default_factory=dict)
 
 
 def media_playlist(view: MediaView, *, skip: bool = False) -> str:
@@ -77,10 +71,7 @@ def media_playlist(view: MediaView, *, skip: bool = False) -> str:
         lines.append("#EXT-X-ENDLIST")
     else:
         lines.append(f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{_hint(segments)}"')
-        lines += [
-            f'#EXT-X-RENDITION-REPORT:URI="{report.track}.m3u8",LAST-MSN={report.segment},LAST-PART={report.part}'
-            for report in view.reports
-        ]
+        lines += _reports(view, end - REPORT_BEHIND_SECONDS)
     return "\n".join(lines) + "\n"
 
 
@@ -182,6 +173,34 @@ def _hint(segments: Sequence[Segment]) -> str:
     if whole:
         return f"{last.epoch}/{last.track.track}/{last.number + 1}.0.m4s"
     return f"{_address(last)}.{last.parts_listed}.m4s"
+
+
+def _reports(view: MediaView, until: float) -> list[str]:
+    """Return EXT-X-RENDITION-REPORT of each other track of the newest listed epoch.
+
+    They tell what follows from the segments listed here, and not what of the others has come: so wherever a playlist
+    ends, it reports the same at every edge. All tracks are cut at the same times, none has a part that is longer than
+    its PART-TARGET, so of a segment that is listed here so many parts are there too.
+    """
+    last = view.segments[-1]
+    lines = []
+    for number, track in sorted(view.tracks.get(last.epoch, {}).items()):
+        place = _place(view, number, until) if number != last.track.track and track.kind != "data" else None
+        if place is not None:
+            lines.append(f'#EXT-X-RENDITION-REPORT:URI="{number}.m3u8",LAST-MSN={place[0]},LAST-PART={place[1]}')
+    return lines
+
+
+def _place(view: MediaView, number: int, until: float) -> tuple[int, int] | None:
+    """Return segment and part that another track has in any case by `until`, in seconds; `None` for nothing."""
+    for segment in reversed(view.segments):
+        other = view.tracks.get(segment.epoch, {}).get(number)
+        if other is None:
+            return None
+        parts = int((min(until, segment.end_seconds) - segment.start_seconds) / part_target(other) + 1e-6)
+        if parts > 0 and not segment.lost:
+            return segment.number, parts - 1
+    return None
 
 
 def _address(segment: Segment) -> str:

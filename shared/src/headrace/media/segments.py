@@ -142,6 +142,7 @@ class Segment:
     def lose(self, end: int) -> None:
         """Something of it is missing: it is a gap that ends at `end` ticks."""
         self.closed = self.lost = True
+        self.capture_us = 0
         self.duration = max(0, end - self.start)
         self.parts.clear()
         self.bytes = 0

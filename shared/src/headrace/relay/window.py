@@ -7,8 +7,8 @@ reference, as the ring does, for as long as playlists name them and a little lon
 from the identities and times of chunks, so two nodes that took the same chunks say the same.
 
 A hole in a segment makes it a gap with the times that its neighbours leave for it, for decode times have no holes
-inside an epoch. A segment that an epoch left open ends with the epoch. What came before the first whole segment of a
-track is not named.
+inside an epoch. A segment that an epoch left open is a gap too: its publisher died, and of the last it said one node
+may have heard more than another. What came before the first whole segment of a track is not named.
 """
 
 from __future__ import annotations
@@ -109,6 +109,7 @@ class Window:
         tracks: of that epoch, by number.
         state: of the stream.
         windows: of each track of that epoch, by number.
+        epochs: the tracks of each epoch that is held, by number.
         bytes: of media held.
     """
 
@@ -119,7 +120,7 @@ class Window:
         self.state = StreamState.INTERRUPTED
         self.windows: dict[int, TrackWindow] = {}
         self.bytes = 0
-        self._epochs: dict[Epoch, dict[int, Track]] = {}
+        self.epochs: dict[Epoch, dict[int, Track]] = {}
 
     @property
     def ended(self) -> bool:
@@ -134,7 +135,7 @@ class Window:
 
     def header(self, epoch: int, track: int) -> bytes | None:
         """Return the CMAF header of a track of an epoch that is still in the window."""
-        described = self._epochs.get(Epoch(epoch), {}).get(track)
+        described = self.epochs.get(Epoch(epoch), {}).get(track)
         return None if described is None else described.header
 
     def segment(self, epoch: int, track: int, number: int) -> Segment | None:
@@ -155,14 +156,14 @@ class Window:
             self.state = entry.state
 
     def open(self, opened: Opened) -> None:
-        """An epoch begins: what the one before left open is whole now."""
+        """An epoch begins: what the one before left open is lost."""
         if opened.epoch <= self.epoch:
             return
         for window in self.windows.values():
             self._end_open(window, None)
         self.epoch = opened.epoch
         self.tracks = {track.track: track for track in opened.tracks}
-        self._epochs[opened.epoch] = self.tracks
+        self.epochs[opened.epoch] = self.tracks
         for number in self.windows.keys() - self.tracks.keys():
             self._forget(self.windows.pop(number).segments.values())
         for number in self.tracks:
@@ -233,8 +234,7 @@ class Window:
             self._name_lost(window, newest, missing, chunk.decode_time - newest.end)
         elif newest.track.discontinuity + 1 == self.tracks[window.number].discontinuity:
             # Numbers that may have been given out by a publisher that died (docs/protocol.md, section 2.1).
-            usual = round(newest.track.segment_seconds * newest.track.timescale)
-            self._name_lost(window, newest, missing, missing * usual)
+            self._name_lost(window, newest, missing, missing * _usual_ticks(newest.track))
 
     def _name_lost(self, window: TrackWindow, newest: Segment, missing: int, ticks: int) -> None:
         """Name `missing` segments after `newest`, which take `ticks` together, as gaps."""
@@ -247,15 +247,12 @@ class Window:
             window.version += 1
 
     def _end_open(self, window: TrackWindow, until: int | None) -> None:
-        """End the open segment, if any: as a gap up to `until` ticks, or as it is when its epoch ended."""
+        """End the open segment, if any, as a gap up to `until` ticks, or of the usual length when its epoch ended."""
         newest = window.newest
         if newest is None or newest.closed:
             return
-        if until is not None:
-            self.bytes -= newest.bytes
-            newest.lose(until)
-        else:
-            newest.close()
+        self.bytes -= newest.bytes
+        newest.lose(newest.start + _usual_ticks(newest.track) if until is None else until)
         window.version += 1
 
     def _place_empty(self, window: TrackWindow, segment: Segment, end: int) -> None:
@@ -264,13 +261,8 @@ class Window:
         if before is not None and before.epoch == segment.epoch:
             segment.start = before.end
         else:
-            segment.start = end - round(self._lead_seconds(segment.number) * segment.track.timescale)
+            segment.start = end - _usual_ticks(segment.track)
         segment.lose(max(end, segment.start))
-
-    def _lead_seconds(self, number: int) -> float:
-        lead = self.lead
-        segment = None if lead is None else lead.segments.get(number)
-        return segment.seconds if segment is not None else 1.0
 
     def _trim(self, window: TrackWindow) -> None:
         newest = window.newest
@@ -285,7 +277,7 @@ class Window:
             self._forget((fullest.segments.pop(next(iter(fullest.segments))),))
             fullest.version += 1
         held = {segment.epoch for each in self.windows.values() for segment in each.segments.values()} | {self.epoch}
-        self._epochs = {epoch: tracks for epoch, tracks in self._epochs.items() if epoch in held}
+        self.epochs = {epoch: tracks for epoch, tracks in self.epochs.items() if epoch in held}
 
     def _drop_oldest(self, window: TrackWindow, is_old: Callable[[Segment], bool]) -> None:
         old = []
@@ -299,6 +291,11 @@ class Window:
 
     def _forget(self, segments: Iterable[Segment]) -> None:
         self.bytes -= sum(segment.bytes for segment in segments)
+
+
+def _usual_ticks(track: Track) -> int:
+    """Return how long a segment is that nothing is known of: as long as most."""
+    return round((track.segment_seconds or 1.0) * track.timescale)
 
 
 def _follows(older: Segment, newer: Segment) -> bool:

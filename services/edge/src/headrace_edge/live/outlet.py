@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from headrace.clock import Clock
 from headrace.media.manifest import ManifestView, manifest
-from headrace.media.playlists import MediaView, Report, media_playlist, multivariant_playlist
+from headrace.media.playlists import MediaView, media_playlist, multivariant_playlist
 from headrace.media.segments import Segment, media_bytes
 from headrace.relay.hub import Demand
 from headrace.relay.window import TrackWindow, Window, WindowLimits
@@ -23,8 +23,8 @@ from headrace_edge.live.past import Past, Recall
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 MANIFEST_TYPE = "application/dash+xml"
 
-REPORT_BEHIND_SECONDS = 1.0
-"""How far behind its own end a playlist reports the other tracks: so far every edge has them, and reports alike."""
+TEXTS_MAX = 64
+"""Most texts kept for one stream: two for each of sixteen tracks, and some places to start at."""
 
 BODIES_MAX_BYTES = 16 * 1024 * 1024
 """Most bytes of parts and segments kept joined, for one stream: what is asked for by many is the newest of it."""
@@ -163,7 +163,7 @@ class Outlet:
             return None
 
         def render() -> str:
-            return media_playlist(MediaView(segments, self.window.ended, self._reports(track, segments)), skip=skip)
+            return media_playlist(MediaView(segments, self.window.ended, self.window.epochs), skip=skip)
 
         return self._text(("playlist", track.number, skip), track.version, render, PLAYLIST_TYPE)
 
@@ -189,16 +189,6 @@ class Outlet:
             segments.append(newest)
         return segments
 
-    def _reports(self, own: TrackWindow, segments: list[Segment]) -> list[Report]:
-        last = segments[-1]
-        until = last.listed_end / last.track.timescale - REPORT_BEHIND_SECONDS
-        reports = []
-        for number, window in sorted(self.window.windows.items()):
-            found = _last_part(window, until) if window is not own else None
-            if found is not None:
-                reports.append(replace(found, track=number))
-        return reports
-
     def _text(self, key: Hashable, version: Hashable, render: Callable[[], str], content_type: str) -> Text:
         held = self._texts.get(key)
         if held is None or held[0] != version:
@@ -220,16 +210,3 @@ class Outlet:
             while self._bodies_bytes > BODIES_MAX_BYTES and len(self._bodies) > 1:
                 self._bodies_bytes -= len(self._bodies.pop(next(iter(self._bodies))))
         return body
-
-
-TEXTS_MAX = 64
-"""Most texts kept for one stream: two for each of sixteen tracks, and some places to start at."""
-
-
-def _last_part(window: TrackWindow, until: float) -> Report | None:
-    """Return the last whole part that ends by `until`, in seconds."""
-    for segment in reversed(window.segments.values()):
-        for part in reversed(segment.parts[: segment.parts_listed]):
-            if (part.start + part.duration) / segment.track.timescale <= until:
-                return Report(window.number, segment.number, part.number)
-    return None

@@ -14,6 +14,8 @@ from typing import Protocol
 
 from prometheus_client import Counter
 
+from headrace.http.request_ids import REQUEST_ID
+
 READY_MAX = 256
 """Most answers kept for one stream: the parts of the newest segments of some tracks, and playlists."""
 
@@ -118,6 +120,6 @@ def is_plain_query(query: str) -> bool:
 
 
 def answer_head(status_line: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    """Return status line and headers without `Date`, as they go over the wire."""
-    lines = [status_line, *(f"{name}: {value}" for name, value in headers if name != "Date")]
+    """Return status line and headers as they go over the wire, without those of one answer alone."""
+    lines = [status_line, *(f"{name}: {value}" for name, value in headers if name not in {"Date", REQUEST_ID})]
     return "".join(f"{line}\r\n" for line in lines).encode()

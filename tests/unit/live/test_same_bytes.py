@@ -1,0 +1,127 @@
+"""Playlists that end at the same part are the same bytes, whatever else came to an edge, and when."""
+
+from __future__ import annotations
+
+import random
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.media.playlists import REPORT_BEHIND_SECONDS, MediaView, media_playlist
+from headrace.media.segments import part_target
+from headrace.relay.broadcast import Opened
+from headrace.relay.window import Window
+from headrace.wire.chunk import Chunk
+from unit.live.streams import Programme, audio, video, window_of
+
+Entry = Opened | Chunk
+Cut = tuple[int, int, int, bool]
+"""Track, last segment listed, its parts, and whether it is whole."""
+
+TRACKS = {
+    "both": (video(), audio()),
+    "slow": (video(5.0), audio()),
+    "any rate": (video(0.0), audio()),
+    "three": (video(30000 / 1001), audio(), audio(3, "de")),
+    "sound": (audio(),),
+    "picture": (video(50.0),),
+}
+
+REPORT = re.compile(r'#EXT-X-RENDITION-REPORT:URI="(\d+)\.m3u8",LAST-MSN=(\d+),LAST-PART=(\d+)')
+
+
+def mixed(epoch: list[Entry], rng: random.Random) -> list[Entry]:
+    """Return an epoch with its tracks interleaved otherwise: each in its order, one perhaps long after the others."""
+    numbers = sorted({entry.id.track for entry in epoch if isinstance(entry, Chunk)})
+    queues = [[e for e in epoch if isinstance(e, Chunk) and e.id.track == number] for number in numbers]
+    weights = [rng.choice([1, 1, 30]) for _ in queues]
+    out: list[Entry] = [entry for entry in epoch if isinstance(entry, Opened)]
+    while any(queues):
+        [queue] = rng.choices(queues, [weight * bool(queue) for queue, weight in zip(queues, weights, strict=True)])
+        out.append(queue.pop(0))
+    return out
+
+
+def told(entries: list[Entry]) -> dict[Cut, set[str]]:
+    """Return all that an edge says to which `entries` come, by where it ends; asked after each of them."""
+    window = Window()
+    texts: dict[Cut, set[str]] = {}
+    versions: dict[int, int] = {}
+    for entry in entries:
+        window.take(entry)
+        for number, each in window.windows.items():
+            if versions.get(number) == each.version and not isinstance(entry, Opened):
+                continue
+            versions[number] = each.version
+            listed = each.listed(window.limits.seconds)
+            if listed:
+                last = listed[-1]
+                cut = (number, last.number, last.parts_listed, last.closed)
+                texts.setdefault(cut, set()).add(media_playlist(MediaView(listed, False, window.epochs)))
+    return texts
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    epochs=st.lists(
+        st.tuples(st.floats(0.3, 14.0), st.integers(5, 120), st.sampled_from(sorted(TRACKS)), st.integers(0, 2)),
+        min_size=1,
+        max_size=4,
+    ),
+    seed=st.integers(0, 2**32),
+)
+def test_edges_tell_the_same_at_the_same_cut(epochs: list[tuple[float, int, str, int]], seed: int) -> None:
+    """Tracks come in any order, epochs have other tracks than the one before, numbers are left out between them."""
+    programme, rng = Programme(), random.Random(seed)
+    orders: list[list[Entry]] = [[], [], []]
+    for seconds, gop, tracks, left_out in epochs:
+        epoch = programme.epoch(seconds, gop=gop, frame_rate=25.0, tracks=TRACKS[tracks])
+        programme.segment += left_out
+        orders[0] += epoch
+        orders[1] += mixed(epoch, rng)
+        orders[2] += mixed(epoch, rng)
+    seen: dict[Cut, set[str]] = {}
+    for order in orders:
+        for cut, texts in told(order).items():
+            seen.setdefault(cut, set()).update(texts)
+    assert all(len(texts) == 1 for texts in seen.values()), [cut for cut, texts in seen.items() if len(texts) > 1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seconds=st.floats(1.0, 14.0),
+    gop=st.integers(5, 200),
+    tracks=st.sampled_from(["both", "slow", "any rate", "three"]),
+    rate=st.sampled_from([5.0, 12.5, 25.0, 30000 / 1001, 60.0]),
+)
+def test_what_is_reported_is_there(seconds: float, gop: int, tracks: str, rate: float) -> None:
+    """Every part that a report names exists in that track, and lies no more than two parts before it might."""
+    epoch = Programme().epoch(seconds, gop=gop, frame_rate=rate, tracks=TRACKS[tracks])
+    whole = window_of(epoch)
+    count = 0
+    for (number, last, _, _), texts in told(epoch).items():
+        for text in texts:
+            segment = whole.windows[number].segments[last]
+            for track, msn, part in re.findall(REPORT, text):
+                count += 1
+                assert int(track) != number
+                other = whole.windows[int(track)].segments[int(msn)]
+                assert int(part) < len(other.parts), (number, last, track, msn, part)
+                end = other.parts[int(part)].start + other.parts[int(part)].duration
+                behind = segment.start_seconds - end / other.track.timescale
+                assert behind < REPORT_BEHIND_SECONDS + 2 * part_target(other.track) + 0.1
+    assert count or seconds < REPORT_BEHIND_SECONDS + 2.1
+
+
+def test_a_report_is_of_the_tracks_that_were_there() -> None:
+    """An edge that knows of the next epoch, which lacks a track, reports it where its playlist ends before that."""
+    programme = Programme()
+    first, second = programme.epoch(8.0), programme.epoch(4.0, tracks=TRACKS["picture"])
+    known = {cut: texts for cut, texts in told(first + second[:1]).items() if cut[0] == 1}
+    assert [len(texts) for texts in known.values()] == [1] * len(known)
+    reported = {match[1] for [text] in known.values() if (match := REPORT.search(text))}
+    assert reported == {"2"}
+    told_after = [text for cut, texts in told(first + second).items() if cut[:2] > (1, 104) for text in texts]
+    assert told_after
+    assert not any(REPORT.search(text) for text in told_after)
