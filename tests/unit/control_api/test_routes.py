@@ -19,6 +19,7 @@ from headrace.identifiers import NodeId
 from headrace.registry.memory import MemoryRegistry
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.service.runtime import Runtime
+from headrace.telemetry.logging import add_request_id
 from headrace.testing import wait_until
 from headrace_control_api.access import Access, Scope
 from headrace_control_api.events import EventLog
@@ -127,7 +128,7 @@ async def test_requests_have_names(registry: MemoryRegistry) -> None:
 async def test_log_lines_name_the_request(registry: MemoryRegistry) -> None:
     """What is logged for a request has its name."""
     async with client_of(registry) as client:
-        with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        with structlog.testing.capture_logs([add_request_id]) as lines:
             await client.get("/api/v1/streams", headers={"X-Request-Id": "r1"})
     assert [(line["event"], line["status"], line["request_id"]) for line in lines] == [("api_request", 200, "r1")]
 

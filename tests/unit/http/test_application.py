@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry, Counter
@@ -15,7 +20,9 @@ from prometheus_client import CollectorRegistry, Counter
 from headrace.errors import StartupError
 from headrace.http.application import PROBES, make_application
 from headrace.http.listener import HttpListener
+from headrace.http.request_ids import REQUEST_ID
 from headrace.telemetry.health import Health
+from headrace.telemetry.logging import configure_logging
 from headrace.version import SOFTWARE
 
 Client = TestClient[web.Request, web.Application]
@@ -64,6 +71,50 @@ async def test_alive_and_ready(client: Client, probed: Probed) -> None:
     expected = {"ready": False, "checks": {"registry": "Redis at store:6379 does not answer"}}
     assert (answer.status, await answer.json()) == (503, expected)
     assert (await client.get("/health/live")).status == 200
+
+
+@pytest.mark.parametrize("given", ["", "bad name", "x" * 65, "naïve", "a,b"])
+async def test_every_answer_has_a_name(client: Client, given: str) -> None:
+    """The one that came, if it is well formed, and else a new one; also answers to what is not there, and to faults."""
+    for path in ("/health/live", "/nowhere", "/fail", "/api/fail"):
+        answer = await client.get(path, headers={REQUEST_ID: given} if given else {})
+        assert re.fullmatch("[0-9a-f]{16}", answer.headers[REQUEST_ID]), path
+        answer = await client.get(path, headers={REQUEST_ID: "proxy:7_a.B-9"})
+        assert answer.headers[REQUEST_ID] == "proxy:7_a.B-9"
+
+
+async def test_lines_written_for_a_request_name_it(probed: Probed) -> None:
+    """Those of the handler, of tasks and threads that it began, and of a fault; not what goes on after it."""
+    go_on = asyncio.Event()
+    tasks: list[asyncio.Task[None]] = []
+
+    async def work() -> None:
+        structlog.get_logger("test").info("worked")
+        await go_on.wait()
+        structlog.get_logger("test").info("went on")
+
+    async def answer(request: web.Request) -> web.Response:
+        structlog.get_logger("test").info("asked")
+        tasks.append(asyncio.create_task(work()))
+        await asyncio.to_thread(logging.getLogger("test").warning, "in a thread")
+        raise RuntimeError("a fault")
+
+    app = make_application(probed)
+    app.router.add_get("/x", answer)
+    stream, root = io.StringIO(), logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    configure_logging("info", "json", stream)
+    try:
+        async with TestClient(TestServer(app)) as client:
+            assert (await client.get("/x", headers={REQUEST_ID: "r-1"})).status == 500
+            go_on.set()
+            await tasks[0]
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    named = {line["event"]: line.get("request_id") for line in lines}
+    assert named == {"asked": "r-1", "worked": "r-1", "in a thread": "r-1", "request_failed": "r-1", "went on": None}
 
 
 async def test_metrics_are_those_of_the_process(client: Client, probed: Probed) -> None:
@@ -170,9 +221,9 @@ async def test_listeners_share_a_port(probed: Probed) -> None:
     with pytest.raises(StartupError, match="address already in use"):
         await alone.start()
     await first.stop()
-    async with ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{second.bound_port}/health/live") as answer:
-            assert answer.status == 200
+    url = f"http://127.0.0.1:{second.bound_port}/health/live"
+    async with ClientSession() as session, session.get(url) as answer:
+        assert answer.status == 200
     await second.stop()
 
 

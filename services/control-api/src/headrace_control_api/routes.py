@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from headrace.http.application import refuse_encoded
 from headrace.http.problems import Problem, problem
-from headrace.http.request_ids import REQUEST_ID, name_request, tell_request_id
+from headrace.http.request_ids import REQUEST_ID
 from headrace.registry.registry import Registry
 from headrace_control_api.access import Access, Refusal, Scope
 from headrace_control_api.api import make_api
@@ -73,10 +73,10 @@ def add_routes(
     nodes: Nodes | None = None,
 ) -> None:
     """Let `app` answer the API from what `registry` knows, as often as `rates` allow."""
-    app.middlewares[:0] = [name_request, _share(access)]
+    app.middlewares.insert(1, _share(access))  # inside of what names requests
     # Inside of what answers errors: a fault of the guard itself is answered as one too.
     app.middlewares.extend([answer_wcs_errors, _guard(access, metrics, rates), refuse_encoded])
-    app.on_response_prepare.extend([tell_request_id, _tell_sharing(access)])
+    app.on_response_prepare.append(_tell_sharing(access))
     app.on_shutdown.append(events.end)
     api = make_api(registry, events, office, pictures, nodes)
     wcs = [

@@ -15,6 +15,7 @@ from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
 from headrace.http.carried import CarriedDoor
 from headrace.http.listener import HttpListener, format_address
+from headrace.http.request_ids import name_request, tell_request_id
 from headrace.identifiers import StreamName
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.registry import Registry, make_registry
@@ -199,8 +200,8 @@ def fmp4_application(edge: Edge) -> web.Application:
     async def name_server(request: web.Request, response: web.StreamResponse) -> None:
         response.headers[hdrs.SERVER] = SOFTWARE
 
-    app = web.Application()
-    app.on_response_prepare.append(name_server)
+    app = web.Application(middlewares=[name_request])
+    app.on_response_prepare.extend([name_server, tell_request_id])
     app.router.add_get("/{stream:.*}", PlainDoor(edge).handle)
     return app
 

@@ -1,4 +1,4 @@
-"""A name for every request, in its answer and in every log line that is written for it."""
+"""A name for every request, in its answer and in every log line that is written while it is answered."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 
-import structlog
 from aiohttp import web
+
+from headrace.telemetry.logging import answering
 
 REQUEST_ID = "X-Request-Id"
 
@@ -20,10 +21,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def name_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Bind `request_id` to the log: the one that a proxy gave, if it is well formed, or a new one."""
+    """Give the log its `request_id`: the one that a proxy gave, if it is well formed, or a new one."""
     given = request.headers.get(REQUEST_ID, "")
     request[_NAME] = name = given if _GIVEN.fullmatch(given) else secrets.token_hex(8)
-    with structlog.contextvars.bound_contextvars(request_id=name):
+    with answering(name):
         return await handler(request)
 
 

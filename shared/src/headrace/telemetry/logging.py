@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -57,6 +60,35 @@ def configure_logging(level: LogLevel = "info", format: LogFormat = "auto", stre
     )
 
 
+@dataclass(slots=True)
+class _Request:
+    id: str
+    is_over: bool = False
+
+
+_request: ContextVar[_Request | None] = ContextVar("headrace-request", default=None)
+
+
+@contextmanager
+def answering(request_id: str) -> Iterator[None]:
+    """Have lines carry `request_id` that are written inside, also by tasks begun there until the request is over."""
+    request = _Request(request_id)
+    before = _request.set(request)
+    try:
+        yield
+    finally:
+        request.is_over = True
+        _request.reset(before)
+
+
+def add_request_id(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Name the request that is being answered, if any."""
+    request = _request.get()
+    if request is not None and not request.is_over:
+        event.setdefault("request_id", request.id)
+    return event
+
+
 def mask_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Replace values of secret names and credentials inside URIs, however deep they are."""
     return {name: _masked(name, value) for name, value in event.items()}
@@ -92,8 +124,7 @@ def _shorten(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 
 
 _SHARED: list[Processor] = [
-    # What was bound for the task that writes the line, such as the request it works on.
-    structlog.contextvars.merge_contextvars,
+    add_request_id,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.PositionalArgumentsFormatter(),
