@@ -32,8 +32,9 @@ from headrace.registry.records import NodeRecord, StreamRecord, TrackSummary
 from headrace.service.runtime import Runtime
 from headrace.telemetry.logging import configure_logging
 from headrace_control_api.access import Access
+from headrace_control_api.counting import api_metrics
 from headrace_control_api.events import EventLog
-from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.routes import add_routes
 from headrace_control_api.tokens import TokenOffice
 
 STREAMS = 1000

@@ -19,9 +19,10 @@ from headrace.registry.records import NodeRecord, StreamRecord, TrackSummary
 from headrace.registry.sealing import Vault
 from headrace.service.runtime import Runtime
 from headrace_control_api.access import Access
+from headrace_control_api.counting import api_metrics
 from headrace_control_api.events import EventLog
 from headrace_control_api.pictures import PictureFormat
-from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.routes import add_routes
 from headrace_control_api.tokens import TokenOffice
 
 EXAMPLES = 25

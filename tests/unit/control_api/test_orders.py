@@ -17,8 +17,9 @@ from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.service.runtime import Runtime
 from headrace_control_api.access import Access
+from headrace_control_api.counting import api_metrics
 from headrace_control_api.events import EventLog
-from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.routes import add_routes
 from headrace_control_api.tokens import TokenOffice
 
 Client = TestClient[web.Request, web.Application]

@@ -12,9 +12,10 @@ from headrace.identifiers import NodeId
 from headrace.registry.memory import MemoryRegistry
 from headrace.service.runtime import Runtime
 from headrace_control_api.access import Access, Scope
+from headrace_control_api.counting import api_metrics
 from headrace_control_api.events import EventLog
 from headrace_control_api.rates import ASKERS_MAX, Rates
-from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.routes import add_routes
 from headrace_control_api.tokens import TokenOffice
 
 

@@ -22,9 +22,10 @@ from headrace.service.runtime import Runtime
 from headrace.telemetry.logging import add_request_id
 from headrace.testing import wait_until
 from headrace_control_api.access import Access, Scope
+from headrace_control_api.counting import api_metrics
 from headrace_control_api.events import EventLog
 from headrace_control_api.rates import Rates
-from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.routes import add_routes
 from headrace_control_api.tokens import TokenOffice
 
 Client = TestClient[web.Request, web.Application]

@@ -17,8 +17,9 @@ from headrace.registry.leases import StoreAway
 from headrace.registry.memory import MemoryRegistry
 from headrace.service.runtime import Runtime
 from headrace_control_api.access import Access, Scope
+from headrace_control_api.counting import api_metrics
 from headrace_control_api.events import EventLog
-from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.routes import add_routes
 from headrace_control_api.tokens import TokenOffice
 
 Client = TestClient[web.Request, web.Application]

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
 
 from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
@@ -23,8 +24,9 @@ from headrace.registry.transfers import OPTION_STOPPED
 from headrace.service.runtime import Runtime
 from headrace.testing import wait_until
 from headrace_control_api.access import Access, Scope
+from headrace_control_api.counting import TransferCounts, api_metrics
 from headrace_control_api.events import EventLog
-from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.routes import add_routes
 from headrace_control_api.tokens import TokenOffice
 from headrace_control_api.transfers import STATUS_OF_CODE, Engine, Refused, Wanted
 
@@ -321,3 +323,16 @@ async def test_what_nobody_may_reach_is_told_at_once(store: MemoryStore, path: s
     assert (await wcs(client, f"pull/{path}", {"uri": "ws://10.1.0.7:8080", "localStreamName": local}))[0] == 200
     await client.close()
     await registry.close()
+
+
+async def test_transfers_are_counted(client: Client, registry: MemoryRegistry) -> None:
+    """By kind and status, of the whole cluster, whenever the metrics are read."""
+    metrics = CollectorRegistry()
+    metrics.register(TransferCounts(registry))
+
+    def value(kind: str, status: str) -> float | None:
+        return metrics.get_sample_value("headrace_api_transfers", {"kind": kind, "status": status})
+
+    assert (value("push", "NEW"), value("pull", "FAILED")) == (0, 0)
+    assert (await wcs(client, "pull/push", PUSH))[0] == 200
+    assert (value("push", "NEW"), value("pull", "NEW")) == (1, 0)

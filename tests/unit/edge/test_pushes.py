@@ -15,6 +15,7 @@ from headrace.registry.sealing import Uri
 from headrace.registry.transfers import Flow, Transfer, TransferStatus, find_transfer
 from headrace.service.runtime import Runtime
 from headrace.testing import wait_until
+from headrace_edge.metrics import push_metrics
 from headrace_edge.push.carrying import PushFailed, Tell
 from headrace_edge.push.pushes import Pushes
 
@@ -42,12 +43,15 @@ class Stubborn:
 
 
 @asynccontextmanager
-async def pushes(carrier: Stubborn) -> AsyncIterator[tuple[MemoryRegistry, list[tuple[str, str]]]]:
+async def pushes(
+    carrier: Stubborn, metrics: CollectorRegistry | None = None
+) -> AsyncIterator[tuple[MemoryRegistry, list[tuple[str, str]]]]:
     """Carry a push; yield what is reported of it, in order."""
     registry = MemoryRegistry()
     await registry.start()
     registry.keep_node(NodeRecord(node="e1", role="edge"))
-    runtime = Runtime(NodeId("e1"), "edge", metrics=CollectorRegistry())
+    metrics = metrics or CollectorRegistry()
+    runtime = Runtime(NodeId("e1"), "edge", metrics=metrics)
     told: list[tuple[str, str]] = []
     report = registry.report
 
@@ -56,7 +60,7 @@ async def pushes(carrier: Stubborn) -> AsyncIterator[tuple[MemoryRegistry, list[
         report(claim, status, detail, facts)  # type: ignore[arg-type]
 
     registry.report = note  # type: ignore[method-assign]
-    made = Pushes(NodeId("e1"), registry, runtime, 0.4, lambda record: carrier)
+    made = Pushes(NodeId("e1"), registry, runtime, 0.4, lambda record: carrier, push_metrics(runtime.metrics))
     await made.start()
     await registry.put_desired(PUSH, expect=0)
     try:
@@ -82,3 +86,19 @@ async def test_a_failure_stays_until_something_flows() -> None:
         await wait_until(lambda: _seen(registry).status is TransferStatus.FAILED)
         assert "does not take" in _seen(registry).info
         await wait_until(lambda: ("waiting", "interrupted here") in told, 20)
+
+
+async def test_pushes_are_counted() -> None:
+    """By state, and each try that failed; what ends is counted no more."""
+    carrier, metrics = Stubborn(), CollectorRegistry()
+    carrier.flows_from = 99
+
+    def value(state: str) -> float | None:
+        return metrics.get_sample_value("headrace_edge_pushes", {"state": state})
+
+    async with pushes(carrier, metrics) as (registry, _):
+        await wait_until(lambda: carrier.tried >= 2 and value("failed") == 1, 20)
+        assert (value("live"), value("stopped"), value("waiting")) == (0, 0, 0)
+        assert (metrics.get_sample_value("headrace_edge_push_failures_total") or 0) >= 2
+        await registry.drop_desired(KEY)
+        await wait_until(lambda: value("failed") == 0, 20)

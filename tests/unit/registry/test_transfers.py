@@ -12,6 +12,8 @@ from headrace.registry.sealing import Uri, Vault
 from headrace.registry.transfers import (
     OPTION_STOPPED,
     OPTION_TRANSFER,
+    TransferStatus,
+    count_transfers,
     find_transfer,
     pull_id,
     push_id,
@@ -56,6 +58,19 @@ def test_statuses(
     seen = view(key, entry(record), claimed)
     assert seen is not None
     assert (seen.status.value, seen.local_name, seen.remote_name, seen.is_final) == (status, "a", "b", False)
+    counted = count_transfers({key: entry(record)}, {} if claimed is None else {key: claimed})
+    assert counted == {(seen.kind, seen.status): 1}
+
+
+def test_ten_thousand_are_counted_soon() -> None:
+    """Whoever reads the metrics does not stop the loop: a tenth of a second would be ten times what it takes."""
+    plain = DesiredSource(stream="cam", uris=(URI,))
+    desired = {DesiredKey(DesiredKind.SOURCE, f"s{number}"): entry(PULL) for number in range(10_000)}
+    claims = {key: claim("live") for key in desired}
+    began = time.process_time()
+    counted = count_transfers({**desired, DesiredKey(DesiredKind.SOURCE, "cam"): entry(plain)}, claims)
+    assert counted == {("pull", TransferStatus.PROCESSED_REMOTE): 10_000}
+    assert time.process_time() - began < 0.2
 
 
 def test_what_is_final_and_what_is_stopped() -> None:

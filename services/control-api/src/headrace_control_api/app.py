@@ -22,11 +22,12 @@ from headrace.version import SOFTWARE
 from headrace_control_api.access import Access, Scope, is_loopback
 from headrace_control_api.asking_nodes import HttpNodes, Nodes
 from headrace_control_api.authorities import Authorities
+from headrace_control_api.counting import TransferCounts, api_metrics
 from headrace_control_api.events import EventLog
 from headrace_control_api.own_nodes import OwnNodes
 from headrace_control_api.pictures import EdgePictures, Pictures
 from headrace_control_api.rates import Rates
-from headrace_control_api.routes import add_routes, api_metrics
+from headrace_control_api.routes import add_routes
 from headrace_control_api.tokens import TokenOffice
 
 ROLE = "control-api"
@@ -79,6 +80,7 @@ def build(
     office = _office(settings, runtime, viewing)
     rates = Rates(listening.requests_per_second, listening.requests_burst)
     pictures, nodes = _others(settings, runtime, hub, registry)
+    runtime.metrics.register(TransferCounts(registry))
     add_routes(app, registry, access, api_metrics(runtime.metrics), events, office, rates, pictures, nodes)
     app.on_cleanup.extend([lambda _: pictures.close(), lambda _: nodes.close()])
     app.on_cleanup.append(lambda _: office.viewing.close())

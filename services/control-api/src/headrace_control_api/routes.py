@@ -6,12 +6,10 @@ import hashlib
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
-from prometheus_client import CollectorRegistry, Counter
 
 from headrace.http.application import refuse_encoded
 from headrace.http.problems import Problem, problem
@@ -20,6 +18,7 @@ from headrace.registry.registry import Registry
 from headrace_control_api.access import Access, Refusal, Scope
 from headrace_control_api.api import make_api
 from headrace_control_api.asking_nodes import Nodes
+from headrace_control_api.counting import ApiMetrics
 from headrace_control_api.events import EventLog
 from headrace_control_api.pages import page_routes
 from headrace_control_api.pictures import Pictures
@@ -41,24 +40,6 @@ _SCOPE = web.RequestKey("headrace-scope", Scope)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ApiMetrics:
-    """What is counted of the API."""
-
-    requests: Counter
-    refused: Counter
-
-
-def api_metrics(registry: CollectorRegistry) -> ApiMetrics:
-    """Register the API's metrics."""
-    return ApiMetrics(
-        Counter("headrace_api_requests_total", "Requests answered, by status.", ["status"], registry=registry),
-        Counter(
-            "headrace_api_refused_total", "Requests of those who may not ask, by status.", ["status"], registry=registry
-        ),
-    )
 
 
 def add_routes(

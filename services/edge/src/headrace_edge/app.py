@@ -41,7 +41,7 @@ from headrace_edge.live.metrics import LiveMetrics
 from headrace_edge.live.outlets import LiveOptions, Outlets
 from headrace_edge.live.past import Recall
 from headrace_edge.live.sessions import LiveSessions
-from headrace_edge.metrics import edge_metrics
+from headrace_edge.metrics import edge_metrics, push_metrics
 from headrace_edge.pages import Pages
 from headrace_edge.plain import PlainDoor
 from headrace_edge.play import PlayDoor
@@ -125,7 +125,8 @@ def make_pushes(settings: Settings, runtime: Runtime, hub: Hub, registry: Regist
     border = Border(runtime.node, options, networks, registry.nodes.values, runtime.clock)
     hop = RouteHop(runtime.node, runtime.role)
     carriers = Carriers(border, hub, hop, runtime.clock, settings.edge.record_root)
-    return Pushes(runtime.node, registry, runtime, settings.registry.lease_seconds, carriers.make)
+    lease_seconds, metrics = settings.registry.lease_seconds, push_metrics(runtime.metrics)
+    return Pushes(runtime.node, registry, runtime, lease_seconds, carriers.make, metrics)
 
 
 def _forget_unwanted(hub: Hub) -> None:

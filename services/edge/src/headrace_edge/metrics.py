@@ -68,6 +68,22 @@ class EdgeMetrics:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PushMetrics:
+    """What is counted of pushes."""
+
+    pushes: Gauge
+    failures: Counter
+
+
+def push_metrics(registry: CollectorRegistry) -> PushMetrics:
+    """Register the metrics of pushes and return them."""
+    return PushMetrics(
+        Gauge("headrace_edge_pushes", "Pushes that this node carries, by state.", ["state"], registry=registry),
+        Counter("headrace_edge_push_failures", "Times a push failed, each try counted.", registry=registry),
+    )
+
+
 def edge_metrics(registry: CollectorRegistry) -> EdgeMetrics:
     """Register the metrics of an edge and return them."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -150,6 +151,20 @@ def find_transfer(
         if key.kind is DesiredKind.SOURCE and pull_id(key.name) == id:
             return view(key, entry, claims.get(key))
     return None
+
+
+def count_transfers(
+    desired: Mapping[DesiredKey, DesiredEntry], claims: Mapping[DesiredKey, ClaimRecord]
+) -> Mapping[tuple[str, TransferStatus], int]:
+    """Return how many transfers there are by kind and status."""
+    found: Counter[tuple[str, TransferStatus]] = Counter()
+    for key, entry in desired.items():
+        match entry.record:
+            case DesiredSource() as record if OPTION_TRANSFER in record.options:
+                found[PULL, _pull_status(claims.get(key))[0]] += 1
+            case DesiredTransfer() as record:
+                found[PUSH, _push_status(claims.get(key), record.options.get(OPTION_STOPPED))[0]] += 1
+    return found
 
 
 def pull_key(local_name: StreamName) -> DesiredKey:

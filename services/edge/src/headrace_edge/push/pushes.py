@@ -21,6 +21,7 @@ from headrace.registry.registry import Registry
 from headrace.registry.transfers import FINAL, OPTION_STOPPED, PUSH, Flow
 from headrace.service.runtime import Runtime
 from headrace.transport.backoff import Backoff
+from headrace_edge.metrics import PushMetrics
 from headrace_edge.push.carrying import Carrier, PushFailed, PushOver
 
 ROLES: Final = frozenset({"edge", "standalone"})
@@ -49,6 +50,7 @@ class _Running:
     claim: Claim | None
     carrier: Carrier
     task: asyncio.Task[None]
+    flow: Flow = Flow.WAITING
 
 
 @dataclass
@@ -60,6 +62,7 @@ class Pushes:
         registry, runtime: of this process.
         lease_seconds: the registry's.
         make: makes what carries a push.
+        metrics: of this process.
     """
 
     node: NodeId
@@ -67,6 +70,7 @@ class Pushes:
     runtime: Runtime
     lease_seconds: float
     make: MakeCarrier
+    metrics: PushMetrics
     _wanted: dict[DesiredKey, DesiredTransfer] = field(default_factory=dict, init=False)
     _running: dict[DesiredKey, _Running] = field(default_factory=dict, init=False)
     _contest: Contest | None = field(default=None, init=False)
@@ -74,6 +78,7 @@ class Pushes:
 
     async def start(self) -> None:
         """Take part in carrying pushes out."""
+        self._count()
         self._contest = Contest(self.node, self.registry, self.lease_seconds, ROLES, self)
         self._task = self.runtime.spawn("pushes", self._contest.run())
 
@@ -128,6 +133,7 @@ class Pushes:
         carrier = self.make(record)
         task = self.runtime.spawn(f"push {record.id}", self._carry(key, record, carrier))
         self._running[key] = _Running(record, claim, carrier, task)
+        self._count()
 
     def fence(self, key: DesiredKey) -> None:
         """Another node has it: end at once."""
@@ -141,6 +147,7 @@ class Pushes:
         self.fence(key)
         running = self._running.pop(key, None)
         if running is not None:
+            self._count()
             await asyncio.wait([running.task], timeout=STOP_SECONDS)
             log.info("push_ended", transfer=running.record.id, stream=running.record.local_name)
 
@@ -163,6 +170,8 @@ class Pushes:
             if flow is not told:
                 log.info("push_" + flow.value, transfer=record.id, stream=record.local_name, detail=detail)
                 told = flow
+            if flow is Flow.FAILED:
+                self.metrics.failures.inc()
             self._report(key, flow, detail, facts)
 
         tell(Flow.WAITING, "", {})
@@ -197,8 +206,15 @@ class Pushes:
 
     def _report(self, key: DesiredKey, flow: Flow, detail: str, facts: Mapping[str, str]) -> None:
         running = self._running.get(key)
+        if running is not None and running.flow is not flow:
+            running.flow = flow
+            self._count()
         if running is not None and running.claim is not None:
             self.registry.report(running.claim, flow.value, detail[:500], facts)
+
+    def _count(self) -> None:
+        for flow in Flow:
+            self.metrics.pushes.labels(flow.value).set(sum(one.flow is flow for one in self._running.values()))
 
     def _is_stopped(self, key: DesiredKey) -> bool:
         entry = self.registry.desired.get(key)
