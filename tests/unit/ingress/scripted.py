@@ -40,7 +40,7 @@ class WaitForStop:
 
 @dataclass
 class Frames:
-    """Some frames of a second each that begins with a keyframe."""
+    """Some frames; a second begins with a keyframe."""
 
     count: int
     start: int = 0
@@ -78,7 +78,7 @@ class ScriptedSource:
             case Frames():
                 if self.tracks != (step.track,):
                     self.tracks = (step.track,)
-                return [frame(step.start + index, index % 25 == 0) for index in range(step.count)]
+                return [frame(step.start + index, (step.start + index) % 25 == 0) for index in range(step.count)]
             case Hang():
                 step.entered.set()
                 step.release.wait(30)

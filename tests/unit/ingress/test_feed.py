@@ -177,6 +177,22 @@ async def test_a_jump_of_the_source_is_a_new_epoch() -> None:
         assert times == sorted(times)
 
 
+async def test_an_epoch_without_media_does_not_count() -> None:
+    """A source that breaks before its first keyframe leaves no hole in the count of epochs, which playlists tell."""
+    late = Frames(20, 5)  # no keyframe among them
+    script: list[list[Step]] = [
+        [Frames(60), SourceBroken("x")],
+        *([late, SourceBroken("no picture")] for _ in range(3)),
+        [Frames(60), WaitForStop()],
+    ]
+    async with running(Stage(script)) as stage:
+        await wait_until(lambda: len(stage.sources) == 5 and is_state(stage, StreamState.LIVE))
+        opened = {entry.epoch: entry.tracks[0].discontinuity for entry in stage.entries if isinstance(entry, Opened)}
+        assert len(opened) == 5
+        assert [opened[epoch] for epoch in sorted({chunk.id.epoch for chunk in stage.chunks()})] == [0, 1]
+        assert stage.registry.streams[NAME].epochs == 2
+
+
 async def test_a_note_is_told_once() -> None:
     """What is left out of a source is logged at its first attempt only."""
     with capture_logs() as logs:

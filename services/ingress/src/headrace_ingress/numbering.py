@@ -51,5 +51,6 @@ def untold_segments(age_seconds: float, segment_seconds: float, overtaken: bool 
 def ring_numbers(broadcast: Broadcast) -> Numbers:
     """Return what this process knows of a stream by having published or carried it."""
     last = [chunk.id.segment for chunk in broadcast.last.values()]
-    epochs = max((track.discontinuity + 1 for track in broadcast.tracks.values()), default=0)
+    begun = any(chunk.id.epoch == broadcast.epoch for chunk in broadcast.last.values())
+    epochs = max((track.discontinuity + begun for track in broadcast.tracks.values()), default=0)
     return Numbers(broadcast.epoch, max(last) + 1 if last else 0, 0.0, epochs)

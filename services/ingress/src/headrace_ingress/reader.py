@@ -53,6 +53,7 @@ class Reader:
         self._name = name
         self._source = source
         self._numbers = numbers
+        self._epochs = numbers.epochs
         self._options = options
         self._clock = clock
         self._put = put
@@ -128,7 +129,9 @@ class Reader:
         self._finish()
         start = self._numbers.begin(self._clock.utc())
         discontinuity = self._numbers.epochs
-        self._numbers = Numbers(start.epoch, start.segment, start.earliest_seconds, discontinuity + 1)
+        # It counts from its first chunk on: of one without any nobody hears, and playlists take no hole in the count.
+        self._numbers = Numbers(start.epoch, start.segment, start.earliest_seconds, discontinuity)
+        self._epochs = discontinuity + 1
         self._tracks = self._source.tracks
         self._packager = Packager(self._source.tracks, start, self._options)
         declared = tuple(declare(track, self._options, discontinuity) for track in self._source.tracks)
@@ -145,8 +148,8 @@ class Reader:
         if not self._pending:
             return False
         chunks, self._pending = tuple(self._pending), []
-        told = self._numbers
-        self._numbers = Numbers(told.epoch, self._packager.next_segment, self._packager.end_seconds, told.epochs)
+        next_segment, end = self._packager.next_segment, self._packager.end_seconds
+        self._numbers = Numbers(self._numbers.epoch, next_segment, end, self._epochs)
         self._put(Chunks(chunks, self._numbers))
         return True
 
