@@ -149,7 +149,7 @@ def test_the_hint_names_what_comes_next() -> None:
     for entry in Programme().epoch(20.0):
         version = window.windows[1].version if window.windows else 0
         window.take(entry)
-        if window.windows[1].version == version or not window.windows[1].listed(60.0):
+        if not window.windows or window.windows[1].version == version or not window.windows[1].listed(60.0):
             continue
         text = playlist_of(window)
         if hint and f'URI="{hint}"' in text.split("#EXT-X-PRELOAD-HINT")[0]:

@@ -11,7 +11,7 @@ from headrace.relay.broadcast import Opened
 from headrace.relay.window import Window, WindowLimits
 from headrace.wire.chunk import Chunk
 from unit.live.m3u8 import read
-from unit.live.streams import BEGIN_SECONDS, Programme, window_of
+from unit.live.streams import BEGIN_SECONDS, Programme, audio, window_of
 
 EPOCH = BEGIN_SECONDS * 1000
 
@@ -135,6 +135,19 @@ def test_what_a_publisher_left_open_is_the_same_gap_everywhere() -> None:
     assert [(segment.number, segment.gap, segment.discontinuity) for segment in playlist.segments] == [
         (100, False, 0), (101, False, 0), (102, True, 0), (103, True, 0), (104, False, 1), (105, False, 1),
     ]  # fmt: skip
+
+
+def test_an_epoch_without_media_changes_nothing() -> None:
+    """Not every node hears of it; even one with other tracks than those before and after it."""
+    programme = Programme()
+    first = programme.epoch(4.0)
+    aside = Programme(now=programme.now, epochs=1).epoch(1.0, tracks=(audio(),))[:1]
+    programme.now += 1
+    second = programme.epoch(4.0)
+    assert text_of(window_of(first + aside)) == text_of(window_of(first))
+    window = window_of(first + aside + second)
+    assert numbers(window) == [100, 101, 102, 103]
+    assert text_of(window, 2) == text_of(window_of(first + second), 2)
 
 
 def test_an_unknown_number_of_epochs_ends_what_is_named() -> None:

@@ -121,6 +121,7 @@ class Window:
         self.windows: dict[int, TrackWindow] = {}
         self.bytes = 0
         self.epochs: dict[Epoch, dict[int, Track]] = {}
+        self._announced: Opened | None = None
 
     @property
     def ended(self) -> bool:
@@ -149,16 +150,19 @@ class Window:
         if isinstance(entry, Chunk):
             self._take_chunk(entry)
         elif isinstance(entry, Opened):
-            self.open(entry)
+            self._announced = entry
         elif isinstance(entry, StateChange) and entry.state is not self.state:
             if StreamState.ENDED in (entry.state, self.state):
                 self._touch()
             self.state = entry.state
 
-    def open(self, opened: Opened) -> None:
-        """An epoch begins: what the one before left open is lost."""
-        if opened.epoch <= self.epoch:
-            return
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _begin(self, opened: Opened) -> None:
+        """An epoch begins with its first chunk: what the one before left open is lost.
+
+        One without any changes nothing: not every node hears of it.
+        """
         for window in self.windows.values():
             self._end_open(window, None)
         self.epoch = opened.epoch
@@ -171,14 +175,15 @@ class Window:
             window.fresh = True
         self._touch()
 
-    # -- inside ----------------------------------------------------------------------------------------------------
-
     def _touch(self) -> None:
         for window in self.windows.values():
             window.version += 1
             window.progress += 1
 
     def _take_chunk(self, chunk: Chunk) -> None:
+        announced = self._announced
+        if announced is not None and announced.epoch == chunk.id.epoch > self.epoch:
+            self._begin(announced)
         window = self.windows.get(chunk.id.track)
         if chunk.id.epoch != self.epoch or window is None:
             return
