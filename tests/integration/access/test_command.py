@@ -102,6 +102,58 @@ async def test_viewers_are_listed_counted_and_sent_away(api: str) -> None:
     assert "No viewer 0000000000000000 watches now" in errors
 
 
+async def test_policies_are_ordered_shown_and_deleted(api: str) -> None:
+    """The longest order about a stream is shown; without one, and without the right, the exit code is 1."""
+    run = {"HEADRACE_API": api, "HEADRACE_TOKEN": ADMIN}
+    assert await command(run, "policy", "list") == (0, "no policies: the configuration of edges decides\n", "")
+    for pattern, policy in (("site7/*", "token"), ("site7/lobby", "public")):
+        assert await command(run, "policy", "set", pattern, policy) == (0, "", "")
+    code, output, _ = await command(run, "policy", "list")
+    assert (code, output.split()) == (0, ["streams", "policy", "site7/*", "token", "site7/lobby", "public"])
+    assert await command(run, "policy", "show", "site7/gate") == (0, "token (site7/*)\n", "")
+    code, output, _ = await command(run, "policy", "show", "site7/lobby", "--json")
+    assert (code, json.loads(output)) == (0, {"pattern": "site7/lobby", "policy": "public"})
+    code, _, errors = await command(run, "policy", "show", "cam1")
+    assert (code, "no policy was ordered for cam1" in errors) == (1, True)
+    assert (await command(run, "policy", "show", "../x"))[0] == 2
+    assert (await command(run, "policy", "set", "cam1", "nonsense"))[0] == 2
+    code, _, errors = await command({**run, "HEADRACE_TOKEN": "only-reads"}, "policy", "delete", "site7/*")
+    assert (code, "admin is needed" in errors) == (1, True)
+    assert await command(run, "policy", "delete", "site7/*") == (0, "", "")
+    assert (await command(run, "policy", "delete", "site7/*"))[0] == 1
+    code, output, _ = await command(run, "policy", "list", "--json")
+    assert json.loads(output) == {"policies": [{"pattern": "site7/lobby", "policy": "public"}]}
+
+
+async def test_a_licence_from_issuing_to_deleting(api: str) -> None:
+    """Its key is printed alone, for use in a script; whether it holds is the exit code of verify."""
+    run = {"HEADRACE_API": api, "HEADRACE_TOKEN": ADMIN}
+    assert await command(run, "licence", "list") == (0, "no licences\n", "")
+    code, output, errors = await command(run, "licence", "issue", "--kind", "test")
+    assert (code, errors) == (0, "")
+    key = output.strip()
+    assert (await command(run, "licence", "issue", "--kind", "test", "--days", "3"))[0] == 1
+    code, output, _ = await command(run, "licence", "verify", key)
+    assert (code, output) == (1, "it does not hold: Not activated\n")
+    code, output, _ = await command(run, "licence", "assign", key, "alice")
+    assert (code, "alice" in output) == (0, True)
+    code, output, _ = await command(run, "licence", "activate", key, "a.example", "--json")
+    assert (code, json.loads(output)["domain"]) == (0, "a.example")
+    assert (await command(run, "licence", "activate", key, "b.example"))[0] == 1
+    code, output, _ = await command(run, "licence", "verify", key, "--user", "alice", "--domain", "www.a.example")
+    assert (code, output.startswith("it holds until ")) == (0, True)
+    code, output, _ = await command(run, "licence", "verify", key, "--domain", "b.example", "--json")
+    assert (code, json.loads(output)["reason"]) == (1, "Invalid Domain (credentials)")
+    code, output, _ = await command(run, "licence", "list", "--user", "alice", "--json")
+    assert [one["key"] for one in json.loads(output)["licences"]] == [key]
+    code, output, _ = await command(run, "licence", "show", key)
+    assert (code, "a.example" in output, "test" in output) == (0, True, True)
+    assert (await command(run, "licence", "deactivate", key))[0] == 0
+    assert await command(run, "licence", "delete", key) == (0, "", "")
+    code, _, errors = await command(run, "licence", "show", key)
+    assert (code, "There is no such licence" in errors) == (1, True)
+
+
 async def test_the_shell_completes_commands_and_names(api: str) -> None:
     """Bash gets commands, options and names from the API, as the script of --show-completion asks for them."""
 
@@ -112,9 +164,11 @@ async def test_the_shell_completes_commands_and_names(api: str) -> None:
         assert (code, errors) == (0, "")
         return output.split()
 
-    assert {"up", "streams", "viewers", "kick", "token"} <= set(await complete("headrace "))
+    assert {"up", "streams", "viewers", "kick", "token", "policy", "licence"} <= set(await complete("headrace "))
     assert await complete("headrace token re") == ["revoke", "revoked"]
     assert "--counts" in await complete("headrace viewers --")
+    assert (await command({"HEADRACE_API": api, "HEADRACE_TOKEN": ADMIN}, "policy", "set", "site7", "token"))[0] == 0
+    assert await complete("headrace policy delete s") == ["site7"]
     assert await complete("headrace drain a") == ["api"]
     assert await complete("headrace drain a", token="wrong") == []
 

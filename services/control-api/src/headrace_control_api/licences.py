@@ -158,6 +158,19 @@ def add_licences(api: Api, rules: RuleStore, clock: Clock) -> None:
             raise _away(error) from None
         return _view(licence)
 
+    @api.operation(
+        "GET",
+        "/licences/{key}",
+        tag="licences",
+        scope="admin",
+        path_model=LicencePath,
+        answer=LicenceView,
+        problems={**UNKNOWN, **AWAY},
+    )
+    async def show_licence(call: Call[LicencePath, Nothing, Nothing]) -> LicenceView:
+        """Show a licence."""
+        return _view(await _one(rules, call.path.key))
+
     _add_changes(api, rules, clock)
 
     @api.operation(

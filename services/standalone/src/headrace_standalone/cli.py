@@ -15,7 +15,7 @@ from headrace.errors import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK, Configura
 from headrace.identifiers import InvalidName, NodeId, StreamName, node_id, stream_name
 from headrace.telemetry.masking import mask_uris
 from headrace.version import VERSION
-from headrace_standalone import completion, tokens, transfers, viewers
+from headrace_standalone import completion, licences, policies, tokens, transfers, viewers
 from headrace_standalone.options import DEFAULT_API, ApiOption, JsonOption, OtherApiOption
 
 PROGRAM = "headrace"
@@ -38,6 +38,8 @@ ConfigOption = Annotated[
 ]
 
 app.add_typer(tokens.app)
+app.add_typer(policies.app)
+app.add_typer(licences.app)
 transfers.add_commands(app)
 app.add_typer(viewers.app)
 

@@ -33,6 +33,18 @@ def viewers(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in found if name.startswith(incomplete)][:OFFERED_MAX]
 
 
+def policies(context: typer.Context, incomplete: str) -> list[str]:
+    """Return patterns of policies that begin so."""
+    found = [policy["pattern"] for policy in _ask(context, "policies").get("policies", ())]
+    return [pattern for pattern in found if pattern.startswith(incomplete)][:OFFERED_MAX]
+
+
+def licences(context: typer.Context, incomplete: str) -> list[str]:
+    """Return keys of licences that begin so."""
+    found = [licence["key"] for licence in _ask(context, "licences").get("licences", ())]
+    return [key for key in found if key.startswith(incomplete)][:OFFERED_MAX]
+
+
 def _ask(context: typer.Context, path: str) -> dict[str, Any]:
     """Return what the API answers; nothing when it does not: a shell that completes shows no errors."""
     from headrace.errors import ConfigurationError, StartupError

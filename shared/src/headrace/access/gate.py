@@ -22,7 +22,7 @@ from headrace.access.passes import Audience, Pass, viewer_id
 from headrace.access.policy import Asked, Mode, check_token
 from headrace.access.rules import AccessRules
 from headrace.access.tokens import TokenRefused, ViewerToken
-from headrace.access.viewing import Answer, Ends, Seat, TooManyRevoked, Viewing
+from headrace.access.viewing import Answer, Ends, GateStore, Seat, TooManyRevoked
 from headrace.access.webhook import Webhook
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import StreamName
@@ -65,7 +65,7 @@ class Gate:
         self,
         options: GateOptions,
         keys: Keyring,
-        viewing: Viewing,
+        viewing: GateStore,
         clock: Clock,
         spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]],
         webhook: Webhook | None = None,

@@ -57,10 +57,17 @@ class Policy:
 
     def mode_of(self, name: StreamName) -> Mode:
         """Return what holds for a stream."""
+        rule = self.rule_of(name)
+        return self.default if rule is None else rule[1]
+
+    def rule_of(self, name: StreamName) -> tuple[str, Mode] | None:
+        """Return the rule that decides about a stream; `None` when none is about it."""
         found = [
-            (len(pattern), not pattern.endswith("*"), mode) for pattern, mode in self.rules if matches(pattern, name)
+            (len(pattern), not pattern.endswith("*"), pattern, mode)
+            for pattern, mode in self.rules
+            if matches(pattern, name)
         ]
-        return max(found)[2] if found else self.default
+        return max(found)[2:] if found else None
 
     @property
     def modes(self) -> frozenset[Mode]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from headrace.access.records import AudienceChange, Counts, ViewerRecord
-from headrace.access.rules import MemoryRules, RuleStore
+from headrace.access.rules import AccessRules, MemoryRules, RuleStore
 from headrace.clock import Clock
 
 REVOKED_MAX: Final = 10_000
@@ -80,11 +80,19 @@ class Ends:
     turn: int = 0
 
 
-class Viewing(Protocol):
-    """Counts sessions, lists viewers, remembers what must end; every call may raise `StoreAway`."""
+class GateRules(Protocol):
+    """The part of `RuleStore` that a gate needs."""
+
+    async def read(self) -> AccessRules: ...
+
+    async def restore(self, known: AccessRules) -> None: ...
+
+
+class GateStore(Protocol):
+    """What a gate needs of where viewers are known; every call may raise `StoreAway`."""
 
     @property
-    def rules(self) -> RuleStore:
+    def rules(self) -> GateRules:
         """What was ordered about who may watch."""
         ...
 
@@ -100,6 +108,34 @@ class Viewing(Protocol):
         """Give sessions up that are still held."""
         ...
 
+    async def ends(self) -> Ends:
+        """Return everything that must not go on."""
+        ...
+
+    async def restore(self, revoked: Mapping[str, float]) -> None:
+        """Write revocations again that the store has lost."""
+        ...
+
+    async def tell(self, node: str, change: AudienceChange) -> int:
+        """Note who came to an edge and who went, and that it lives; return how many of its viewers are listed now.
+
+        When that is not `change.listed` something was lost, and the whole is to be told.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go."""
+        ...
+
+
+class Viewing(GateStore, Protocol):
+    """Counts sessions, lists viewers, remembers what must end; every call may raise `StoreAway`."""
+
+    @property
+    def rules(self) -> RuleStore:
+        """What was ordered about who may watch."""
+        ...
+
     async def revoke(self, token: str, until: float) -> None:
         """Take a token no more; `until` (UTC in seconds) this need be remembered.
 
@@ -112,26 +148,11 @@ class Viewing(Protocol):
         """Return the ids of revoked tokens and until when they are remembered."""
         ...
 
-    async def restore(self, revoked: Mapping[str, float]) -> None:
-        """Write revocations again that the store has lost."""
-        ...
-
     async def kick(self, viewer: str, until: float) -> None:
         """Send a viewer away from whatever edge it is at, and keep its session away `until` (UTC in seconds).
 
         Raises:
             TooManyKicked: when there are too many.
-        """
-        ...
-
-    async def ends(self) -> Ends:
-        """Return everything that must not go on."""
-        ...
-
-    async def tell(self, node: str, change: AudienceChange) -> int:
-        """Note who came to an edge and who went, and that it lives; return how many of its viewers are listed now.
-
-        When that is not `change.listed` something was lost, and the whole is to be told.
         """
         ...
 
@@ -145,10 +166,6 @@ class Viewing(Protocol):
 
     async def has(self, viewer: str, nodes: Sequence[str]) -> bool:
         """Return whether one of the edges lists a viewer."""
-        ...
-
-    async def close(self) -> None:
-        """Let go."""
         ...
 
 
