@@ -26,6 +26,7 @@ declare -A why=(
     [vlc-plugin-base]="a player of HLS"
     [firefox-esr]="a second browser for players of HLS"
     [glib-networking]="the camera's TLS"
+    [srt-tools]="a publisher by SRT, and libsrt for the door"
     [iproute2]="network namespaces for the fault tests"
     [iptables]="packets dropped and delayed in them"
     [nginx]="the cache in front of edges"

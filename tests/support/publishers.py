@@ -7,9 +7,12 @@ GStreamer one; run by ours, the libav one.
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -95,6 +98,36 @@ def gstreamer(uri: str, audio: str = "aac") -> Publisher:
         f"audiotestsrc is-live=true ! audio/x-raw,rate=44100,channels=2 ! audioconvert ! {encoder} ! mux."
     )
     return Publisher([SYSTEM_PYTHON, __file__, "gstreamer", line])
+
+
+def gstreamer_srt(port: int, streamid: str) -> Publisher:
+    """Return GStreamer's srtsink that calls."""
+    line = (
+        f"mpegtsmux name=mux alignment=7 ! srtsink uri=srt://127.0.0.1:{port} mode=caller streamid={streamid} "
+        f"wait-for-connection=true {_GSTREAMER_PICTURE} ! mux. {_GSTREAMER_SOUND} ! aacparse ! mux."
+    )
+    return Publisher([SYSTEM_PYTHON, __file__, "gstreamer", line])
+
+
+_GSTREAMER_PICTURE = (
+    "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1 ! x264enc tune=zerolatency"
+    f" speed-preset=ultrafast key-int-max={GOP} ! h264parse"
+)
+_GSTREAMER_SOUND = (
+    "audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 ! audioconvert ! avenc_aac bitrate=64000"
+)
+
+
+@contextmanager
+def srt_live_transmit(place: str) -> Iterator[tuple[Publisher, Publisher]]:
+    """Run libsrt's own program for a `with` block, and the ffmpeg that feeds it by UDP on this machine; give both."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    feed = f"udp://127.0.0.1:{port}"
+    transmitter = Publisher(["srt-live-transmit", "-chunk:1316", feed, place])
+    with transmitter, ffmpeg("-f", "mpegts", f"{feed}?pkt_size=1316") as feeder:
+        yield transmitter, feeder
 
 
 def libav(uri: str, format: str, video: str, audio: str) -> Publisher:

@@ -11,6 +11,7 @@ import av
 
 from headrace.service.settings import Settings
 from headrace_ingress.rtmp_door import RtmpDoor
+from headrace_ingress.srt_door import SrtDoor
 from integration.ingress.rig import NAME, Watched, feeding_settings
 
 
@@ -21,6 +22,15 @@ async def publishing(**ingress: Any) -> AsyncIterator[tuple[Watched, str]]:
     async with feeding_settings(Settings.model_validate({"ingress": group})) as watched:
         door = next(component for component in watched.components if isinstance(component, RtmpDoor))
         yield watched, f"rtmp://127.0.0.1:{door.bound_port}/live/{NAME}"
+
+
+@asynccontextmanager
+async def publishing_srt(**ingress: Any) -> AsyncIterator[tuple[Watched, int]]:
+    """The same with the SRT door; give its port."""
+    group = {"rtmp": False, "port": 0, "srt": True, "srt_port": 0, **ingress}
+    async with feeding_settings(Settings.model_validate({"ingress": group})) as watched:
+        door = next(component for component in watched.components if isinstance(component, SrtDoor))
+        yield watched, door.bound_port
 
 
 def decode_whole(file: bytes) -> dict[str, int]:

@@ -32,7 +32,7 @@ class PublishRefused(Exception):
     """A publisher that may not; the sentence is for the publisher.
 
     Attributes:
-        code: why, for metrics: `key`, `guessing`, `node`, `busy`, `sourced`, `limit` or `name`.
+        code: why, for metrics: `key`, `guessing`, `node`, `busy`, `sourced`, `limit`, `name`, `mode` or `passphrase`.
     """
 
     def __init__(self, code: str, sentence: str) -> None:

@@ -134,14 +134,34 @@ class Publications:
         Raises:
             PublishRefused: when it may not.
         """
+        self.check(name, key, peer)
         try:
-            self._check(name, key, peer)
             stream = self._streams.get(name) or self._begin(name)
         except PublishRefused as refused:
-            self.metrics.publish_refused.labels(refused.code).inc()
-            log.warning("publisher_refused", stream=name, door=peer.door, peer=peer.address, reason=str(refused))
+            self.refused(name, peer, refused)
             raise
         return self._let_in(name, stream, peer, on_over)
+
+    def check(self, name: StreamName, key: str, peer: Peer) -> None:
+        """Ask whether a publisher would be let in, where its protocol wants the answer before its media come.
+
+        Raises:
+            PublishRefused: when it may not.
+        """
+        try:
+            self._check(name, key, peer)
+        except PublishRefused as refused:
+            self.refused(name, peer, refused)
+            raise
+
+    def refused(self, name: str, peer: Peer, refused: PublishRefused) -> None:
+        """Tell and count a publisher that was not let in."""
+        self.metrics.publish_refused.labels(refused.code).inc()
+        log.warning("publisher_refused", stream=name, door=peer.door, peer=peer.address, reason=str(refused))
+
+    def guessed(self, peer: Peer) -> None:
+        """Take note of a wrong secret that a door found by itself; it counts like a wrong key."""
+        self._guesses.note(peer.address, self.runtime.clock.monotonic())
 
     def leave(self, name: StreamName, publication: Publication) -> None:
         """Its publisher is gone; what it sent is still carried."""

@@ -28,7 +28,8 @@ from headrace_ingress.rtmp.errors import RtmpError
 from headrace_ingress.rtmp.flv import Section
 from headrace_ingress.rtmp.handshake import BLOCK_BYTES
 from headrace_ingress.rtmp.protocol import Media, Metadata, PublishAsked, PublishEnded, RtmpConnection
-from headrace_ingress.rtmp.target import Target, targets
+from headrace_ingress.rtmp.target import targets
+from headrace_ingress.target import Target
 
 PUBLISH_SECONDS: Final = 10.0
 """How long a connection may take until it publishes: a slow one across the world needs two."""

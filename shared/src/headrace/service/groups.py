@@ -237,6 +237,13 @@ class IngressSettings(Group):
     rtmp_port: Port = setting(1935, "Port of RTMP; 0 means any free one.")
     publish_keys: dict[str, SecretStr] = setting(
         dict,
+    srt: bool = setting(
+        False, "Take publishers that call by SRT, at `srt://host:8890?streamid={stream}`; needs libsrt (docs/feeds.md)."
+    )
+    srt_port: Port = setting(8890, "Port of SRT, UDP; 0 means any free one.")
+    srt_passphrase: SecretStr = setting(
+        SecretStr(""), "Passphrase that publishers by SRT encrypt with, 10 to 79 characters; empty means none."
+    )
         "Keys of publishers by stream name, or by a beginning of names with `*` after it; the longest that matches "
         "counts. A stream without a key can only be published from this machine, while `host` is a loopback address. "
         "In the environment as a JSON object.",
@@ -288,6 +295,14 @@ class IngressSettings(Group):
 
     @field_validator("sources", mode="before")
     @classmethod
+    @field_validator("srt_passphrase")
+    @classmethod
+    def _check_passphrase(cls, passphrase: SecretStr) -> SecretStr:
+        size = len(passphrase.get_secret_value().encode())
+        if size and not 10 <= size <= 79:
+            raise ValueError("SRT's passphrase has 10 to 79 characters")
+        return passphrase
+
     def _accept_bare_uris(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from headrace.identifiers import StreamName
-from headrace_ingress.rtmp.target import Target, targets
+from headrace_ingress.rtmp.target import targets
+from headrace_ingress.target import Target
 
 
 def target(stream: str, key: str = "") -> Target:
