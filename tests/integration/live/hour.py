@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from headrace.http.request_ids import REQUEST_ID
 from headrace.relay.broadcast import Opened, StateChange
 from headrace.relay.window import Window
 from headrace.wire.chunk import Chunk
@@ -247,7 +248,8 @@ class Watcher:
     async def _media(self, edge: EdgeNode, address: str) -> None:
         async with self._http.get(f"{edge.url}/live/demo/{address}") as answer:
             body = await answer.read()
-            headers = sorted(item for item in answer.headers.items() if item[0] not in {"Date", "Connection"})
+            own = {"Date", "Connection", REQUEST_ID}
+            headers = sorted(item for item in answer.headers.items() if item[0] not in own)
             assert answer.status == 200, (address, answer.status, body)
         kind = "header" if "header" in address else "part" if address.count(".") == 2 else "segment"
         self.hour.compare(kind, address, _hash(body + repr(headers).encode()))
