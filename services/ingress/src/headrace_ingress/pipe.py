@@ -46,7 +46,8 @@ class BytePipe:
                 self._pieces.append(data)
                 self._bytes += len(data)
                 self._changed.notify()
-            self._was_full = self._bytes >= PIPE_MAX_BYTES
+            # Who was told so once waits to be told of room, whatever it writes until then.
+            self._was_full = self._was_full or self._bytes >= PIPE_MAX_BYTES
             return not self._was_full
 
     def end(self) -> None:
