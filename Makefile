@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBERS := $(wildcard shared/pyproject.toml services/*/pyproject.toml)
 SERVICES := ingress intermediate edge control-api standalone
 
-.PHONY: help demo up install test check format lint types isolated web docs bench bench-quick chaos chaos-quick soak images lock clean
+.PHONY: help demo up install test check format lint types isolated web docs bench bench-quick chaos chaos-quick soak fuzz images lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -97,6 +97,12 @@ soak: .venv/.dev ## random faults for SOAK_SECONDS (an hour), with the memory of
 	python -m chaos --soak $(SOAK_SECONDS) $(ARGS)
 
 chaos chaos-quick soak: export PYTHONPATH := tests
+
+FUZZ_SECONDS ?= 600
+FUZZ_SEED ?=
+
+fuzz: .venv/.dev ## mutated input against every parser of feeds for FUZZ_SECONDS (ten minutes: ten million inputs)
+	python tests/fuzz/feeds.py $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 # --- locks ---------------------------------------------------------------------------------
 

@@ -1,23 +1,36 @@
 """Mutated publishers against every parser of feeds that is ours, for as long as wanted:
 
-    PYTHONPATH=tests python tests/fuzz/feeds.py [seconds] [seed]
+    make fuzz FUZZ_SECONDS=600
+    python tests/fuzz/feeds.py [seconds] [seed]
 
-Each input ends in events or values, or in the one error that its parser documents; anything else is a defect, and the
-seed that is printed first finds it again. `tests/unit/ingress/rtmp` has the short form that every test run takes.
+Each input ends in events or values, or in an error that its parser documents; anything else is a defect. Inputs are
+numbered and each is made from the seed and its number alone, so that what is found is found again at once:
+`feeds.py 0 SEED NUMBER`. A second of it is a test (`tests/unit/ingress/test_feeds_fuzz.py`).
 """
 
 from __future__ import annotations
 
+import io
+import itertools
 import random
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from headrace.registry.feed_uri import InvalidUri, parse_uri, redact
+from fuzz.media import fragments, headers, records, sample_entries, sounds, units
+from fuzz.mutating import mutated
+from fuzz.timelines import timelines
+from headrace.media.bitstream import BitstreamError
+from headrace.media.boxes import BoxError
+from headrace.registry.feed_uri import InvalidUri, Scheme, parse_uri, redact
+from headrace.wire.errors import WireError
+from headrace_ingress.fetch import Fetcher
 from headrace_ingress.http_door import sniff
 from headrace_ingress.rtmp.amf import decode, split_string
 from headrace_ingress.rtmp.chunks import CHUNK_MAX_BYTES, WAITING_MAX_BYTES, ChunkReader
@@ -26,6 +39,8 @@ from headrace_ingress.rtmp.flv import Section
 from headrace_ingress.rtmp.handshake import BLOCK_BYTES, Handshake
 from headrace_ingress.rtmp.protocol import Media, MediaKind, PublishAsked, RtmpConnection
 from headrace_ingress.rtmp.target import targets
+from headrace_ingress.source import SourceBroken
+from headrace_ingress.srt import call
 from unit.ingress.rtmp.client import (
     AAC_CONFIG,
     AAC_FRAME,
@@ -54,6 +69,20 @@ MESSAGES = [
     command("@setDataFrame", "onMetaData", {"framerate": 25.0}),
 ]
 PAYLOADS = [AVC_CONFIG, AVC_KEYFRAME, AAC_CONFIG, AAC_FRAME, b"\x90hvc1\x00", b"\x90Opus", b"\x96\x00avc1"]
+NAMED = [
+    b"http://h/a/index.m3u8",
+    b"https://u:p@[::1]:444/%20?x=y#z",
+    b"HTTP://h:80",
+    b"file:///etc/passwd",
+    b"../b.ts",
+]
+ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n#EXTM3U\n#EXTINF:1,\na",
+    b"HTTP/1.1 302 Found\r\nLocation: http://h/b\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 301 X\r\nLocation: //[::1]:8/b?c\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n",
+    b"HTTP/1.0 404 N\r\n\r\n",
+]
 URIS = [
     "rtsp://u:p@h:554/a?b#transport=udp",
     "udp://239.1.2.3:5000",
@@ -61,26 +90,9 @@ URIS = [
     "test:?size=640x360&rate=25",
     "http://[::1]:80/a",
     "rtmps://h/live/cam",
+    "srt://h:9000?streamid=%23!::r=a,m=request&latency=120",
+    "srt://[::1]:1?mode=caller",
 ]
-
-
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """Return `data` with a few bytes changed, dropped, put in, or cut off."""
-    out = bytearray(data)
-    for _ in range(chance.randint(0, 4)):
-        place = chance.randrange(len(out) + 1)
-        match chance.randrange(5):
-            case 0 if place < len(out):
-                out[place] = chance.randrange(256)
-            case 1:
-                del out[place : place + chance.randrange(1, 9)]
-            case 2:
-                out[place:place] = chance.randbytes(chance.randrange(1, 9))
-            case 3 if place < len(out):
-                out[place] = chance.choice((0x00, 0x01, 0x3F, 0x40, 0x7F, 0x80, 0xC0, 0xFF))
-            case _:
-                out = out[:place]
-    return bytes(out)
 
 
 def life(chance: random.Random) -> None:
@@ -144,32 +156,140 @@ def uris(chance: random.Random) -> None:
     """What a source may be written as."""
     text = mutated(chance.choice(URIS).encode(), chance).decode("latin-1")
     redact(text)
+    uri = parse_uri(text, trusted=chance.random() < 0.5)
+    if uri.scheme is Scheme.SRT:
+        call(uri.address)
+
+
+def names(chance: random.Random) -> None:
+    """Where a publisher connected to, and the name it gave."""
+    path, name = (mutated(text, chance).decode("latin-1") for text in (b"live/cam1", b"cam1?key=x&key=y"))
+    assert len(targets(path, name)) <= 2
+
+
+class Answer:
+    """A connection on which one answer waits."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def sendall(self, data: bytes) -> None:
+        """Nobody listens."""
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        """What is read of it."""
+        return io.BytesIO(self.data)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class AnsweredFetcher(Fetcher):
+    """A fetcher whose every connection has the same answer."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__((), True, 1.0, threading.Event())
+        self.answer = answer
+
+    def _connect(self, scheme: str, host: str, port: int) -> Any:
+        return Answer(self.answer)
+
+
+def answers(chance: random.Random) -> None:
+    """What an HTTP server answers, where it leads to, and what its playlists name."""
+    fetcher = AnsweredFetcher(mutated(chance.choice(ANSWERS), chance))
+    url = mutated(chance.choice(NAMED), chance).decode("latin-1")
+    file = fetcher.nested(url, 0, {}) if chance.random() < 0.5 else fetcher.open(url)
     try:
-        parse_uri(text, trusted=chance.random() < 0.5)
-    except InvalidUri as error:
-        raise RtmpError("command", str(error)) from None
+        assert len(file.read(64)) <= 64
+    except ConnectionError as error:
+        raise SourceBroken(str(error)) from None
+    finally:
+        file.close()
+        fetcher.close()
 
 
-TARGETS: list[Callable[[random.Random], None]] = [life, chunks, amf, handshake, tags, uris]
+Target = Callable[[random.Random], None]
+
+TARGETS: dict[Target, int] = {
+    life: 1,
+    tags: 2,
+    answers: 2,
+    timelines: 2,
+    headers: 4,
+    chunks: 8,
+    handshake: 4,
+    uris: 8,
+    names: 8,
+    records: 8,
+    fragments: 8,
+    sample_entries: 8,
+    units: 8,
+    sounds: 8,
+    amf: 16,
+}
+"""How often each is chosen: what takes one parser a moment more often than what takes a whole connection."""
+
+ERRORS = (RtmpError, BoxError, BitstreamError, WireError, InvalidUri, SourceBroken)
+"""What an input may end in."""
+
+REPORT_SECONDS = 60.0
+"""How often the count is told meanwhile."""
+
+
+class Tally:
+    """What was done, and how it ended."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.inputs, self.ends = Counter[str](), Counter[str]()
+        self._targets, self._weights = list(TARGETS), list(TARGETS.values())
+        self._chance = random.Random()
+
+    def run(self, number: int) -> None:
+        """Make the input of a number, and see how it ends.
+
+        Raises:
+            Exception: what was found.
+        """
+        chance = self._chance
+        chance.seed(self.seed << 64 | number)
+        target = chance.choices(self._targets, self._weights)[0]
+        self.inputs[target.__name__] += 1
+        try:
+            target(chance)
+        except ERRORS as error:
+            end = f"{type(error).__name__} {getattr(error, 'code', '')}".strip()
+            self.ends[end] += 1
+        except Exception:
+            print(f"found by: feeds.py 0 {self.seed} {number} ({target.__name__})", flush=True)
+            raise
+
+    def __str__(self) -> str:
+        codes = {end.removeprefix("RtmpError ") for end in self.ends if end.startswith("RtmpError")}
+        assert codes <= CODES, codes
+        return f"{self.inputs.total()} inputs ({dict(self.inputs)}), refused {dict(self.ends)}"
 
 
 def main() -> None:
-    """Run for some seconds."""
+    """Run for some seconds, or one input."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(2**32)
+    tally = Tally(seed)
+    if len(sys.argv) > 3:
+        tally.run(int(sys.argv[3]))
+        return
     print(f"seed {seed}", flush=True)
-    chance = random.Random(seed)
-    inputs, ends = Counter[str](), Counter[str]()
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        target = chance.choice(TARGETS)
-        inputs[target.__name__] += 1
-        try:
-            target(chance)
-        except RtmpError as error:
-            ends[error.code] += 1
-    assert set(ends) <= CODES, ends
-    print(f"{inputs.total()} inputs ({dict(inputs)}), refused {dict(ends)}: only documented ends")
+    begun = told = time.monotonic()
+    for number in itertools.count():
+        tally.run(number)
+        now = time.monotonic()
+        if now - begun >= seconds:
+            break
+        if now - told >= REPORT_SECONDS:
+            told = now
+            print(f"{number} inputs in {now - begun:.0f} s", flush=True)
+    print(f"{tally}: only documented ends")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import ssl
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from headrace.transport.reaching import Network, NotReachable, pick_allowed
 from headrace.version import SOFTWARE
@@ -45,6 +45,7 @@ _WRITE: Final = 2
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _PORTS: Final = {"http": 80, "https": 443}
 _PLAYLIST: Final = b"#EXTM3U"
+_NO_ADDRESS: Final = "the server leads to what is no address"
 
 
 class NotFollowed(SourceBroken):
@@ -82,16 +83,16 @@ class Fetcher:
         Raises:
             SourceBroken: when it may not be opened or cannot be had; says why, and not where.
         """
-        origin = urlsplit(url).netloc
+        origin = _split(url).netloc
         for _ in range(REDIRECTS_MAX + 1):
             # Credentials are for the host that they were given for.
-            response, connection = self._ask(url, with_credentials=urlsplit(url).netloc == origin)
+            response, connection = self._ask(url, with_credentials=_split(url).netloc == origin)
             location = response.getheader("Location") if response.status in _REDIRECTS else None
             if location is None:
                 return self._opened(url, response, connection)
             connection.close()
-            following = urljoin(url, location)
-            if urlsplit(url).scheme == "https" and urlsplit(following).scheme == "http":
+            following = _join(url, location)
+            if _split(url).scheme == "https" and _split(following).scheme == "http":
                 raise SourceBroken("the server redirects from https to http, which is refused")
             url = following
         raise SourceBroken(f"the server redirects more than {REDIRECTS_MAX} times")
@@ -131,7 +132,7 @@ class Fetcher:
         self._files.discard(file)
 
     def _ask(self, url: str, *, with_credentials: bool) -> tuple[http.client.HTTPResponse, http.client.HTTPConnection]:
-        parts = urlsplit(url)
+        parts = _split(url)
         if parts.scheme not in _PORTS or not parts.hostname:
             name = parts.scheme if parts.scheme.isalnum() and len(parts.scheme) < 16 else "another scheme"
             raise NotFollowed(f"the server leads to {name}:, only http: and https: are followed")
@@ -142,7 +143,10 @@ class Fetcher:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection = http.client.HTTPConnection(parts.hostname, parts.port or _PORTS[parts.scheme])
+        try:
+            connection = http.client.HTTPConnection(parts.hostname, parts.port or _PORTS[parts.scheme])
+        except http.client.InvalidURL:
+            raise NotFollowed(_NO_ADDRESS) from None
         try:
             connection.sock = self._connect(parts.scheme, parts.hostname, connection.port)
             connection.request("GET", target, headers=headers)
@@ -241,6 +245,28 @@ class HttpFile:
             fetcher.closed(self)
             self._response.close()
             self._connection.close()
+
+
+def _split(url: str) -> SplitResult:
+    """Return the parts of where something leads.
+
+    Raises:
+        NotFollowed: when it is no address.
+    """
+    try:
+        parts = urlsplit(url)
+        if parts.port == 0:  # a port of letters raises
+            raise ValueError
+    except ValueError:
+        raise NotFollowed(_NO_ADDRESS) from None
+    return parts
+
+
+def _join(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise NotFollowed(_NO_ADDRESS) from None
 
 
 def _explained(error: Exception) -> SourceBroken:

@@ -189,9 +189,10 @@ class Packager:
         for follower in self._followers:
             follower.noticed_at = first
             begin = self._to(follower, first) - follower.shift
-            early = sum(sample.dts < begin for sample in follower.held)
-            del follower.held[:early]
-            self._dropped += early
+            limit = begin + round(FORWARD_MAX_SECONDS * follower.timescale)
+            had = len(follower.held)
+            follower.held[:] = [sample for sample in follower.held if begin <= sample.dts <= limit]
+            self._dropped += had - len(follower.held)
         return True
 
     def _open_segment(self, start: int) -> None:

@@ -43,6 +43,10 @@ AUDIO_JITTER_SECONDS = 0.02
 FRAME_GUESS_SECONDS = 0.04
 """Duration of the very first frame when nothing is known of it: 25 per second."""
 
+FRAME_MAX_SECONDS = 10.0
+"""Longest frame, and furthest that a picture may be shown before or after it is decoded: what a source says beyond it
+is a mistake."""
+
 NEVER = 2**63
 """A decode time that is never reached."""
 
@@ -88,6 +92,7 @@ class TrackWriter:
         "_end",
         "_epoch",
         "_even",
+        "_frame_max",
         "_full_at",
         "_guessed_frame",
         "_jitter",
@@ -153,6 +158,7 @@ class TrackWriter:
             self._chunk_ticks = round(self._chunk_ticks * FOLLOWER_STRETCH)
         self._part_ticks = round(rhythm.part_seconds * track.timescale)
         self._jitter = round(AUDIO_JITTER_SECONDS * track.timescale)
+        self._frame_max = round(FRAME_MAX_SECONDS * track.timescale)
         self._chunk = self._part = self._sequence = 0
         self._part_start: int | None = None
         self._part_filled = False
@@ -204,7 +210,7 @@ class TrackWriter:
         time = sample.dts + self.shift
         counted = self.counted
         if counted:
-            frame = sample.duration or self.frame or self._guessed_frame
+            frame = self._duration(sample) or self.frame or self._guessed_frame
             if self._end is not None and time != self._end:
                 begin = self._count(time, frame)
                 if begin is None:
@@ -290,9 +296,13 @@ class TrackWriter:
             return None
         return self._end if error <= max(self._jitter, frame // 2) else time
 
+    def _duration(self, sample: Sample) -> int:
+        """Return what the source says of a sample's duration, 0 where that is nothing or cannot be."""
+        return sample.duration if 0 < sample.duration <= self._frame_max else 0
+
     def _video_frame(self, sample: Sample) -> int:
         """Guess how long a frame lasts: never longer than the last one or what is declared."""
-        known = sample.duration or self._known_frame
+        known = self._duration(sample) or self._known_frame
         last = self._samples[-1].dts if self._samples else self._last_dts
         if last is None or sample.dts <= last:
             return known or self.frame or self._guessed_frame
@@ -409,7 +419,9 @@ class TrackWriter:
         durations = [after - time for time, after in zip(times, [*times[1:], end], strict=True)]
         offsets = [0] * len(times)
         if not self.counted:
-            offsets = [sample.pts + shift - time for sample, time in zip(samples, times, strict=True)]
+            most = self._frame_max
+            shown = [sample.pts + shift - time for sample, time in zip(samples, times, strict=True)]
+            offsets = [offset if -most <= offset <= most else 0 for offset in shown]
         self.shown_until = max(self.shown_until, end + max(offsets))
         sync = [sample.keyframe for sample in samples]
         shape, words = shape_samples(self.number, durations, sizes, sync, offsets, RECORD_HEADER.format)
