@@ -175,14 +175,30 @@ def test_pings_and_acknowledgements() -> None:
         (write_message(2, Message(1, 0, 0, bytes(4)), 128), "chunk"),
         (write_message(2, Message(1, 0, 0, b"\x00"), 128), "chunk"),
         (write_message(2, Message(5, 0, 0, bytes(4)), 128), "chunk"),
-        (connect() + command("releaseStream", 2.0) * 10_000, "too_large"),
+        (write_message(4, Message(9, 0, 0, bytes(65537)), 128), "too_large"),
+        (connect() + command("releaseStream", 2.0) * 10_000, "command"),
+        (connect() + write_message(4, Message(8, 0, 0, b""), 128) * 10_000, "command"),
     ],
 )
 def test_broken_rules(sent: bytes, code: str) -> None:
-    """Commands out of order, names and commands too long, values out of range, questions without end."""
+    """Commands out of order, names and messages too long, values out of range, too many messages of a stranger."""
     with pytest.raises(RtmpError) as error:
         opened(sent)
     assert error.value.code == code
+
+
+def test_questions_without_end() -> None:
+    """Who publishes, asks and asks and takes no answer is given up."""
+    with pytest.raises(RtmpError, match="more questions"):
+        publishing().receive(command("releaseStream", 2.0) * 10_000)
+
+
+def test_a_publisher_may_send_much() -> None:
+    """What holds for strangers does not for who was let in, nor for what is under way when its stream ends."""
+    connection = publishing()
+    assert len(connection.receive(video(bytes([23]) * 100_000) + video(b"\x17x") * 1000)) == 1001
+    assert connection.receive(command("FCUnpublish", 6.0, None, "cam1")) == [PublishEnded()]
+    assert connection.receive(video(bytes([23]) * 100_000) * 2) == []
 
 
 def test_unknown_commands_are_let_be() -> None:

@@ -16,7 +16,10 @@ CHUNK_MAX_BYTES: Final = 0xFFFFFF
 MESSAGE_MAX_BYTES: Final = 4 * 1024 * 1024
 """Longest message: a keyframe of 4K video has one million bytes."""
 
-WAITING_MAX_BYTES: Final = 8 * 1024 * 1024
+WAITING_MESSAGES: Final = 2
+"""How many messages of the longest kind may be not whole yet, of one connection: sound and picture."""
+
+WAITING_MAX_BYTES: Final = WAITING_MESSAGES * MESSAGE_MAX_BYTES
 """Most bytes of messages that are not whole yet, of one connection."""
 
 STREAMS_MAX: Final = 64
@@ -66,10 +69,12 @@ class ChunkReader:
 
     Attributes:
         chunk_bytes: what the peer set its chunk size to.
+        message_max_bytes: longest message that is taken; twice as much of what is not whole yet is held.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, message_max_bytes: int = MESSAGE_MAX_BYTES) -> None:
         self.chunk_bytes = CHUNK_BYTES
+        self.message_max_bytes = message_max_bytes
         self._streams: dict[int, _ChunkStream] = {}
         self._waiting = 0
 
@@ -120,8 +125,8 @@ class ChunkReader:
         self._begin(form, head, extended, stream)
         stream.payload += buffer[at : at + size]
         self._waiting += size
-        if self._waiting > WAITING_MAX_BYTES:
-            raise RtmpError("too_large", f"more than {WAITING_MAX_BYTES} bytes of messages that are not whole")
+        if self._waiting > (most := WAITING_MESSAGES * self.message_max_bytes):
+            raise RtmpError("too_large", f"more than {most} bytes of messages that are not whole")
         return at + size, self._whole(stream)
 
     def _extended(
@@ -153,8 +158,8 @@ class ChunkReader:
         if form < 3 and stream.open:
             raise RtmpError("chunk", "a message begins before the last one of its chunk stream is whole")
         length = int.from_bytes(head[3:6], "big") if form < 2 else stream.length
-        if length > MESSAGE_MAX_BYTES:
-            raise RtmpError("too_large", f"a message of {length} bytes: at most {MESSAGE_MAX_BYTES} are allowed")
+        if length > (most := self.message_max_bytes):
+            raise RtmpError("too_large", f"a message of {length} bytes: at most {most} are allowed")
         return min(self.chunk_bytes, length - len(stream.payload))
 
     def _begin(self, form: int, head: bytes, extended: int | None, stream: _ChunkStream) -> None:

@@ -14,8 +14,9 @@ them lead to at most one stream that is published:
 | ASKED | `refuse` | READY |
 | PUBLISHING | `FCUnpublish`, `closeStream`, `deleteStream`: the event `PublishEnded` | READY |
 
-Media before `accept` is a broken rule. Whoever wants to play is told that it cannot. A peer that breaks a rule ends the
-connection by `RtmpError`, out of `receive`; nothing may be fed after it.
+Media before `accept` is a broken rule. Until the first one a peer is a stranger: its messages are as short as commands
+are, and few, for each takes time and memory that others want. Whoever wants to play is told that it cannot. A peer that
+breaks a rule ends the connection by `RtmpError`, out of `receive`; nothing may be fed after it.
 
 Sources: "Adobe's Real Time Messaging Protocol" (RTMP), "Enhanced RTMP" versions 1 and 2 (Veovera), of which only the
 lists of codecs in `connect` and its answer matter here; media travel on unread.
@@ -28,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from headrace_ingress.rtmp.amf import Value, decode, encode, split_string
-from headrace_ingress.rtmp.chunks import CHUNK_MAX_BYTES, ChunkReader, Message, write_message
+from headrace_ingress.rtmp.chunks import CHUNK_MAX_BYTES, MESSAGE_MAX_BYTES, ChunkReader, Message, write_message
 from headrace_ingress.rtmp.errors import RtmpError
 from headrace_ingress.rtmp.handshake import Handshake
 
@@ -40,6 +41,9 @@ WINDOW_BYTES: Final = 2_500_000
 
 COMMAND_MAX_BYTES: Final = 64 * 1024
 """Longest command or metadata: real ones have less than two thousand bytes."""
+
+STRANGER_MESSAGES_MAX: Final = 100
+"""Most messages of a peer that was never let in: publishers send about ten until they are."""
 
 NAME_MAX_CHARACTERS: Final = 1024
 """Longest application or stream name, key included."""
@@ -128,7 +132,8 @@ class RtmpConnection:
     def __init__(self, chance: bytes) -> None:
         self.state = State.HANDSHAKE
         self._handshake = Handshake(chance)
-        self._reader = ChunkReader()
+        self._reader = ChunkReader(COMMAND_MAX_BYTES)
+        self._stranger_messages = 0
         self._buffer = bytearray()
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -167,6 +172,7 @@ class RtmpConnection:
     def accept(self) -> None:
         """Let the peer publish what it asked for."""
         self.state = State.PUBLISHING
+        self._reader.message_max_bytes = MESSAGE_MAX_BYTES
         self._control(_USER, _STREAM_BEGIN.to_bytes(2, "big") + STREAM.to_bytes(4, "big"))
         self._status("NetStream.Publish.Start", "status", "publishing")
 
@@ -183,6 +189,7 @@ class RtmpConnection:
     # -- messages -------------------------------------------------------------------------------------------------
 
     def _take(self, message: Message) -> None:
+        self._count(message)
         kind, payload = message.kind, message.payload
         if kind in {_AUDIO, _VIDEO}:
             self._media(message)
@@ -198,6 +205,12 @@ class RtmpConnection:
             self._window = _number(payload, 1, 0xFFFFFFFF)
         elif kind == _USER and payload[:2] == _PING.to_bytes(2, "big"):
             self._control(_USER, _PONG.to_bytes(2, "big") + payload[2:6])
+
+    def _count(self, message: Message) -> None:
+        if self._reader.message_max_bytes < MESSAGE_MAX_BYTES:
+            self._stranger_messages += 1
+            if self._stranger_messages > STRANGER_MESSAGES_MAX:
+                raise RtmpError("command", f"more than {STRANGER_MESSAGES_MAX} messages before anything is published")
 
     def _media(self, message: Message) -> None:
         if self.state is not State.PUBLISHING:
