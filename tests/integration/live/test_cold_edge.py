@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
 
+from headrace.media.segments import media_bytes
+from headrace.relay.broadcast import Broadcast, Opened
 from headrace.relay.hub import Hub
+from headrace.session.node import Node
 from headrace.testing import wait_until
+from headrace.wire.chunk import Chunk
 from integration.edge.chain import DEMO, Chain
 from integration.live.publishing import publish
 from unit.live.m3u8 import read
@@ -59,6 +66,57 @@ async def test_an_intermediate_asks_its_own_parent(chain: Chain, http: aiohttp.C
     listed = read(await text(http, f"{cold}/live/demo/1.m3u8")).segments
     assert [segment.number for segment in listed] == list(range(100, 125))
     assert chain.middle.streams[DEMO].reach_seconds < 10  # it passed the past on and kept none
+
+
+async def test_a_segment_that_was_lost_here_is_fetched_once(
+    chain: Chain, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for it gets what its parent has; what nobody has is asked for once, and is 404 from then on."""
+    recall = Node.recall
+    recalls: list[Node] = []
+
+    def count(node: Node, *arguments: Any) -> Any:
+        recalls.append(node)
+        return recall(node, *arguments)
+
+    monkeypatch.setattr(Node, "recall", count)
+    entries = Programme().epoch(20.0)
+    publish(chain, [e for e in entries if isinstance(e, Opened) or e.id.segment < 102])
+    url = (await chain.edge("edge-1")).url
+    await text(http, f"{url}/live/demo/1.m3u8")
+    above = (chain.hub.streams[DEMO], chain.middle.streams[DEMO])
+    append = Broadcast.append
+    recalls.clear()
+
+    def lose(broadcast: Broadcast, chunk: Chunk) -> bool:
+        lost = broadcast not in above and chunk.id.segment in {103, 104} and chunk.id.chunk == 3
+        return not lost and append(broadcast, chunk)
+
+    monkeypatch.setattr(Broadcast, "append", lose)
+    everywhere = (1, 106, 5)  # lost on the way to the ingress
+    publish(chain, [e for e in entries if isinstance(e, Opened) or (e.id.segment > 101 and e.id[1:] != everywhere)])
+    playlist = f"{url}/live/demo/1.m3u8"
+    await wait_until_listed(http, playlist, 109)
+    listed = {segment.number: segment for segment in read(await text(http, playlist)).segments}
+    assert [number for number, segment in listed.items() if segment.gap] == [103, 104, 106]
+    for number, status in ((103, 200), (104, 200), (106, 404), (106, 404)):
+        async with http.get(f"{url}/live/demo/{listed[number].uri}") as answer:
+            assert (number, answer.status) == (number, status)
+            if status == 200:
+                whole = [e for e in entries if isinstance(e, Chunk) and e.id[1:3] == (1, number)]
+                assert await answer.read() == media_bytes(whole)
+    assert [s.number for s in read(await text(http, playlist)).segments if s.gap] == [106]
+    assert list(Counter(recalls).values()) == [2, 2]  # the edge, and the intermediate on its behalf
+    assert (await text(http, f"{url}/live/demo/2.m3u8")).count("GAP") == 0
+
+
+async def wait_until_listed(http: aiohttp.ClientSession, url: str, number: int) -> None:
+    """Wait until a playlist ends with that segment."""
+    async with asyncio.timeout(10):
+        while True:
+            if read(await text(http, url)).segments[-1].number == number:
+                return
+            await asyncio.sleep(0.02)
 
 
 def _head(hub: Hub) -> object:

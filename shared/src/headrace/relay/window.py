@@ -156,6 +156,22 @@ class Window:
                 self._touch()
             self.state = entry.state
 
+    def mend(self, entries: Iterable[Opened | Chunk]) -> None:
+        """Put whole segments in the place of lost ones, as far as `entries` have all of them."""
+        found: dict[tuple[int, Epoch, int], list[Chunk]] = {}
+        for entry in entries:
+            if isinstance(entry, Chunk):
+                found.setdefault((entry.id.track, entry.id.epoch, entry.id.segment), []).append(entry)
+        for window in self.windows.values():
+            for number, segment in window.segments.items():
+                chunks = found.get((window.number, segment.epoch, number), []) if segment.lost else []
+                whole = _whole(segment, chunks)
+                if whole is not None:
+                    window.segments[number] = whole
+                    window.version += 1
+                    window.progress += 1
+                    self.bytes += whole.bytes
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _begin(self, opened: Opened) -> None:
@@ -296,6 +312,18 @@ class Window:
 
     def _forget(self, segments: Iterable[Segment]) -> None:
         self.bytes -= sum(segment.bytes for segment in segments)
+
+
+def _whole(lost: Segment, chunks: Iterable[Chunk]) -> Segment | None:
+    """Return what `lost` would be with `chunks`, `None` where that is not all of it."""
+    made: Segment | None = None
+    for chunk in chunks:
+        made = made or Segment(lost.epoch, lost.track, lost.number, chunk.decode_time)
+        if chunk.id.chunk > made.next_chunk:
+            return None
+        if chunk.id.chunk == made.next_chunk:
+            made.add(chunk)
+    return made if made is not None and made.closed and not made.lost else None
 
 
 def _usual_ticks(track: Track) -> int:

@@ -216,7 +216,7 @@ class LiveDoor:
         if _may_come(outlet, media):
             key = ("part", media.epoch, media.track, media.segment, part)
             await self._outlets.wait(outlet, key, settled, self._options.hold_seconds)
-        segment = window.segment(media.epoch, media.track, media.segment)
+        segment = await self._held(outlet, media)
         if segment is None or segment.parts_complete <= part:
             return refuse(404, f"there is no part {part} of segment {media.segment}")
         etag = f'"{media.epoch}-{media.track}-{media.segment}.{part}"'
@@ -234,13 +234,21 @@ class LiveDoor:
         if _may_come(outlet, media):
             key = ("segment", media.epoch, media.track, media.segment)
             await self._outlets.wait(outlet, key, begun, self._options.hold_seconds)
-        segment = window.segment(media.epoch, media.track, media.segment)
+        segment = await self._held(outlet, media)
         if segment is None or segment.lost or not segment.parts:
             return refuse(404, f"there is no segment {media.segment}")
         etag = f'"{media.epoch}-{media.track}-{media.segment}"'
         if not segment.closed:
             return await self._follow(request, outlet, segment, etag)
         return self._media(request, outlet, outlet.body(segment, None), etag, media.track)
+
+    async def _held(self, outlet: Outlet, media: Media) -> Segment | None:
+        """Return the segment as it is held; one that is listed and was lost here is asked of the parent first."""
+        segment = outlet.window.segment(media.epoch, media.track, media.segment)
+        if segment is not None and outlet.mend(segment):
+            await self._outlets.wait(outlet, "mending", lambda: not outlet.is_mending, self._options.hold_seconds)
+            segment = outlet.window.segment(media.epoch, media.track, media.segment)
+        return segment
 
     def _media(self, request: web.Request, outlet: Outlet, body: bytes, etag: str, track: int) -> web.Response:
         response = answer_media(request, body, etag, _content_type(outlet, track))

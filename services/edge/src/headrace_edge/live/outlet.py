@@ -8,16 +8,19 @@ get is made by the first. A wait ends by itself after a while, for everybody at 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from headrace.clock import Clock
 from headrace.media.manifest import ManifestView, manifest
 from headrace.media.playlists import MediaView, media_playlist, multivariant_playlist
 from headrace.media.segments import Segment, media_bytes
+from headrace.relay.broadcast import Opened
 from headrace.relay.hub import Demand
 from headrace.relay.window import TrackWindow, Window, WindowLimits
+from headrace.wire.chunk import Chunk
 from headrace_edge.live.answers import Text
+from headrace_edge.live.mending import Mending
 from headrace_edge.live.past import Past, Recall
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
@@ -55,7 +58,9 @@ class Outlet:
         self._known = False
         self._demand = demand
         self._broadcast = demand.broadcast
-        self._past = Past(self._broadcast.name, limits.seconds + limits.grace_seconds, recall, clock)
+        held_seconds = limits.seconds + limits.grace_seconds
+        self._past = Past(self._broadcast.name, held_seconds, recall, clock)
+        self._mending = Mending(self._broadcast.name, held_seconds, recall)
         self._cursor = self._broadcast.replay()
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
@@ -84,6 +89,7 @@ class Outlet:
         """Let go of the stream; who waits is woken."""
         self._closed = True
         self._past.stop()
+        self._mending.stop()
         self._broadcast.listeners.discard(self._schedule)
         for key in tuple(self._waits):
             self._wake(key)
@@ -143,6 +149,20 @@ class Outlet:
                 self.window.take(entry)
             self._past.entries = ()
             self._cursor = self._broadcast.replay()
+        self._schedule()
+
+    def mend(self, segment: Segment) -> bool:
+        """Ask this edge's parent for a segment that was lost, once; return whether that is under way."""
+        return segment.lost and self._mending.ask(segment, self._take_missing)
+
+    @property
+    def is_mending(self) -> bool:
+        """Whether the parent's answer to that is awaited."""
+        return self._mending.is_asking
+
+    def _take_missing(self, entries: Sequence[Opened | Chunk]) -> None:
+        self.turns += 1
+        self.window.mend(entries)
         self._schedule()
 
     # -- texts -----------------------------------------------------------------------------------------------------

@@ -11,13 +11,13 @@ import structlog
 
 from headrace.clock import Clock
 from headrace.identifiers import StreamName
-from headrace.registry.registry import Registry
 from headrace.relay.hub import Hub, TooManyStreams
 from headrace.relay.window import WindowLimits
 from headrace_edge.live.metrics import LiveMetrics
 from headrace_edge.live.outlet import Outlet
 from headrace_edge.live.past import Recall
 from headrace_edge.live.ready import Shelf
+from headrace_edge.seeing import SeenBy
 
 SWEEP_SECONDS = 1.0
 """How often idle outlets are looked for."""
@@ -64,7 +64,7 @@ class Outlets:
         self,
         options: LiveOptions,
         hub: Hub,
-        registry: Registry,
+        registry: SeenBy,
         clock: Clock,
         metrics: LiveMetrics,
         spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]],
