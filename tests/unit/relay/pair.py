@@ -43,6 +43,9 @@ class Pair:
             to_b, to_a = self.a.data_to_send(), self.b.data_to_send()
             if not to_a and not to_b:
                 return
+            for side, said in ((self.a, to_b), (self.b, to_a)):
+                if said:
+                    side.said(self.now)
             self.now += self.delay
             for message in to_b:
                 self.b.receive(message, self.now, self.utc_us + self.skew_us)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.relay.heartbeat import OUTSTANDING_MAX, WINDOW_SAMPLES, Heartbeat
+from headrace.relay.heartbeat import OUTSTANDING_MAX, SIGN_OF_LIFE, WINDOW_SAMPLES, Heartbeat
 from headrace.wire.relay import Ping, Pong
 
 
@@ -13,19 +13,59 @@ def answer(ping: Ping, received_us: int, held_us: int = 0) -> Pong:
 
 
 def ping_at(heartbeat: Heartbeat, now: float) -> Ping:
-    ping = heartbeat.ping(now, round(now * 1e6))
-    assert ping is not None
+    ping = heartbeat.beat(now, round(now * 1e6))
+    assert isinstance(ping, Ping)
     return ping
 
 
-def test_pings_leave_at_the_interval() -> None:
-    """The first at once."""
+def sampled(now: float = 10.0) -> Heartbeat:
+    """Return a heartbeat whose window is full, `now` seconds after the last ping."""
+    heartbeat = Heartbeat(0.1, 0.4, now - 0.1 * WINDOW_SAMPLES)
+    for number in range(WINDOW_SAMPLES + 1):
+        at = now - 0.1 * (WINDOW_SAMPLES - number)
+        heartbeat.pong(answer(ping_at(heartbeat, at), round(at * 1e6)), at, round(at * 1e6))
+        heartbeat.heard(at)
+    return heartbeat
+
+
+def test_pings_leave_at_the_interval_until_the_clock_is_known() -> None:
+    """The first at once; once the window is full, each second."""
     heartbeat = Heartbeat(0.1, 0.4, 10.0)
     assert heartbeat.next_timer() == 10.0
     ping_at(heartbeat, 10.0)
-    assert heartbeat.ping(10.05, 0) is None
+    assert heartbeat.beat(10.05, 0) is None
     assert heartbeat.next_timer() == pytest.approx(10.1)
     assert ping_at(heartbeat, 10.1).id == 2
+    heartbeat = sampled(10.0)
+    for number in range(1, 9):
+        assert heartbeat.beat(10.0 + number * 0.125 - 0.01, 0) in (None, SIGN_OF_LIFE)
+    ping_at(heartbeat, 11.0)
+
+
+def test_silence_of_our_own_ends_with_a_sign_of_life() -> None:
+    """After one and a quarter intervals; whatever else was said puts it off."""
+    heartbeat = sampled(10.0)
+    assert heartbeat.next_timer() == pytest.approx(10.125)
+    heartbeat.said(10.1)
+    assert heartbeat.beat(10.13, 0) is None
+    assert heartbeat.next_timer() == pytest.approx(10.225)
+    assert heartbeat.beat(10.23, 0) == SIGN_OF_LIFE
+    assert heartbeat.beat(10.24, 0) is None
+
+
+def test_what_is_heard_after_half_an_interval_is_answered_at_once() -> None:
+    """So both sides wake together; an answer is not answered, and a ping that is nearly due leaves instead."""
+    heartbeat = sampled(10.0)
+    assert heartbeat.answer(10.04, 0) is None
+    assert heartbeat.answer(10.06, 0) == SIGN_OF_LIFE
+    assert heartbeat.answer(10.07, 0) is None
+    heartbeat.said(10.9)
+    assert isinstance(heartbeat.answer(10.96, 0), Ping)
+
+
+def test_a_sign_of_life_says_nothing_of_the_clock() -> None:
+    """It answers no ping."""
+    assert Heartbeat(0.1, 0.4, 10.0).pong(SIGN_OF_LIFE, 10.0, 0) is None
 
 
 def test_silence_is_noticed_at_the_timeout() -> None:
@@ -34,7 +74,7 @@ def test_silence_is_noticed_at_the_timeout() -> None:
     heartbeat.heard(10.25)
     for now in (10.0, 10.125, 10.25, 10.375, 10.5, 10.625):
         assert not heartbeat.is_silent(now)
-        ping_at(heartbeat, now)
+        assert heartbeat.beat(now, 0) is not None
     assert heartbeat.next_timer() == pytest.approx(10.65)
     assert heartbeat.is_silent(10.66)
 

@@ -524,7 +524,7 @@ def test_anything_heard_keeps_the_link() -> None:
 
 
 def test_timers_are_data() -> None:
-    """Following `next_timer` alone gives ten pings a second."""
+    """Following `next_timer` alone gives ten pings a second, as long as none is answered."""
     pair = opened_pair(timing=Timing(heartbeat=0.1, timeout=0.4))
     pings = 0
     end = pair.now + 1.0
@@ -538,6 +538,51 @@ def test_timers_are_data() -> None:
         pings += len(pair.a.data_to_send())
         pair.a.heard(pair.now)
     assert 9 <= pings <= 11
+
+
+def test_media_are_a_heartbeat() -> None:
+    """Who sends chunks says nothing else but a ping each second; who receives them says so with them."""
+    pair = opened_pair(timing=Timing(heartbeat=0.1, timeout=0.4))
+    for _ in range(20):  # until both know the clock
+        pair.tick(0.1)
+        pair.pump()
+    said: dict[str, list[int]] = {"a": [], "b": []}
+    for _ in range(20):
+        pair.tick(0.1)
+        pair.a.said(pair.now)
+        pair.b.receive(chunk_message(77), pair.now, pair.utc_us)
+        for name, side, other in (("a", pair.a, pair.b), ("b", pair.b, pair.a)):
+            for message in side.data_to_send():
+                side.said(pair.now)
+                said[name].append(message[0])
+                other.receive(message, pair.now, pair.utc_us)
+    assert said["a"].count(wire.Ping.type) <= 3
+    assert len(said["a"]) <= 8
+    assert 18 <= len(said["b"]) <= 22
+    assert pair.a.state is pair.b.state is LinkState.OPEN
+
+
+def test_a_quiet_link_has_one_message_of_each_side_in_an_interval() -> None:
+    """Neither answers the other's answer."""
+    pair = opened_pair(timing=Timing(heartbeat=0.1, timeout=0.4))
+    for _ in range(20):
+        pair.tick(0.1)
+        pair.pump()
+    told = 0
+    for _ in range(400):
+        pair.tick(0.01)
+        to_b, to_a = pair.a.data_to_send(), pair.b.data_to_send()
+        while to_a or to_b:
+            told += len(to_a) + len(to_b)
+            for message in to_b:
+                pair.a.said(pair.now)
+                pair.b.receive(message, pair.now, pair.utc_us)
+            for message in to_a:
+                pair.b.said(pair.now)
+                pair.a.receive(message, pair.now, pair.utc_us)
+            to_b, to_a = pair.a.data_to_send(), pair.b.data_to_send()
+    assert 60 <= told <= 90
+    assert pair.a.state is pair.b.state is LinkState.OPEN
 
 
 def test_a_timer_that_fires_early_does_nothing() -> None:

@@ -1,8 +1,11 @@
 """Heartbeat: is the peer there, how far away is it, and what does its clock say. Pure: time is an argument.
 
-A ping leaves at each interval, and anything at all that arrives proves that the peer lives. The four stamps of ping and
-pong give round trip and clock offset as in NTP (RFC 5905, section 8). Queues only ever lengthen a round trip, so the
-sample with the shortest one in a window is the one to believe.
+Anything at all that arrives proves that the peer lives, so media are a heartbeat; a side that has nothing to say sends
+a pong that answers nothing. Whoever hears something and has been silent for half an interval says so in the same
+moment: waking up costs more than the message, so both sides of a quiet link wake together, and one that receives media
+sends its heartbeats with them. Pings are for the clock: the four stamps of ping and pong give round trip and offset as in NTP
+(RFC 5905, section 8). Queues only ever lengthen a round trip, so the sample with the shortest one in a window is the
+one to believe.
 """
 
 from __future__ import annotations
@@ -12,8 +15,20 @@ from dataclasses import dataclass
 
 from headrace.wire.relay import Ping, Pong
 
-WINDOW_SAMPLES = 32
-"""Samples to choose the best from: about three seconds of heartbeats, within which clocks drift by microseconds."""
+SILENCE_MAX = 1.25
+"""Longest silence of a side, in intervals: more than one, so that media at the interval come before its timer."""
+
+SILENCE_LEAST = 0.5
+"""Silence, in intervals, after which something heard is answered by a sign of life."""
+
+SAMPLE_SECONDS = 1.0
+"""Between two pings, once the window is full; before that, an interval."""
+
+WINDOW_SAMPLES = 8
+"""Samples to choose the best from: those of eight seconds, within which clocks drift by tens of microseconds."""
+
+SIGN_OF_LIFE = Pong(id=0, sent_us=0, received_us=0, answered_us=0)
+"""A pong that answers nothing; pings count from 1."""
 
 OUTSTANDING_MAX = 64
 """Most pings that wait for their pong; older ones are forgotten, their answer comes too late to say anything."""
@@ -38,7 +53,7 @@ class Heartbeat:
     """The timers and clock samples of one link.
 
     Attributes:
-        interval: seconds between pings.
+        interval: of the heartbeat, in seconds.
         timeout: seconds of silence after which the peer counts as gone.
     """
 
@@ -46,11 +61,13 @@ class Heartbeat:
         self.interval = interval
         self.timeout = timeout
         self._heard_at = now
+        self._said_at = now
         self._pardoned = False
         self._ping_at = now
         self._next_id = 0
         self._sent_at: dict[int, float] = {}
         self._samples: deque[ClockSample] = deque(maxlen=WINDOW_SAMPLES)
+        self._best: ClockSample | None = None
         self._pings_left = float(PINGS_BURST)
         self._pinged_at = now
 
@@ -59,9 +76,13 @@ class Heartbeat:
         self._heard_at = now
         self._pardoned = False
 
+    def said(self, now: float) -> None:
+        """Something was sent to the peer."""
+        self._said_at = now
+
     def next_timer(self) -> float:
-        """Return when `tick` wants to be called."""
-        return min(self._ping_at, self._heard_at + self.timeout)
+        """Return when `beat` wants to be called."""
+        return min(self._ping_at, self._said_at + SILENCE_MAX * self.interval, self._heard_at + self.timeout)
 
     def is_silent(self, now: float) -> bool:
         """Return whether the peer was silent for too long.
@@ -78,11 +99,28 @@ class Heartbeat:
             return False
         return True
 
-    def ping(self, now: float, utc_us: int) -> Ping | None:
-        """Return the ping that is due, if one is."""
-        if now < self._ping_at:
+    def beat(self, now: float, utc_us: int) -> Ping | Pong | None:
+        """Return the ping or the sign of life that is due, if one is."""
+        if now >= self._ping_at:
+            return self._ping(now, utc_us)
+        if now >= self._said_at + SILENCE_MAX * self.interval:
+            self._said_at = now
+            return SIGN_OF_LIFE
+        return None
+
+    def answer(self, now: float, utc_us: int) -> Ping | Pong | None:
+        """Return what to say because something was heard, if it is about time."""
+        if now < self._said_at + SILENCE_LEAST * self.interval:
             return None
-        self._ping_at = now + self.interval
+        if now >= self._ping_at - SILENCE_LEAST * self.interval:
+            return self._ping(now, utc_us)
+        self._said_at = now
+        return SIGN_OF_LIFE
+
+    def _ping(self, now: float, utc_us: int) -> Ping:
+        is_full = len(self._samples) == WINDOW_SAMPLES
+        self._ping_at = now + (max(self.interval, SAMPLE_SECONDS) if is_full else self.interval)
+        self._said_at = now
         self._next_id += 1
         self._sent_at[self._next_id] = now
         if len(self._sent_at) > OUTSTANDING_MAX:
@@ -106,9 +144,10 @@ class Heartbeat:
         back = (pong.answered_us - utc_us) / 1e6
         sample = ClockSample(max(0.0, now - sent_at - held), (there + back) / 2)
         self._samples.append(sample)
+        self._best = min(self._samples, key=lambda one: one.round_trip)
         return sample
 
     @property
     def best(self) -> ClockSample | None:
         """The sample with the shortest round trip of the window; `None` before the first pong."""
-        return min(self._samples, key=lambda sample: sample.round_trip, default=None)
+        return self._best

@@ -63,7 +63,7 @@ class Timing:
     """How patient a link is, in seconds.
 
     Attributes:
-        heartbeat: between pings.
+        heartbeat: between two signs of life of a side.
         timeout: of silence, after which the peer counts as gone; several heartbeats.
         opening: for hello and proof.
     """

@@ -113,10 +113,16 @@ class RelayConnection:
                 self._receive_control(message, now, utc_us)
         except WireError as error:
             self._fail(PROTOCOL_ERROR, error.code, str(error))
+        if self.state is LinkState.OPEN and not self._output:
+            self._say(self._heartbeat.answer(now, utc_us))
 
     def heard(self, now: float) -> None:
         """Bytes came from the peer that are no whole message yet: it lives."""
         self._heartbeat.heard(now)
+
+    def said(self, now: float) -> None:
+        """Something was sent to the peer: what `data_to_send` returned, or chunks."""
+        self._heartbeat.said(now)
 
     def events(self) -> list[Event]:
         """Return what happened since the last call, in order."""
@@ -396,9 +402,11 @@ class RelayConnection:
             seconds = f"{self._heartbeat.timeout:g}"
             self._fail(PROTOCOL_ERROR, "heartbeat_timeout", f"nothing was heard for {seconds} s")
             return
-        ping = self._heartbeat.ping(now, utc_us)
-        if ping is not None:
-            self._send(ping)
+        self._say(self._heartbeat.beat(now, utc_us))
+
+    def _say(self, beat: wire.Ping | wire.Pong | None) -> None:
+        if beat is not None:
+            self._send(beat)
 
     def _fail(self, close_code: int, code: str, detail: str) -> None:
         self.state = LinkState.CLOSED

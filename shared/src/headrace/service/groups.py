@@ -116,7 +116,9 @@ class RelaySettings(Group):
         "Certificates of authorities (PEM) that nodes with a `wss://` address must have theirs from, instead of those "
         "that the system trusts.",
     )
-    heartbeat_seconds: float = setting(0.1, "How often each side of a link pings.", unit="seconds", ge=0.01, le=10)
+    heartbeat_seconds: float = setting(
+        0.1, "How often each side of a link says that it lives.", unit="seconds", ge=0.01, le=10
+    )
     timeout_seconds: float = setting(
         0.4, "Silence on a link after which its other end counts as gone.", unit="seconds", ge=0.05, le=60
     )

@@ -112,6 +112,7 @@ class Link:
         self._metrics = metrics
         self._stillness = stillness
         self._expected = expected
+        self._early_seconds = timing.heartbeat / 2
         self._sender: Sender | None = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._opened.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -227,6 +228,7 @@ class Link:
 
     def send_chunks(self, parts: Iterable[tuple[bytes, bytes]]) -> int:
         """Hand chunk prefixes and records to the transport; return their bytes."""
+        self._connection.said(self._clock.monotonic())
         return self.channel.send_shared(parts)
 
     def going_away(self, alternatives: Iterable[Alternative], deadline_ms: int) -> None:
@@ -267,6 +269,7 @@ class Link:
         """Send what the connection wants to say, tell what happened, and arm the timer."""
         output = self._connection.data_to_send()
         if output:
+            self._connection.said(self._clock.monotonic())
             self.channel.send(output)
         for event in self._connection.events():
             self._handle(event)
@@ -389,11 +392,11 @@ class Link:
         self._owner.link_ended(self, end)
 
     def _arm_timer(self) -> None:
-        """Have `_on_timer` called when the connection wants it, or a little earlier: that does no harm."""
+        """Have `_on_timer` called when the connection wants it, or a little earlier: that costs a turn of the loop."""
         due = self._connection.next_timer()
         if due is None or self.end is not None:
             return
-        if self._timer is not None and self._timer_at <= due:
+        if self._timer is not None and 0.0 <= due - self._timer_at < self._early_seconds:
             return
         if self._timer is not None:
             self._timer.cancel()
