@@ -99,6 +99,7 @@ class World:
     draining: set[str] = field(default_factory=set)
     distances: dict[str, int] = field(default_factory=dict)
     searches: int = 0
+    ranked: int = 0
     own: tuple[RouteHop, ...] = (RouteHop("me", "edge"),)
     broadcast: Broadcast = field(default_factory=lambda: Broadcast(CAM))
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -136,6 +137,7 @@ class World:
         return 0.02 if self.unreachable else None
 
     def rank(self, stream: StreamName, avoid: Collection[NodeId], lost: bool) -> list[Candidate]:
+        self.ranked += 1
         names = sorted(self.names, key=lambda name: (name in self.full, name != self.moved_to))
         return [
             Candidate(
@@ -511,3 +513,37 @@ async def test_a_viewer_that_resumes_at_a_cold_node_is_told_when_nothing_comes()
         assert w.broadcast.read(cursor) == []
         await wait_until(lambda: not w.broadcast.awaited)
         assert [change.reason for change in told(w, cursor)] == ["the camera is away"]
+
+
+async def test_a_stream_that_nobody_knows_costs_nothing() -> None:
+    """It is looked for again when there is news, and not before: any viewer may ask for any name."""
+    async with fetching_from() as w:
+        await wait_until(lambda: w.fetch.is_unknown and not w.broadcast.awaited)
+        looked = w.ranked
+        await pass_seconds(0.1)
+        assert w.fetch.tick() is None
+        assert w.ranked == looked
+        w.names.append("a")
+        w.fetch.wake()
+        await w.fed_by("a")
+        assert not w.fetch.is_unknown
+
+
+async def test_a_stream_that_flows_is_looked_at_when_there_is_news() -> None:
+    """Its best parent delivers, nobody is avoided: the standby is remembered."""
+    async with fetching_from("a", "b") as w:
+        a = await w.fed_by("a")
+        a.live("in")
+        standby = w.fetch.tick()
+        assert standby is not None
+        assert standby.node == "b"
+        looked = w.ranked
+        assert w.fetch.tick() == standby
+        assert w.ranked == looked
+        w.names.remove("b")
+        w.fetch.wake()
+        assert w.fetch.tick() is None
+        w.names.append("c")
+        w.fetch.wake()
+        w.unreachable.add("c")
+        assert w.fetch.tick() is None

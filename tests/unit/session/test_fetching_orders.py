@@ -64,7 +64,7 @@ async def test_a_loss_is_followed_by_a_parent_on_another_host() -> None:
         a = await world.fed_by("a")
         a.live("in")
         a.deliver(0)
-        standby = world.fetch.standby
+        standby = world.fetch.tick()
         assert standby is not None
         assert standby.node == "c"
         a.lose()

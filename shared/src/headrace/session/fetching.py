@@ -38,7 +38,7 @@ AVOID_SECONDS = 5.0
 """How long a stream is not fetched from a parent that refused it or was fed by this node: routes settle meanwhile."""
 
 RETRY_SECONDS = 1.0
-"""How long to wait for the registry to change before looking again anyway."""
+"""How long to wait for the registry to change before a parent that is known, but has no room, is asked again."""
 
 FAILED_SECONDS = 0.1
 """How long a stream is not fetched from a node that it could not be, beside what `Parents.failing` says of it."""
@@ -62,6 +62,7 @@ class Fetch:
     Attributes:
         broadcast: where it goes.
         parent: the node it comes from, `None` while it comes from nowhere.
+        is_unknown: nobody who could have it is known; nothing but news of that can help, and nothing is tried.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Fetch:
         """Write to `broadcast`; as long as nothing was had, ask `begin_after` where a child wants it to begin."""
         self.broadcast = broadcast
         self.parent: NodeId | None = None
+        self.is_unknown = False
         self._begin_after = begin_after
         self._context = context
         self._avoided = Avoided(context.is_draining)
@@ -81,6 +83,8 @@ class Fetch:
         self._last_end: FeedEnd | None = None
         self._candidate: Candidate | None = None
         self._had_parent = False
+        self._rests = False
+        self._standby: Candidate | None = None
         self._newest: tuple[ChunkId, float] | None = None
         self._aims = Aims()
         self._hearing = Hearing(
@@ -92,13 +96,12 @@ class Fetch:
         """Whether parents are known but none can be linked to: the way is broken, and not merely nobody there."""
         return self.parent is None and bool(self._rank(()))
 
-    @property
-    def standby(self) -> Candidate | None:
-        """The parent to go on from should this one be lost, `None` when there is no parent or no other."""
-        return self._standby_of(self._ranked())
-
     def tick(self) -> Candidate | None:
-        """Do what is not urgent, about once a second; return the standby."""
+        """Do what is not urgent, about once a second; return the standby, from which to go on if the parent is lost."""
+        if self.parent is None:
+            return None
+        if self._rests and not self._context.parents.failing():
+            return self._standby
         ranked = self._ranked()
         newest = self._feeds[-1] if self._feeds else None
         if newest is not None and not newest.ended.done() and newest.delivers and not newest.is_astray:
@@ -106,7 +109,15 @@ class Fetch:
                 self._leave_for(newest, ranked[0].node, FeedEnd.MOVED)
             else:
                 self._return_to_layer(newest, ranked)
-        return self._standby_of(ranked)
+        self._standby = self._standby_of(ranked)
+        self._rests = self._is_content_with(ranked)
+        return self._standby
+
+    def _is_content_with(self, ranked: list[Candidate]) -> bool:
+        """Return whether nothing but news would make another parent or standby of what was found."""
+        wanted = self._context.preferred(self.broadcast.name)
+        is_best = bool(ranked) and ranked[0].node == self.parent
+        return is_best and wanted in (None, self.parent) and not self._unwanted()
 
     def _standby_of(self, ranked: list[Candidate]) -> Candidate | None:
         if self.parent is None:
@@ -123,6 +134,7 @@ class Fetch:
 
     def wake(self) -> None:
         """Look again: nodes or streams changed."""
+        self._rests = False
         self._changed.set()
         self._avoided.pardon()
         newest = self._feeds[-1] if self._feeds else None
@@ -200,6 +212,7 @@ class Fetch:
     def feed_over(self, feed: ParentFeed) -> None:
         """`feed` delivers nothing any more."""
         self._drop(feed)
+        self._rests = False
         if not self._feeds:
             self.parent = None
             self._hearing.expect()
@@ -209,6 +222,7 @@ class Fetch:
     async def _fetch_once(self) -> None:
         """Take the best parent there is and stay with it until its feed ends; or wait for one."""
         self._changed.clear()
+        self._rests = self.is_unknown = False
         candidate = self._choose_next()
         feed = self._kept_instead_of(candidate)
         if feed is None:
@@ -319,6 +333,7 @@ class Fetch:
     async def _wait_for_candidate(self) -> None:
         """Wait until the registry changes or a parent that failed is worth a try; tell viewers if none is known."""
         known = self._rank(())
+        self.is_unknown = not known
         if not self._feeds and not known and not self.broadcast.awaited:
             self._hearing.interrupt(NOBODY_KNOWN)
         if known and all(one.poor for one in known):
@@ -328,7 +343,7 @@ class Fetch:
         if next_try is not None:
             waits.append(next_try)
         try:
-            async with asyncio.timeout(max(0.01, min(waits, default=RETRY_SECONDS))):
+            async with asyncio.timeout(max(0.01, min(waits, default=RETRY_SECONDS)) if known else None):
                 await self._changed.wait()
         except TimeoutError:
             pass
@@ -340,6 +355,7 @@ class Fetch:
         patience = ASTRAY_SECONDS if self._last_end is FeedEnd.ASTRAY else PATIENCE_SECONDS
         feed.be_patient(patience, self._lose_patience)
         self._feeds.append(feed)
+        self._rests = False
         self.parent = candidate.node
         self._candidate = candidate
         if self._last_end is not None:

@@ -306,8 +306,12 @@ class Node:
     def _wake(self) -> None:
         """Nodes, streams or orders changed."""
         self._follow_orders()
-        for running in self._fetches.values():
-            running.fetch.wake()
+        fetches = [running.fetch for running in self._fetches.values()]
+        if any(fetch.is_unknown for fetch in fetches):
+            known = self._placing.known()
+            fetches = [fetch for fetch in fetches if not fetch.is_unknown or fetch.broadcast.name in known]
+        for fetch in fetches:
+            fetch.wake()
 
     def _age(self, stream: StreamName, id: ChunkId) -> float | None:
         running = self._fetches.get(stream)

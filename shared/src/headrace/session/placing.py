@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import Protocol
 
 import msgspec
@@ -87,6 +87,11 @@ class Placing:
         cluster, preferred = self._cluster, self.preferred(stream)
         known = rank_parents(self._me(), stream, cluster.nodes.values(), cluster.streams, avoid, preferred, lost=lost)
         return nearest + [candidate for candidate in known if candidate.node not in peers]
+
+    def known(self) -> Set[str]:
+        """Return the streams that somebody has or offers: all that `rank` could know candidates for."""
+        carried = (node.streams for node in self._cluster.nodes.values())
+        return set(self._cluster.streams).union(*carried, *(link.offers for link in self._links()))
 
     def preferred(self, stream: StreamName) -> NodeId | None:
         """Return where `stream` was moved to for this node; see `moved_to`."""
