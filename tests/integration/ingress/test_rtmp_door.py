@@ -88,6 +88,19 @@ async def test_guessing_is_barred() -> None:
         assert refused("headrace_ingress_publish_refused_total", {"reason": "guessing"}) == 1
 
 
+async def test_who_was_refused_is_heard_no_more() -> None:
+    """Many questions that come at once are one try: the first refusal ends the connection, the right key behind it."""
+    async with publishing(publish_keys={"cam1": KEY}) as (watched, uri):
+        names = [*(f"cam1?key=guess-{number}" for number in range(3)), f"cam1?key={KEY}"]
+        async with connection(uri) as (reader, writer):
+            writer.write(SIMPLE + C2 + connect() + b"".join(map(publish, names)))
+            told = await asyncio.wait_for(reader.read(-1), 10)
+        assert told.count(b"NetStream.Publish") == 1
+        metric = watched.runtime.metrics.get_sample_value
+        assert metric("headrace_ingress_publish_refused_total", {"reason": "key"}) == 1
+        assert metric("headrace_ingress_publishers") == 0
+
+
 async def test_beyond_loopback_a_key_is_needed() -> None:
     """A door that others reach lets nobody in without one, wherever they come from."""
     async with publishing(host="0.0.0.0") as (_, uri):

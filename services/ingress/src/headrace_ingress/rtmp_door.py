@@ -204,7 +204,7 @@ class RtmpPublisher(asyncio.Protocol):
         if self._is_ending:
             return
         try:
-            while events := self._rtmp.receive(data):
+            while not self._is_ending and (events := self._rtmp.receive(data)):
                 data = b""
                 for event in events:
                     self._take(event)
