@@ -58,9 +58,11 @@ class SrtFile:
         """
         assert self._process.stdout is not None
         pipe = self._process.stdout.fileno()
+        poll = select.poll()  # select() itself takes no file numbers above 1023
+        poll.register(pipe, select.POLLIN)
         deadline = time.monotonic() + self._stall_seconds
         while not self._stopping.is_set():
-            if select.select([pipe], [], [], LOOK_SECONDS)[0]:
+            if poll.poll(LOOK_SECONDS * 1000):
                 return os.read(pipe, most)
             if time.monotonic() > deadline:
                 raise TimeoutError
