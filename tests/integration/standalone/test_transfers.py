@@ -14,6 +14,7 @@ Headrace = Callable[..., CompletedProcess[str]]
 Up = Callable[..., Any]
 
 LOOPBACK = '["127.0.0.0/8"]'
+SECRET = "a-secret-of-the-tests-that-is-long"
 
 
 def test_pull_push_list_and_terminate(up: Up, headrace: Headrace, tmp_path: Path) -> None:
@@ -39,6 +40,47 @@ def test_pull_push_list_and_terminate(up: Up, headrace: Headrace, tmp_path: Path
     assert (ended.returncode, ended.stdout.count("ended")) == (0, 2)
     assert headrace("transfers", *api).stdout == "no transfers\n"
     assert headrace("terminate", "theirs", *api).returncode == EXIT_FAILURE
+
+
+def ingress_of(running: Any) -> str:
+    """Return where a Headrace takes what is pushed to it."""
+    (line,) = running.wait_for(lambda: running.events("listening", name="ingress"), "the ingress")
+    return str(line["address"])
+
+
+def test_pushed_to_another_and_ended_on_both(up: Up, headrace: Headrace) -> None:
+    """What is pushed to a Headrace in one process plays there as the same chunks; ended here, it is gone there."""
+    here = up("--demo", HEADRACE_EDGE__ALLOW_NETWORKS=LOOPBACK)
+    there = up(HEADRACE_RELAY__SECRET=SECRET)
+    here.wait_for(lambda: here.events("feed_live"), "the feed")
+    api, address = ("--api", here.api), ingress_of(there)
+    wrong = headrace("push", "demo", f"ws://cluster:{'x' * 32}@{address}", "--as", "from/here", *api)
+    assert (wrong.returncode, "refuses" in wrong.stderr, "xxx" in wrong.stderr) == (EXIT_FAILURE, True, False)
+    target = f"ws://cluster:{SECRET}@{address}"
+    pushed = headrace("push", "demo", target, "--as", "from/here", "--wait", "40", "--json", *api)
+    assert (pushed.returncode, json.loads(pushed.stdout)["status"]) == (0, "PROCESSED_REMOTE"), pushed.stderr
+    seen = headrace("probe", "from/here", "--edge", there.edge.replace("http", "ws", 1), "--seconds", "3", "--json")
+    summary = json.loads(seen.stdout.splitlines()[-1])
+    assert (seen.returncode, summary["missing"]) == (0, 0)
+    assert {track["kind"] for track in summary["tracks"].values()} == {"video", "audio"}
+    taken = headrace("push", "demo", target, "--as", "from/here", *api)
+    assert (taken.returncode, "409" in taken.stderr) == (EXIT_FAILURE, True)
+    assert headrace("terminate", "demo", *api).returncode == 0
+    there.wait_for(lambda: there.events("push_withdrawn", stream="from/here"), "the end there")
+    there.wait_for(lambda: not json.loads(headrace("streams", "--json", "--api", there.api).stdout)["streams"], "none")
+
+
+def test_pulled_over_the_relay_with_a_key(up: Up, headrace: Headrace) -> None:
+    """One who knows the secret pulls from where others push to; ended there, the push that feeds it is stopped."""
+    there = up("--demo", HEADRACE_RELAY__SECRET=SECRET)
+    here = up(HEADRACE_INGRESS__ALLOW_NETWORKS=LOOPBACK)
+    there.wait_for(lambda: there.events("feed_live"), "the feed")
+    address = ingress_of(there)
+    pulled = headrace(
+        "pull", "demo", f"ws://cluster:{SECRET}@{address}/relay", "--as", "got", "--wait", "40", "--api", here.api
+    )
+    assert (pulled.returncode, "PROCESSED_REMOTE" in pulled.stdout) == (0, True), pulled.stderr
+    assert SECRET not in pulled.stdout + here.errors + there.errors
 
 
 def test_what_goes_wrong(up: Up, headrace: Headrace) -> None:

@@ -11,7 +11,7 @@ from ipaddress import ip_network
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from headrace.registry.feed_uri import BORDER_SCHEMES, InvalidUri, Scheme, parse_uri
+from headrace.registry.feed_uri import BORDER_SCHEMES, InvalidUri, Scheme, parse_uri, redact
 from headrace.registry.records import NodeRecord
 from headrace.registry.sealing import SealError, Uri
 from headrace.transport.reaching import Network, is_refused
@@ -50,7 +50,7 @@ def check_address(text: str, use: Use, nodes: Iterable[NodeRecord]) -> Uri:
         nodes: of the cluster: what none of them may reach is refused.
 
     Raises:
-        BadAddress: when nobody could do anything with it.
+        BadAddress: when nobody could do anything with it; the sentence does not repeat it.
     """
     try:
         uri = Uri(text)
@@ -58,11 +58,12 @@ def check_address(text: str, use: Use, nodes: Iterable[NodeRecord]) -> Uri:
             raise BadAddress(f"the scheme {uri.scheme[:16]!r} is none of {', '.join(sorted(SCHEMES[use]))}")
         parsed = parse_uri(text, trusted=False)
     except (SealError, InvalidUri) as error:
-        raise BadAddress(str(error)) from None
+        # Without the address: what can be a key in a path depends on the scheme.
+        raise BadAddress(str(error).removeprefix(f"{redact(text)}: ")) from None
     host = urlsplit(parsed.address).hostname or ""
     if parsed.scheme.is_network and (networks := reachable(use, nodes)) is not None and is_refused(host, networks):
         setting = "edge.allow_networks" if use == "push" else "ingress.allow_networks"
-        raise BadAddress(f"{parsed.shown}: it is in a private network that {setting} of no node names")
+        raise BadAddress(f"its host is in a private network that {setting} of no node names")
     return uri
 
 

@@ -39,7 +39,7 @@ from headrace.registry.transfers import (
     transfers,
     view,
 )
-from headrace_control_api.addresses import WHIP, BadAddress, check_address
+from headrace_control_api.addresses import CARRIERS, WHIP, BadAddress, check_address
 
 BY: Final = "api"
 
@@ -222,7 +222,7 @@ class Engine:
         known = self.registry.nodes.get(NodeId(node))
         if known is None:
             raise Refused(404, f"There is no node {node[:64]!r} in this cluster.", "uri")
-        if wanted.kind == "push" and known.role != "ingress":
+        if wanted.kind == "push" and known.role not in CARRIERS["pull"]:
             raise Refused(400, f"Node {node} is no ingress: streams are pushed to one.", "uri")
 
     def _sent_before(self, wanted: Wanted, record: Desired) -> Transfer | None:

@@ -25,6 +25,7 @@ from headrace.session.border import Border
 from headrace.session.membership import join_cluster
 from headrace.session.options import RelayOptions
 from headrace_ingress.admission import Keys
+from headrace_ingress.border.door import BorderDoor
 from headrace_ingress.border.intake import Intake
 from headrace_ingress.border.sources import BorderSources
 from headrace_ingress.feed import FeedOptions
@@ -60,7 +61,15 @@ def build(
         listener = HttpListener(
             ROLE, settings.ingress.host, settings.ingress.port, app, tls=runtime.tls, setting="ingress.port"
         )
-        return [listener, *make_doors(settings, runtime, requests, hub, registry, app)]
+        border = BorderDoor(RelayOptions.of(settings.relay), hub, runtime)
+        app.router.add_get("/relay", border.handler())
+        runtime.health.add("relay", lambda: border.problem)
+        runtime.reloads.extend([border.refresh_credentials] if settings.relay.credentials_file is not None else [])
+        *doors, feeds = make_doors(settings, runtime, requests, hub, registry, app)
+        assert isinstance(feeds, Feeds)
+        intake = make_intake(feeds)
+        border.on_offers = intake.offers_changed
+        return [listener, border, *doors, feeds, intake]
     hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
     registry = registry or make_own_registry(settings, runtime)
     listening = settings.ingress

@@ -9,7 +9,7 @@ from headrace.registry.registry import Registry
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Runtime
 from headrace.service.settings import Settings
-from headrace.session.membership import told_reach
+from headrace.session.membership import relay_url, told_reach
 from headrace.version import SOFTWARE
 
 
@@ -39,9 +39,13 @@ class Presence:
         node, edge = self._settings.node, self._settings.edge
         # With port 0 the system chooses one when the edge begins to listen; nobody else is there to be told.
         url = f"{self._scheme}://{format_address(edge.host, edge.port)}" if edge.port else ""
+        ingress = self._settings.ingress
+        secure = self._runtime.tls is not None
+        relay = relay_url(ingress.host, ingress.port, secure=secure) if ingress.port else ""
         record = NodeRecord(
             node=self._runtime.node,
             role=self._runtime.role,
+            relay_url=node.relay_url or relay,
             public_url=node.public_url or url,
             region=node.region,
             layer=node.layer_of(self._runtime.role),
@@ -49,6 +53,6 @@ class Presence:
             streams=tuple(sorted(self._hub.streams)),
             software=SOFTWARE,
             started_us=self._started_us,
-            reach=told_reach([*self._settings.ingress.allow_networks, *edge.allow_networks]),
+            reach=told_reach([*ingress.allow_networks, *edge.allow_networks]),
         )
         self._registry.keep_node(record)
