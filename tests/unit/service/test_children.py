@@ -55,6 +55,15 @@ async def test_ready_when_it_says_started(ended: list[Child]) -> None:
     assert child.listening == {"edge": "http://127.0.0.1:1"}
 
 
+async def test_lines_of_its_own_children_say_nothing_of_it(ended: list[Child]) -> None:
+    """What a child passes on names both processes, and does not make it ready or tell its addresses."""
+    line = '{"event": "listening", "name": "edge", "address": "x:1", "process": "worker-2"}'
+    with capture_logs() as logs:
+        child = await start(f"print('{line}', file=sys.stderr, flush=True)\n" + STARTED + "time.sleep(60)", ended)
+    assert child.listening == {}
+    assert [log["process"] for log in logs if log["event"] == "listening"] == ["edge-1/worker-2"]
+
+
 async def test_log_lines_are_passed_on_with_its_name(ended: list[Child]) -> None:
     """What a child logs appears here, level and figures kept, with the child's name."""
     line = '{"event": "slow", "level": "warning", "logger": "x", "timestamp": "t", "ms": 5}'

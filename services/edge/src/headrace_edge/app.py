@@ -10,9 +10,10 @@ from ipaddress import ip_network
 import msgspec
 from aiohttp import hdrs, web
 
+from headrace.access.gate import Gate
 from headrace.access.viewing import Viewing
 from headrace.errors import ConfigurationError
-from headrace.http.application import make_application
+from headrace.http.application import Probes, make_application
 from headrace.http.carried import CarriedDoor
 from headrace.http.listener import HttpListener, format_address
 from headrace.http.request_ids import name_request, tell_request_id
@@ -47,8 +48,10 @@ from headrace_edge.plain import PlainDoor
 from headrace_edge.play import PlayDoor
 from headrace_edge.push.making import Carriers
 from headrace_edge.push.pushes import Pushes
+from headrace_edge.seeing import SeenBy
 from headrace_edge.still_door import StillDoor
 from headrace_edge.transport_sender import use_fast_transports
+from headrace_edge.workers.ports import SharedPort
 
 ROLE = "edge"
 
@@ -72,50 +75,100 @@ def build(
     Raises:
         ConfigurationError: when the registry's URL, or the keys of viewer tokens, cannot be used.
     """
-    if runtime.tls is not None:
-        use_fast_transports()
-    listening = settings.edge
+    if settings.edge.workers > 1:
+        from headrace_edge.workers.app import build_node  # built on what is here
+
+        return build_node(settings, runtime, hub, registry, viewing)
+    registry = registry or make_own_registry(settings, runtime)
+    app, main = make_main_door(settings, runtime)
     membership: list[Component] = []
     recall: Recall | None = None
-    app = make_application(runtime, cors=True)
-    main = HttpListener("edge", listening.host, listening.port, app, tls=runtime.tls, setting="edge.port")
-    registry = registry or _registry(settings, runtime)
     if hub is not None:
-        _forget_unwanted(hub)
+        forget_unwanted(hub)
     else:
         hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
-        member = join_cluster(
-            settings,
-            runtime,
-            hub,
-            registry,
-            lambda: (listening.host, main.bound_port),
-            reach=listening.allow_networks,
-        )
+        member = join_cluster(settings, runtime, hub, registry, lambda: (main.host, main.bound_port))
         app.router.add_get("/relay", member.node.relay_handler())
         recall = member.node.recall
         membership = [PublicAddress(member.node, main), member]
-    metrics = edge_metrics(runtime.metrics)
     gate = make_gate(settings, runtime, viewing)
-    edge = Edge(_options(settings, runtime), hub, registry, runtime.clock, metrics, runtime.spawn, gate)
+    doors = make_doors(settings, runtime, app, main, hub, registry, gate, recall)
+    stills = answer_cluster(settings, runtime, app, hub)
+    pushes = make_pushes(settings, runtime, hub, registry)
+    return [gate, main, doors.fmp4, *membership, doors.edge, doors.live, doors.sessions, stills, pushes]
+
+
+def make_main_door(
+    settings: Settings, runtime: Runtime, probes: Probes | None = None, *, shared: bool = False
+) -> tuple[web.Application, HttpListener]:
+    """Return the application of the main port and its listener, which other processes may share."""
+    if runtime.tls is not None:
+        use_fast_transports()
+    group = settings.edge
+    app = make_application(runtime, cors=True, probes=probes)
+    listener = HttpListener("edge", group.host, group.port, app, tls=runtime.tls, setting="edge.port", shared=shared)
+    return app, listener
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What viewers come to, and what it stands on."""
+
+    edge: Edge
+    fmp4: HttpListener
+    live: Outlets
+    sessions: LiveSessions
+
+
+def make_doors(
+    settings: Settings,
+    runtime: Runtime,
+    app: web.Application,
+    main: HttpListener,
+    hub: Hub,
+    cluster: SeenBy,
+    gate: Gate,
+    recall: Recall | None,
+    *,
+    shared: bool = False,
+) -> Doors:
+    """Return all that serves viewers, with the handlers of the main port added to `app`.
+
+    Args:
+        settings, runtime: of this process.
+        app, main: the main port.
+        hub: the streams.
+        cluster: who else is there.
+        gate: who may watch.
+        recall: asks for the past of streams that come from elsewhere.
+        shared: other processes listen on the same ports.
+    """
+    metrics = edge_metrics(runtime.metrics)
+    edge = Edge(_options(settings, runtime), hub, cluster, runtime.clock, metrics, runtime.spawn, gate)
     add_main_routes(app, edge)
     live = Outlets(
-        live_options(settings), hub, registry, runtime.clock, LiveMetrics.make(runtime.metrics), runtime.spawn, recall
+        live_options(settings), hub, cluster, runtime.clock, LiveMetrics.make(runtime.metrics), runtime.spawn, recall
     )
     sessions = LiveSessions(gate, runtime.clock, metrics, runtime.spawn)
-    door = LiveDoor(live, lambda name: gate.mode_of(name) == "public")
     gate.on_rules = live.shelf.clear
-    port, doors = listening.fmp4_port, fmp4_application(edge)
-    fmp4 = HttpListener("fmp4", listening.host, port, doors, tls=runtime.tls, setting="edge.fmp4_port")
+    group, plain = settings.edge, fmp4_application(edge)
+    fmp4 = HttpListener(
+        "fmp4", group.host, group.fmp4_port, plain, tls=runtime.tls, setting="edge.fmp4_port", shared=shared
+    )
     main.silent.on_closed = metrics.refused.labels(PlayFraming.door, "silent").inc
     fmp4.silent.on_closed = metrics.refused.labels(PlainFraming.door, "silent").inc
     LiveGuard(gate, edge, sessions).add_to(app)
-    stills = StillDoor(Stills(hub, runtime.clock), settings.relay.secret.get_secret_value(), runtime.clock)
+    LiveDoor(live, lambda name: gate.mode_of(name) == "public").add_to(app)
+    return Doors(edge, fmp4, live, sessions)
+
+
+def answer_cluster(settings: Settings, runtime: Runtime, app: web.Application, hub: Hub) -> StillDoor:
+    """Add what control APIs ask an edge to `app`; return the component that makes the pictures."""
+    secret = settings.relay.secret.get_secret_value()
+    stills = StillDoor(Stills(hub, runtime.clock), secret, runtime.clock)
     app.router.add_get("/still/{stream:.+}", stills.handle)
-    CarriedDoor(hub, runtime.node, settings.relay.secret.get_secret_value(), runtime.clock).add_to(app)
-    door.add_to(app)
-    pushes = make_pushes(settings, runtime, hub, registry)
-    return [gate, main, fmp4, *membership, edge, live, sessions, stills, pushes]
+    CarriedDoor(hub, runtime.node, secret, runtime.clock).add_to(app)
+    return stills
 
 
 def make_pushes(settings: Settings, runtime: Runtime, hub: Hub, registry: Registry) -> Pushes:
@@ -129,7 +182,7 @@ def make_pushes(settings: Settings, runtime: Runtime, hub: Hub, registry: Regist
     return Pushes(runtime.node, registry, runtime, lease_seconds, carriers.make, metrics)
 
 
-def _forget_unwanted(hub: Hub) -> None:
+def forget_unwanted(hub: Hub) -> None:
     """Let go of streams that nobody publishes as soon as their last viewer leaves: any name can be asked for."""
 
     def forget(name: StreamName, demands: int) -> None:
@@ -157,7 +210,12 @@ def live_options(settings: Settings) -> LiveOptions:
     return LiveOptions(window=window, waiting_max=2 * settings.edge.viewers_max)
 
 
-def _registry(settings: Settings, runtime: Runtime) -> Registry:
+def make_own_registry(settings: Settings, runtime: Runtime) -> Registry:
+    """Return the registry that the settings name.
+
+    Raises:
+        ConfigurationError: when its URL cannot be used.
+    """
     wanted = settings.registry
     metrics = RegistryMetrics.make(runtime.metrics)
     vault = Vault([settings.relay.secret.get_secret_value()])
@@ -172,7 +230,7 @@ class PublicAddress:
     """Announces where browsers reach the edge when nobody configured it: where it listens."""
 
     node: Node
-    listener: HttpListener
+    listener: HttpListener | SharedPort
 
     async def start(self) -> None:
         """Complete the node's record before it is announced."""

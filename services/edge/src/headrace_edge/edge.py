@@ -16,7 +16,6 @@ from headrace.access.policy import Asked
 from headrace.access.tokens import TokenRefused
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import ChunkId, NodeId, StreamName
-from headrace.registry.registry import Registry
 from headrace.relay.broadcast import Broadcast
 from headrace.relay.hub import Hub
 from headrace.wire import play
@@ -26,6 +25,7 @@ from headrace_edge.fanout import FanOut, FanOutLimits, Viewer
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import Framing, PlayFraming, message_frame
 from headrace_edge.metrics import EdgeMetrics
+from headrace_edge.seeing import SeenBy
 from headrace_edge.sender import Sender
 from headrace_edge.spreading import CallSpreader, Spreader, make_spreader
 
@@ -96,13 +96,14 @@ class Edge:
         clock: its time.
         registry: who else is there.
         gate: who may watch; `None` when everybody may.
+        elsewhere: how many viewers this node has in other processes; they count against its limit.
     """
 
     def __init__(
         self,
         options: EdgeOptions,
         hub: Hub,
-        registry: Registry,
+        registry: SeenBy,
         clock: Clock,
         metrics: EdgeMetrics,
         spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]],
@@ -113,6 +114,7 @@ class Edge:
         self.metrics = metrics
         self.clock = clock
         self.registry = registry
+        self.elsewhere = 0
         self._spawn = spawn
         self._hub = hub
         self._fan_outs: dict[tuple[StreamName, str], FanOut] = {}
@@ -176,8 +178,8 @@ class Edge:
         """
         if self._draining:
             raise self.refusal(door, "draining", "this edge goes away; connect to another one")
-        if self._viewers >= self.options.viewers_max:
-            raise self.refusal(door, "full", f"this edge has {self._viewers} viewers, its limit; try another one")
+        if (viewers := self._viewers + self.elsewhere) >= self.options.viewers_max:
+            raise self.refusal(door, "full", f"this edge has {viewers} viewers, its limit; try another one")
         gauge = self.metrics.viewers.labels(door)
         self._viewers += 1
         self._empty.clear()

@@ -18,7 +18,7 @@ from headrace.access.gate_options import GateOptions
 from headrace.access.keyring import Keyring, RemoteKeys
 from headrace.access.policy import Asked, Policy
 from headrace.access.tokens import InvalidKeys, TokenRefused
-from headrace.access.viewing import Viewing, make_viewing
+from headrace.access.viewing import GateStore, make_viewing
 from headrace.access.webhook import Webhook, WebhookOptions
 from headrace.errors import ConfigurationError
 from headrace.http.problems import problem
@@ -49,17 +49,18 @@ _TICKETED = web.RequestKey("headrace-ticketed", bool)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_gate(settings: Settings, runtime: Runtime, viewing: Viewing | None = None) -> Gate:
+def make_gate(settings: Settings, runtime: Runtime, viewing: GateStore | None = None, name: str = "") -> Gate:
     """Return the gate that the settings ask for.
 
-    Viewers are known in `viewing`, or where the registry is.
+    Viewers are known in `viewing`, or where the registry is. `name` tells the gate from all others; without, the node
+    has no other.
 
     Raises:
         ConfigurationError: when the keys cannot be used.
     """
     access, registry = settings.access, settings.registry
     options = GateOptions(
-        node=runtime.node,
+        node=name or runtime.node,
         policy=Policy(access.policy, tuple(access.streams.items())),
         refuse_while_away=access.while_away == "refuse",
         lease_seconds=registry.lease_seconds,

@@ -20,8 +20,8 @@ import msgspec
 from aiohttp import hdrs, web
 
 from headrace.identifiers import InvalidName, StreamName, stream_name
-from headrace.registry.registry import Registry
 from headrace_edge.libraries import find_libraries
+from headrace_edge.seeing import SeenBy
 
 FILES_MAX_BYTES = 16 * 1024 * 1024
 """Most bytes of files that are held: the player has some hundred thousand, libraries beside it a few million."""
@@ -100,7 +100,7 @@ class Pages:
         is_public: whether anybody may watch a stream.
     """
 
-    def __init__(self, node: str, registry: Registry, is_public: Callable[[StreamName], bool] = lambda _: True) -> None:
+    def __init__(self, node: str, registry: SeenBy, is_public: Callable[[StreamName], bool] = lambda _: True) -> None:
         package = resources.files("headrace_edge")
         self._node = node
         self._registry = registry

@@ -74,6 +74,10 @@ def up(
             help="Length of the relay chain with --processes; 1 unless given.",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Processes that serve viewers side by side; edge.workers unless given."),
+    ] = None,
     config: ConfigOption = None,
     show_config: Annotated[bool, typer.Option("--show-config", help="Print the settings in force and end.")] = False,
 ) -> None:
@@ -90,7 +94,8 @@ def up(
         from headrace.service.showing import settings_as_toml
         from headrace_standalone.up import up_in_one, up_in_processes
 
-        settings = load_settings(config, os.environ, {"ingress": {"sources": named}} if named else None)
+        given = {"ingress": {"sources": named} if named else {}, "edge": {"workers": workers} if workers else {}}
+        settings = load_settings(config, os.environ, given)
         if show_config:
             print(settings_as_toml(settings), end="")
             return

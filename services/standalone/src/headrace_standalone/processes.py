@@ -113,6 +113,7 @@ def child_environment(settings: Settings, config: Path | None, registry_url: str
     environ[variable_name("log", "format")] = "json"
     environ[variable_name("log", "level")] = settings.log.level
     environ[variable_name("ingress", "sources")] = _sources(settings)
+    environ[variable_name("edge", "workers")] = str(settings.edge.workers)
     return environ
 
 

@@ -17,13 +17,14 @@ PROGRAM = "headrace"
 
 def up_in_one(settings: Settings) -> int:
     """Run everything in this process; return the exit code."""
+    from headrace_edge.workers.ports import SharedPort
     from headrace_standalone.app import ROLE, build
 
-    listeners: list[HttpListener] = []
+    listeners: list[HttpListener | SharedPort] = []
 
     def build_and_note(settings: Settings, runtime: Runtime) -> Sequence[Component]:
         components = build(settings, runtime)
-        listeners.extend(part for part in components if isinstance(part, HttpListener))
+        listeners.extend(part for part in components if isinstance(part, HttpListener | SharedPort))
         return components
 
     def ready() -> None:

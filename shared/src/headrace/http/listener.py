@@ -97,7 +97,7 @@ class HttpListener:
         except BaseException as error:
             await self.stop()
             if isinstance(error, OSError):
-                raise StartupError(self._sentence(error)) from error
+                raise StartupError(cannot_listen(self.name, self.host, self._port, self._setting, error)) from error
             raise
         self.silent.watch(self._runner.server)
         addresses = [listening.getsockname() for listening in self._server.sockets]
@@ -113,11 +113,13 @@ class HttpListener:
             self._server.close()
         await self._runner.cleanup()
 
-    def _sentence(self, error: OSError) -> str:
-        what = "port" if error.errno in {errno.EADDRINUSE, errno.EACCES} else "host"
-        setting = self._setting.rpartition(".")[0] + ".host" if what == "host" else self._setting
-        hint = f"; {setting} chooses another {what}" if self._setting else ""
-        return f"{self.name}: cannot listen on {format_address(self.host, self._port)}: {reason(error)}{hint}"
+
+def cannot_listen(name: str, host: str, port: int, setting: str, error: OSError) -> str:
+    """Return the sentence that says why, and which setting to change; `setting` holds the port."""
+    what = "port" if error.errno in {errno.EADDRINUSE, errno.EACCES} else "host"
+    changed = setting.rpartition(".")[0] + ".host" if what == "host" else setting
+    hint = f"; {changed} chooses another {what}" if setting else ""
+    return f"{name}: cannot listen on {format_address(host, port)}: {reason(error)}{hint}"
 
 
 def _let_wait(server: asyncio.Server, connections: int) -> None:

@@ -199,12 +199,14 @@ class Child:
             if self._ready.is_set():
                 log.warning("process_said", process=self.spec.name, text=line)
             return
-        self._note(event)
+        if "process" not in event:  # else it is passed on from a child of its own
+            self._note(event)
         words = {name: value for name, value in event.items() if name not in _OWN_WORDS}
         level = event.get("level")
-        origin = structlog.get_logger(str(event.get("logger", __name__)))
-        tell = getattr(origin, level if level in _LEVELS else "info")
-        tell(event["event"], process=self.spec.name, **words)
+        logger = structlog.get_logger(str(event.get("logger", __name__)))
+        tell = getattr(logger, level if level in _LEVELS else "info")
+        origins = (self.spec.name, str(event["process"])) if "process" in event else (self.spec.name,)
+        tell(event["event"], process="/".join(origins), **words)
 
     def _note(self, event: Mapping[str, Any]) -> None:
         match event:

@@ -6,7 +6,9 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from headrace.errors import ConfigurationError
 from headrace.service.groups import Settings
 from headrace.service.loading import load_settings
 from headrace.service.showing import settings_as_toml
@@ -34,11 +36,28 @@ def read_command_line(program: str, role: str, environ: Mapping[str, str], argum
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help="TOML file with settings (or HEADRACE_CONFIG)")
+    parser.add_argument("--workers", metavar="N", type=int, help="processes that serve viewers (edge.workers)")
     parser.add_argument("--show-config", action="store_true", help="print the settings in force, secrets masked")
     parser.add_argument("--version", action="version", version=f"{program} {VERSION}")
     options = parser.parse_args(arguments)
-    settings = load_settings(options.config, environ)
+    settings = load_settings(options.config, environ, _overrides(role, options.workers))
     if options.show_config:
         print(settings_as_toml(settings), end="")
         sys.exit(0)
     return settings
+
+
+def _overrides(role: str, workers: int | None) -> dict[str, Any] | None:
+    """Return what the command line says of settings.
+
+    Raises:
+        ConfigurationError: when the program has no workers.
+    """
+    if workers is None:
+        return None
+    if role != "edge":
+        raise ConfigurationError(
+            f"--workers: edges have workers; run another {role} on this machine, with a port and a node.id of its own, "
+            "and the cluster spreads its work over both"
+        )
+    return {"edge": {"workers": workers}}

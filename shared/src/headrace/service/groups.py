@@ -237,8 +237,6 @@ class IngressSettings(Group):
     port: Port = setting(8080, "Port of `/relay` and the probes; 0 means any free one.")
     rtmp: bool = setting(True, "Take publishers by RTMP, at `rtmp://host:1935/live/{stream}` (docs/feeds.md).")
     rtmp_port: Port = setting(1935, "Port of RTMP; 0 means any free one.")
-    publish_keys: dict[str, SecretStr] = setting(
-        dict,
     srt: bool = setting(
         False, "Take publishers that call by SRT, at `srt://host:8890?streamid={stream}`; needs libsrt (docs/feeds.md)."
     )
@@ -246,6 +244,8 @@ class IngressSettings(Group):
     srt_passphrase: SecretStr = setting(
         SecretStr(""), "Passphrase that publishers by SRT encrypt with, 10 to 79 characters; empty means none."
     )
+    publish_keys: dict[str, SecretStr] = setting(
+        dict,
         "Keys of publishers by stream name, or by a beginning of names with `*` after it; the longest that matches "
         "counts. A stream without a key can only be published from this machine, while `host` is a loopback address. "
         "In the environment as a JSON object.",
@@ -295,8 +295,6 @@ class IngressSettings(Group):
                 )
         return keys
 
-    @field_validator("sources", mode="before")
-    @classmethod
     @field_validator("srt_passphrase")
     @classmethod
     def _check_passphrase(cls, passphrase: SecretStr) -> SecretStr:
@@ -305,6 +303,8 @@ class IngressSettings(Group):
             raise ValueError("SRT's passphrase has 10 to 79 characters")
         return passphrase
 
+    @field_validator("sources", mode="before")
+    @classmethod
     def _accept_bare_uris(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
@@ -334,12 +334,29 @@ class IntermediateSettings(Group):
     port: Port = setting(8082, "Port of `/relay` and the probes; 0 means any free one.")
 
 
+WORKERS_MAX = 64
+"""Most workers of an edge: more than the cores of machines that serve video."""
+
+
 class EdgeSettings(Group):
     """Streams out to viewers."""
 
     host: Host = setting("127.0.0.1", "Address to listen on.")
     port: Port = setting(8088, "Port of the pages, `/play/`, `/relay` and the probes; 0 means any free one.")
     fmp4_port: Port = setting(8410, "Port of plain fMP4 over WebSocket; 0 means any free one.")
+    workers: int = setting(
+        1,
+        "Processes that serve viewers side by side, on as many cores; they share the ports, and a stream comes to the "
+        "node once ([deployment.md](deployment.md#more-than-one-core)). 1 is this process alone.",
+        unit="processes",
+        ge=1,
+        le=WORKERS_MAX,
+    )
+    relay_port: Port = setting(
+        0,
+        "Port of `/relay` when there are workers: other nodes dial the node itself, viewers its workers. 0 means any "
+        "free one.",
+    )
     viewers_max: int = setting(10_000, "Most viewers at once; more are refused.", unit="viewers", ge=1)
     viewer_lag_bytes: int = setting(
         4 * MIB,

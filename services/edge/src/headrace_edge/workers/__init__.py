@@ -1,0 +1,1 @@
+"""More than one core: processes that serve a node's viewers side by side."""
