@@ -187,7 +187,7 @@ class Contest:
             return 0.0
         ranked = self._rank(key)
         if self._work.can_only_refuse(key):
-            place = len(set(ranked) - {self._node})
+            place = len(ranked) if set(ranked) - {self._node} else 0  # after all who might do it
         elif self._node in ranked:
             place = ranked.index(self._node)
         elif self._work.is_own(key):
