@@ -34,7 +34,8 @@ from headrace.session.metrics import PROTOCOL_ERRORS, RelayMetrics
 from headrace.session.options import RelayGroup, RelayOptions
 from headrace.session.parties import Sender
 from headrace.session.placing import MOVE_SECONDS, Cluster, Placing, Refusal
-from headrace.session.recalling import Recalling
+from headrace.session.recalling import OnRecalled, Recalling, recall
+from headrace.session.remembering import Remembering, remember
 from headrace.session.serving import HubSender
 from headrace.session.standing import busy, carrying
 from headrace.session.trust import Trust
@@ -187,15 +188,21 @@ class Node:
         return None if running is None else running.fetch.parent
 
     def recall(
-        self, stream: StreamName, history_seconds: float, on_end: Callable[[Recalling], None]
-    ) -> Recalling | None:
-        """Ask the parent for a stream's past; `on_end` is called once, later. `None` while no parent delivers it."""
+        self, stream: StreamName, history_seconds: float, on_end: Callable[[Remembering], None]
+    ) -> Remembering | None:
+        """Ask for a stream's past; `on_end` is called once, later. `None` while no parent delivers the stream."""
+        link = self._link_of(stream)
+        others, dial = partial(self._placing.carriers, stream, self.parent(stream)), self._links.open
+        return None if link is None else remember(link, stream, history_seconds, others, dial, on_end)
+
+    def _recall_of_parent(self, stream: StreamName, seconds: float, on_end: OnRecalled) -> Recalling | None:
+        """Ask the parent alone, as a node does that was asked itself: those beside it would ask each other."""
+        link = self._link_of(stream)
+        return None if link is None else recall(link, stream, seconds, on_end)
+
+    def _link_of(self, stream: StreamName) -> Link | None:
         running = self._fetches.get(stream)
-        link = None if running is None else running.fetch.link
-        if link is None:
-            return None
-        recalling = Recalling(link, on_end)
-        return recalling if recalling.begin(stream, history_seconds) else None
+        return None if running is None else running.fetch.link
 
     def relay_handler(self) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """Return the aiohttp handler of `GET /relay`, where other nodes dial."""
@@ -216,7 +223,7 @@ class Node:
             self._clock,
             self._metrics,
             self._note_idle,
-            self.recall,
+            self._recall_of_parent,
             partial(self._admit, link),
         )
         return self._senders[link]

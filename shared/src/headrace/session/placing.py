@@ -88,6 +88,17 @@ class Placing:
         known = rank_parents(self._me(), stream, cluster.nodes.values(), cluster.streams, avoid, preferred, lost=lost)
         return nearest + [candidate for candidate in known if candidate.node not in peers]
 
+    def carriers(self, stream: StreamName, parent: NodeId | None) -> list[Candidate]:
+        """Return who carries `stream` beside its owner and `parent`, the oldest first."""
+        aside = {self._me().node, self.owner(stream), parent}
+        found = [
+            node
+            for node in self._cluster.nodes.values()
+            if stream in node.streams and node.relay_url and node.node not in aside
+        ]
+        found.sort(key=lambda node: (node.started_us, node.node))
+        return [Candidate(NodeId(node.node), node.relay_url, "carries the stream") for node in found]
+
     def known(self) -> Set[str]:
         """Return the streams that somebody has or offers: all that `rank` could know candidates for."""
         carried = (node.streams for node in self._cluster.nodes.values())

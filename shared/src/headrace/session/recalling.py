@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.relay.broadcast import Opened
@@ -98,3 +98,24 @@ class Recalling:
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
             on_end(self)
+
+
+OnRecalled = Callable[[Recalling], None]
+
+
+def recall(link: Link, stream: StreamName, history_seconds: float, on_end: OnRecalled) -> Recalling | None:
+    """Ask for a stream's past over `link`; `None` when that cannot take another question."""
+    recalling = Recalling(link, on_end)
+    return recalling if recalling.begin(stream, history_seconds) else None
+
+
+def reach_seconds(entries: Sequence[Past]) -> float:
+    """Return how much media time lies between the oldest and the newest chunk."""
+    scales: dict[tuple[int, int], int] = {}
+    times: list[float] = []
+    for entry in entries:
+        if isinstance(entry, Opened):
+            scales |= {(entry.epoch, track.track): track.timescale for track in entry.tracks}
+        elif scale := scales.get((entry.id.epoch, entry.id.track)):
+            times.append(entry.decode_time / scale)
+    return max(times) - min(times) if times else 0.0

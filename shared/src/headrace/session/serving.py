@@ -19,7 +19,7 @@ from headrace.relay.broadcast import Broadcast, Cursor, Entry, Gap, Opened, Stat
 from headrace.relay.hub import Demand, Hub, TooManyStreams
 from headrace.session.link import Link
 from headrace.session.metrics import RelayMetrics
-from headrace.session.recalling import DONE, Past, Recalling
+from headrace.session.recalling import DONE, Past, Recalling, reach_seconds
 from headrace.wire.chunk import Chunk
 from headrace.wire.relay import chunk_prefix
 from headrace.wire.stream import RouteHop
@@ -28,7 +28,7 @@ TURN_BYTES = 128 * 1024
 """How much of one stream is written before the next has its turn: a second of 1 Mbit/s video."""
 
 RecallUpstream = Callable[[StreamName, float, Callable[[Recalling], None]], Recalling | None]
-"""Asks the node's own parent for a stream's past; see `Node.recall`."""
+"""Asks the node's own parent for a stream's past; see `recall`."""
 
 Admit = Callable[[StreamName, bool], tuple[str, str] | None]
 """Returns code and reason for not serving a stream, `None` to serve it; told whether the peer lost another parent."""
@@ -144,7 +144,8 @@ class HubSender:
 
     def _recalled(self, serving: _Serving, recalling: Recalling) -> None:
         serving.upstream = None
-        if recalling.complete:
+        # A node that begins to publish a stream knows less of it than who had it from another before.
+        if recalling.complete and reach_seconds(recalling.entries) > serving.broadcast.reach_seconds:
             serving.backlog.extend(recalling.entries)
         if serving.handle in self._servings:
             self._mark(serving)
