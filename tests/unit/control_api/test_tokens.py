@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from headrace.access.tokens import secret_keys
+from headrace.access.tokens import TOKEN_SECONDS_MAX, secret_keys
 from headrace.access.viewing import MemoryViewing, TooManyRevoked
 from headrace.clock import SystemClock
 from headrace.http.application import make_application
@@ -68,6 +68,26 @@ async def test_revoked_tokens_are_listed() -> None:
             assert (await client.delete("/api/v1/tokens/abc.1")).status == 204
         found = await (await client.get("/api/v1/revoked-tokens")).json()
         assert [token["id"] for token in found["revoked"]] == ["abc.1"]
+
+
+async def test_revocations_are_remembered_until_the_token_ends() -> None:
+    """However far that is; the longer of two ends holds; what has ended needs none; nonsense is 400."""
+    now = SystemClock().utc()
+    in_three_years = round(now) + 3 * TOKEN_SECONDS_MAX
+    async with client_of(MemoryViewing(SystemClock())) as client:
+        for id, expires in (("short", round(now) + 600), ("long", in_three_years), ("over", round(now) - 600)):
+            answer = await client.delete(f"/api/v1/tokens/{id}", params={"expires": expires})
+            assert answer.status == 204
+        for id in ("plain", "long"):
+            assert (await client.delete(f"/api/v1/tokens/{id}")).status == 204
+        for wrong in ("-1", "never", str(2**40)):
+            assert (await client.delete("/api/v1/tokens/bad", params={"expires": wrong})).status == 400
+        found = (await (await client.get("/api/v1/revoked-tokens")).json())["revoked"]
+    until = {token["id"]: token["until"] for token in found}
+    assert sorted(until) == ["long", "plain", "short"]
+    assert 600 <= until["short"] - now <= 700
+    assert 0 <= until["long"] - in_three_years <= 100
+    assert abs(until["plain"] - now - TOKEN_SECONDS_MAX) < 60
 
 
 @pytest.mark.parametrize(

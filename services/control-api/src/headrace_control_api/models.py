@@ -10,6 +10,9 @@ from headrace.access.tokens import TOKEN_SECONDS_MAX
 from headrace.http.operations import WHOLE, Model, Query, worded
 from headrace.identifiers import NODE_ID_MAX_BYTES, STREAM_NAME_MAX_BYTES
 
+REVOKED_UNTIL_MAX = 2**33
+"""Latest end of a token that can be told: the year 2242."""
+
 PAGE_MAX = 1000
 """Most entries of one answer: a page of the longest names and eight tracks each is under a megabyte."""
 
@@ -316,6 +319,16 @@ class TokenPath(Query):
     """Which token."""
 
     id: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$")] = Field(description="The token's id.")
+
+
+class RevokeQuery(Query):
+    """How long a revocation is remembered."""
+
+    expires: Annotated[int, Field(ge=0, le=REVOKED_UNTIL_MAX)] | None = Field(
+        default=None,
+        description="When the token ends (`exp`), UTC in seconds since 1970: it is remembered until then. Absent: for "
+        "a year, which is not enough for a token that was made for longer.",
+    )
 
 
 class RevokedToken(Model):

@@ -15,9 +15,13 @@ from headrace_control_api.models import (
     NewToken,
     RevokedList,
     RevokedToken,
+    RevokeQuery,
     TokenPath,
     TokenView,
 )
+
+CLOCKS_APART_SECONDS = 60.0
+"""How long a revocation outlives its token, for edges whose clock is late."""
 
 AWAY = {503: "The registry's store does not answer."}
 
@@ -71,17 +75,22 @@ def add_tokens(api: Api, office: TokenOffice) -> None:
         tag="tokens",
         scope="admin",
         path_model=TokenPath,
+        query=RevokeQuery,
         status=204,
         problems={409: "As many tokens are revoked as can be remembered.", **AWAY},
     )
-    async def revoke_token(call: Call[TokenPath, Nothing, Nothing]) -> None:
+    async def revoke_token(call: Call[TokenPath, RevokeQuery, Nothing]) -> None:
         """Revoke a viewer token.
 
-        Every edge refuses it from then on, and ends what plays with it, within a second. That is remembered for a year;
-        edges take no token of which more is left.
+        Every edge refuses it from then on, and ends what plays with it, within a second. That is remembered until the
+        token `expires`, or else for a year; edges take no token of which more than a year is left.
         """
+        now, expires = office.clock.utc(), call.query.expires
+        until = now + TOKEN_SECONDS_MAX if expires is None else expires + CLOCKS_APART_SECONDS
+        if until <= now:
+            return  # it has ended by itself
         try:
-            await office.viewing.revoke(call.path.id, office.clock.utc() + TOKEN_SECONDS_MAX)
+            await office.viewing.revoke(call.path.id, until)
         except TooManyRevoked:
             raise Problem(409, "As many tokens are revoked as can be remembered; change the key instead.") from None
         except StoreAway as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import math
 import os
 import re
 import sys
@@ -18,6 +20,10 @@ from headrace_standalone import completion
 from headrace_standalone.options import DEFAULT_API, ApiOption, JsonOption
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+TOKEN_DOTS = 2
+ID_MAX = 128
+"""By these a token is told from an id: a token has three parts (RFC 7515), and no id is as long."""
 
 TIME_MAX = 1e11
 """UTC in seconds beyond which a claim is no time that can be written."""
@@ -94,13 +100,25 @@ def _claims(text: str) -> dict[str, Any]:
 
 @app.command()
 def revoke(
-    id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.")],
+    token: Annotated[
+        str, typer.Argument(metavar="ID|TOKEN", help="The token's id, or the token itself, or - for standard input.")
+    ],
     api: ApiOption = DEFAULT_API,
 ) -> None:
-    """Revoke a token: what plays with it ends within a second (admin token in HEADRACE_TOKEN)."""
+    """Revoke a token: what plays with it ends within a second (admin token in HEADRACE_TOKEN).
+
+    With the token itself that is remembered until it ends; with its id alone for a year.
+    """
     from headrace_standalone.api import send
 
-    send(api, "DELETE", f"/api/v1/tokens/{quote(id, safe='')}", os.environ)
+    text = sys.stdin.read().strip() if token == "-" else token
+    id, query = text, ""
+    if text.count(".") == TOKEN_DOTS and len(text) > ID_MAX:
+        claims = _claims(text)
+        id = str(claims.get("jti") or hashlib.sha256(text.encode()).hexdigest()[:32])
+        ends = claims.get("exp")
+        query = f"?expires={math.ceil(ends)}" if isinstance(ends, int | float) and 0 <= ends < TIME_MAX else ""
+    send(api, "DELETE", f"/api/v1/tokens/{quote(id, safe='')}{query}", os.environ)
 
 
 @app.command()
