@@ -17,7 +17,8 @@ from headrace.errors import StartupError
 from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
 from headrace_ingress.rtmp.handshake import BLOCK_BYTES
-from headrace_ingress.rtmp_door import WAITING_MAX, RtmpDoor
+from headrace_ingress.rtmp_door import RtmpDoor
+from headrace_ingress.tcp_door import WAITING_MAX
 from integration.ingress.publishing import publishing
 from integration.ingress.rig import NAME
 from support import publishers
@@ -242,7 +243,7 @@ async def test_rtmps(tmp_path: Path) -> None:
     async with publishing() as (watched, _):
         first = next(one for one in watched.components if isinstance(one, RtmpDoor))
         tls = Authority(tmp_path).serving("127.0.0.1")
-        door = RtmpDoor("127.0.0.1", 0, first.publications, watched.runtime.clock, first.metrics, tls=tls)
+        door = RtmpDoor("127.0.0.1", 0, first.publications, first.metrics, tls=tls)
         await door.start()
         try:
             with publishers.ffmpeg("-f", "flv", f"rtmps://127.0.0.1:{door.bound_port}/live/cam1") as publisher:
@@ -261,7 +262,7 @@ async def test_a_port_that_is_taken() -> None:
     async with publishing() as (watched, uri):
         first = next(one for one in watched.components if isinstance(one, RtmpDoor))
         port = urlsplit(uri).port or 0
-        second = RtmpDoor("127.0.0.1", port, first.publications, watched.runtime.clock, first.metrics)
+        second = RtmpDoor("127.0.0.1", port, first.publications, first.metrics)
         with pytest.raises(StartupError, match=r"ingress\.rtmp_port chooses another port"):
             await second.start()
 

@@ -166,7 +166,7 @@ def make_doors(
     HttpDoor(publications, metrics, group.host).add_to(app)
     doors: list[Component] = [publications]
     if group.rtmp:
-        doors.append(RtmpDoor(group.host, group.rtmp_port, publications, runtime.clock, metrics, tls=runtime.tls))
+        doors.append(RtmpDoor(group.host, group.rtmp_port, publications, metrics, tls=runtime.tls))
     if group.srt:
         passphrase = group.srt_passphrase.get_secret_value()
         doors.append(SrtDoor(group.host, group.srt_port, passphrase, publications, runtime, metrics))

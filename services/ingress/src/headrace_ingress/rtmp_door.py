@@ -1,8 +1,4 @@
-"""The RTMP door: sockets around `headrace_ingress.rtmp`, one publisher each.
-
-A connection that does not publish costs memory and nothing else, so it may stay for `PUBLISH_SECONDS`; where very many
-do at once, the oldest makes room. One that publishes is held to the stall time by the reader of its stream.
-"""
+"""The RTMP door: connections around `headrace_ingress.rtmp`, one publisher each."""
 
 from __future__ import annotations
 
@@ -10,19 +6,15 @@ import asyncio
 import os
 import ssl
 from collections.abc import Callable
-from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
-from headrace.clock import Clock
-from headrace.errors import StartupError, reason
-from headrace.http.listener import format_address
 from headrace.identifiers import StreamName
 from headrace_ingress.admission import PublishRefused
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.pipe import BytePipe
-from headrace_ingress.publications import Peer, Publications, on_loop
+from headrace_ingress.publications import Publications, on_loop
 from headrace_ingress.published import Publication
 from headrace_ingress.rtmp.errors import RtmpError
 from headrace_ingress.rtmp.flv import Section
@@ -30,32 +22,18 @@ from headrace_ingress.rtmp.handshake import BLOCK_BYTES
 from headrace_ingress.rtmp.protocol import Media, Metadata, PublishAsked, PublishEnded, RtmpConnection
 from headrace_ingress.rtmp.target import targets
 from headrace_ingress.target import Target
-
-PUBLISH_SECONDS: Final = 10.0
-"""How long a connection may take until it publishes: a slow one across the world needs two."""
-
-WAITING_MAX: Final = 512
-"""Most connections that do not publish; with one more the oldest is closed, so that publishers still come in."""
-
-CLOSE_SECONDS: Final = 1.0
-"""How long the last words may take to be sent."""
-
-BACKLOG: Final = 256
-"""Connections the kernel may hold that were not accepted yet."""
-
-RECEIVE_BYTES: Final = 64 * 1024
-"""Most that is taken from a socket at once, roughly; asyncio's own limit is more."""
+from headrace_ingress.tcp_door import CLOSE_SECONDS, PUBLISH_SECONDS, RECEIVE_BYTES, TcpDoor
 
 log = structlog.get_logger(__name__)
 
 
-class RtmpDoor:
-    """Listens for publishers from `start` to `stop`.
+class RtmpDoor(TcpDoor):
+    """Listens for publishers by RTMP.
 
     Args:
         host, port: where; port 0 takes any free one, `bound_port` says which.
         publications: lets publishers in.
-        clock, metrics: of this process.
+        metrics: of this process.
         publish_seconds: how long a connection may take until it publishes.
         tls: makes it a door of rtmps.
     """
@@ -65,84 +43,15 @@ class RtmpDoor:
         host: str,
         port: int,
         publications: Publications,
-        clock: Clock,
         metrics: IngressMetrics,
         publish_seconds: float = PUBLISH_SECONDS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.bound_port = port
-        self._host = host
-        self._port = port
-        self.publications = publications
-        self._clock = clock
-        self._tls = tls
-        self.metrics = metrics
-        self.publish_seconds = publish_seconds
-        self._server: asyncio.Server | None = None
-        self._connections: dict[RtmpPublisher, None] = {}
-        self._waiting: dict[RtmpPublisher, None] = {}
-        self._is_loopback = False
+        super().__init__("rtmp", host, port, publications, metrics, publish_seconds, tls)
 
-    async def start(self) -> None:
-        """Bind and begin to accept.
-
-        Raises:
-            StartupError: when the address cannot be had.
-        """
-        loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(
-                lambda: RtmpPublisher(self, loop),
-                self._host,
-                self._port,
-                backlog=BACKLOG,
-                ssl=self._tls,
-                ssl_handshake_timeout=None if self._tls is None else self.publish_seconds,
-            )
-        except OSError as error:
-            place = format_address(self._host, self._port)
-            hint = "ingress.rtmp_port chooses another port, ingress.rtmp = false closes this door"
-            raise StartupError(f"rtmp: cannot listen on {place}: {reason(error)}; {hint}") from error
-        names = [socket.getsockname() for socket in self._server.sockets]
-        self._is_loopback = all(ip_address(name[0]).is_loopback for name in names)
-        self.bound_port = names[0][1]
-        for name in names:
-            scheme = "rtmp" if self._tls is None else "rtmps"
-            log.info("listening", name="rtmp", address=format_address(name[0], name[1]), scheme=scheme)
-
-    async def stop(self) -> None:
-        """Close the socket and every connection."""
-        if self._server is not None:
-            self._server.close()
-            for connection in tuple(self._connections):
-                connection.abort()
-            self._server = None
-
-    # -- for connections ------------------------------------------------------------------------------------------
-
-    def opened(self, connection: RtmpPublisher) -> None:
-        """Take note of a connection; it waits until it publishes."""
-        self._connections[connection] = self._waiting[connection] = None
-        self.metrics.door_connections.labels("rtmp").inc()
-        if len(self._waiting) > WAITING_MAX:
-            next(iter(self._waiting)).end("crowded", "too many connections that publish nothing")
-
-    def closed(self, connection: RtmpPublisher) -> None:
-        """Take note that it is gone."""
-        if connection in self._connections:
-            del self._connections[connection]
-            self._waiting.pop(connection, None)
-            self.metrics.door_connections.labels("rtmp").dec()
-
-    def is_waiting(self, connection: RtmpPublisher, waits: bool) -> None:
-        """Take note whether a connection publishes."""
-        self._waiting.pop(connection, None)
-        if waits:
-            self._waiting[connection] = None
-
-    def count_end(self, code: str) -> None:
-        """Count a connection that this side ended."""
-        self.metrics.door_ended.labels("rtmp", code).inc()
+    def make_publisher(self, loop: asyncio.AbstractEventLoop) -> RtmpPublisher:
+        """Return what takes a new connection."""
+        return RtmpPublisher(self, loop)
 
     def let_in(
         self, asked: PublishAsked, address: str, on_over: Callable[[str], None]
@@ -153,8 +62,7 @@ class RtmpDoor:
             PublishRefused: when it may not.
         """
         target = self._meant(targets(asked.app, asked.name))
-        peer = Peer("rtmp", address, self._is_loopback)
-        return target.stream, self.publications.admit(target.stream, target.key, peer, on_over)
+        return target.stream, self.publications.admit(target.stream, target.key, self.peer(address), on_over)
 
     def _meant(self, found: list[Target]) -> Target:
         """Return the target whose own key was given, else one that needs none, else one that shows no key.
@@ -201,8 +109,6 @@ class RtmpPublisher(asyncio.Protocol):
         self._await_publish()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_ending:
-            return
         try:
             while not self._is_ending and (events := self._rtmp.receive(data)):
                 data = b""
