@@ -82,6 +82,16 @@ async def test_moving(client: Client, registry: MemoryRegistry) -> None:
     assert not registry.desired
 
 
+async def test_a_source_is_moved_before_anybody_has_it(client: Client, registry: MemoryRegistry) -> None:
+    """One that was asked for may be moved to an ingress though its stream is not there yet, and to no child."""
+    registry.keep_node(NodeRecord(node="in", role="ingress", relay_url="ws://in.example/relay"))
+    path = "/api/v1/streams/new/move"
+    assert (await client.put(path, json={"to": "in"})).status == 404
+    assert (await client.post("/api/v1/streams/new", json={"uris": ["test:"]})).status == 201
+    assert (await client.put(path, json={"to": "in"})).status == 204
+    assert (await client.put(path, json={"to": "n1", "child": "n2"})).status == 409
+
+
 @pytest.mark.parametrize(
     ("body", "why"),
     [

@@ -6,7 +6,16 @@ from headrace.clock import Clock, microseconds
 from headrace.http.operations import Api, Call, Nothing
 from headrace.http.problems import Problem
 from headrace.identifiers import NodeId, StreamName
-from headrace.registry.desired import Desired, DesiredDrain, DesiredLimit, DesiredMove, desired_key, select
+from headrace.registry.desired import (
+    Desired,
+    DesiredDrain,
+    DesiredKey,
+    DesiredKind,
+    DesiredLimit,
+    DesiredMove,
+    desired_key,
+    select,
+)
 from headrace.registry.leases import StoreAway
 from headrace.registry.registry import Registry
 from headrace_control_api.choosing import move_objection
@@ -83,20 +92,21 @@ def add_orders(api: Api, registry: Registry, clock: Clock) -> None:
         """Have a stream come from a certain node.
 
         It holds while that node is there and has room, for one child or for all that can. To an ingress and without
-        `child`, the stream's source itself is moved.
+        `child`, the stream's source itself is moved, also one that nobody has taken on yet.
         """
-        if call.path.name not in registry.streams:
-            raise Problem(404, f"There is no stream {call.path.name}.")
+        name = StreamName(call.path.name)
+        if name not in registry.streams and DesiredKey(DesiredKind.SOURCE, name) not in registry.desired:
+            raise Problem(404, f"There is no stream {name}.")
         for node in (call.body.to, *([call.body.child] if call.body.child else [])):
             _check_node(registry, node)
         child = NodeId(call.body.child) if call.body.child else None
-        objection = move_objection(registry, StreamName(call.path.name), NodeId(call.body.to), child)
+        objection = move_objection(registry, name, NodeId(call.body.to), child)
         if objection is not None:
             raise Problem(409, f"{objection[:1].upper()}{objection[1:]}.")
         await _give(
             registry,
             DesiredMove(
-                stream=StreamName(call.path.name),
+                stream=name,
                 parent=call.body.to,
                 child=child or "",
                 by=BY,
