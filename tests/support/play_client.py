@@ -14,6 +14,9 @@ from headrace.wire.chunk import Chunk, parse_chunk
 
 SUBPROTOCOL = "headrace.play.v1"
 
+AGAIN_SECONDS = 0.1
+"""How long `follow` waits before it connects again."""
+
 
 @dataclass
 class Seen:
@@ -23,11 +26,13 @@ class Seen:
         chunks: in the order they came.
         messages: JSON messages in the order they came, heartbeats left out.
         failure: why the connection ended, empty while it has not.
+        closings: close codes of the connections that `follow` lost, 0 for one that could not be made.
     """
 
     chunks: list[Chunk] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
     failure: str = ""
+    closings: list[int] = field(default_factory=list)
 
     def of_type(self, kind: str) -> list[dict[str, Any]]:
         """Return the messages of one type."""
@@ -84,6 +89,26 @@ async def watch(url: str, seen: Seen, enough: Callable[[Seen], bool], seconds: f
             seen.failure = str(closed)
             raise AssertionError(f"the edge closed: {closed}") from closed
     return seen
+
+
+async def follow(url: str, seen: Seen, session: str = "test") -> None:
+    """Watch `url` until cancelled; after a loss connect again and go on after the last chunks, as players do."""
+    protocols = [websockets.Subprotocol(SUBPROTOCOL)]
+    while True:
+        try:
+            async with websockets.connect(url, subprotocols=protocols, max_size=2**25) as socket:
+                last = {chunk.id.track: chunk.id for chunk in seen.chunks}
+                after = {f"{track}": [id.epoch, id.segment, id.chunk] for track, id in last.items()}
+                await socket.send(
+                    json.dumps({"type": "play", "session": session, **({"after": after} if last else {})})
+                )
+                while True:
+                    await _take(socket, seen)
+        except websockets.ConnectionClosed as closed:
+            seen.closings.append(closed.rcvd.code if closed.rcvd is not None else 1006)
+        except (OSError, websockets.InvalidHandshake):
+            seen.closings.append(0)
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _take(socket: websockets.ClientConnection, seen: Seen) -> None:

@@ -12,7 +12,7 @@ class GateOptions:
     """How a gate decides.
 
     Attributes:
-        node: whose gate it is.
+        node: whose gate it is; unlike that of every other.
         policy: which streams need a token.
         refuse_while_away: whether tokens that limit viewers are refused while the store does not answer.
         lease_seconds: how long a session outlives its edge.
