@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -247,6 +247,39 @@ async def test_redirects_are_checked(location: str, words: str) -> None:
     async with serving(again_ts=redirect(location)) as url:
         with pytest.raises(SourceBroken, match=words):
             await asyncio.to_thread(opened, f"{url}/again.ts", networks=LOOPBACK)
+
+
+@asynccontextmanager
+async def leading(location: str) -> AsyncIterator[str]:
+    """Serve RTSP at an address that redirects to `location`; gives the URI."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                number = next(line for line in request.split(b"\r\n") if line.lower().startswith(b"cseq"))
+                status = b"200 OK" if request.startswith(b"OPTIONS") else b"302 Moved"
+                told = b"\r\nLocation: " + location.encode()
+                writer.write(b"RTSP/1.0 " + status + b"\r\n" + number + told + b"\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"rtsp://127.0.0.1:{server.sockets[0].getsockname()[1]}/cam"
+
+
+async def test_a_camera_leads_nowhere() -> None:
+    """An RTSP server that came by API cannot have libav go to an address that was not checked."""
+    came: list[object] = []
+
+    async def elsewhere(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(writer.get_extra_info("peername"))
+        writer.close()
+
+    inside = await asyncio.start_server(elsewhere, "127.0.0.2", 0)
+    async with inside, leading(f"rtsp://127.0.0.2:{inside.sockets[0].getsockname()[1]}/admin") as uri:
+        with pytest.raises(SourceBroken, match="leads to another address"):
+            await asyncio.to_thread(opened, uri, networks=LOOPBACK)
+    assert not came
 
 
 async def test_a_redirect_that_may_be(tmp_path: Path) -> None:

@@ -7,16 +7,22 @@ import io
 import itertools
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from urllib.parse import quote
 
 import av
 import pytest
 import structlog
 
+from headrace.clock import SystemClock
+from headrace.media.samples import PackagerOptions, Sample
+from headrace.registry.feed_uri import parse_uri
 from headrace.testing import free_port, wait_until
 from headrace.wire.stream import StreamState
+from headrace_ingress.pull import PulledSource
 from integration.ingress.rig import NAME, feeding
 from support.rtsp_server import PASSWORD, USER, RtspServer, available, tls_available
 from support.services import Service
@@ -75,6 +81,34 @@ async def test_a_camera_is_carried_as_it_is(
         assert steps <= {0.02, 0.04}
     with av.open(io.BytesIO(watched.file()), "r") as container:
         assert len(list(container.decode(container.streams[0]))) >= len(times) - 4
+
+
+@pytest.mark.parametrize("how", [{"auth": "basic"}, {"auth": "digest"}, {"tls": True}], ids=["basic", "digest", "tls"])
+async def test_a_camera_that_the_api_names(camera: Camera, how: dict[str, object]) -> None:
+    """It is carried as well, though something stands between libav and what was not configured."""
+    if how.get("tls") and not tls_available():
+        pytest.skip("GLib has no TLS or openssl is missing")
+    server = camera(**how)
+    user = f"{quote(USER)}:{quote(PASSWORD, safe='')}@" if "auth" in how else ""
+    uri = parse_uri(server.uri.replace("://", f"://{user}"), trusted=False)
+    stopping = threading.Event()
+    source = PulledSource(uri, "udp", [ip_network("127.0.0.1/32")], PackagerOptions(), 5.0, SystemClock(), stopping)
+
+    def pull() -> tuple[set[int], list[int]]:
+        """Read until both tracks have had a hundred samples; return the tracks, and the times of the video."""
+        samples: list[Sample] = []
+        try:
+            source.open(lambda note: None)
+            while len(samples) < 200:
+                samples += source.read()
+        finally:
+            source.close()
+        return {sample.track for sample in samples}, [sample.dts for sample in samples if sample.track == 1]
+
+    tracks, times = await asyncio.to_thread(pull)
+    assert tracks == {1, 2}
+    assert times == sorted(times)
+    await wait_until(lambda: not any(thread.name == "rtsp guard" for thread in threading.enumerate()))
 
 
 async def test_capture_times_are_near_the_camera(camera: Camera) -> None:

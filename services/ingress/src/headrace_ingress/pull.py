@@ -1,15 +1,17 @@
 """Feeds that are pulled: from cameras and servers by RTSP, RTMP, HTTP and SRT, and MPEG-TS that arrives by UDP.
 
-What libav connects to itself (RTSP, RTMP, UDP) is one address that was checked, by the protocols that its scheme
-needs. What it would follow by itself (HTTP, with redirects and playlists) it is given as open files
-(`headrace_ingress.fetch`). What a server holds ready (a playlist, a file) is let pass at the speed of its media; all
-else is taken as it comes.
+What libav connects to itself (RTMP, UDP, and RTSP of the own configuration) is one address that was checked, by the
+protocols that its scheme needs. Where it would go on by itself it is not let: what it would follow by HTTP, redirects
+and playlists, it is given as open files (`headrace_ingress.fetch`), and between it and an RTSP server that the own
+configuration does not name stands a guard (`headrace_ingress.rtsp_guard`). What a server holds ready (a playlist, a
+file) is let pass at the speed of its media; all else is taken as it comes.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -27,6 +29,7 @@ from headrace_ingress.fetch import Fetcher
 from headrace_ingress.libav import OPEN_SECONDS, explain, http_options, rtmp_options, rtsp_options, udp_options
 from headrace_ingress.live import LiveContainer
 from headrace_ingress.pacing import Pacer
+from headrace_ingress.rtsp_guard import RtspGuard
 from headrace_ingress.source import Note, SourceBroken
 from headrace_ingress.srt import SrtFile
 
@@ -76,6 +79,7 @@ class PulledSource:
         self._fetcher: Fetcher | None = None
         self._has_end = False
         self._caller: SrtFile | None = None
+        self._guard: RtspGuard | None = None
 
     def open(self, note: Note) -> None:
         try:
@@ -137,17 +141,24 @@ class PulledSource:
         if self._fetcher is not None:
             # libav does not close what it was given open, nor all that it asked for once something failed.
             self._fetcher.close()
+        if self._guard is not None:
+            self._guard.close()
 
     def _check_refused(self) -> None:
         if self._fetcher is not None and self._fetcher.refused is not None:
             raise self._fetcher.refused
+        if self._guard is not None and self._guard.led_away:
+            raise SourceBroken("the server leads to another address, which is not followed")
 
     def _open_container(self) -> Any:
         seconds = (OPEN_SECONDS, self._stall_seconds)
         match self._uri.scheme:
             case Scheme.RTSP | Scheme.RTSPS:
-                options = rtsp_options(self._uri, self._transport)
-                return av.open(pinned(self._uri, self._networks), timeout=seconds, options=options)
+                uri = replace(self._uri, address=pinned(self._uri, self._networks))
+                if not uri.trusted:
+                    self._guard = RtspGuard(uri.address, urlsplit(self._uri.address).hostname or "")
+                    uri = replace(uri, address=self._guard.place)
+                return av.open(uri.address, timeout=seconds, options=rtsp_options(uri, self._transport))
             case Scheme.RTMP | Scheme.RTMPS:
                 options = rtmp_options(self._uri)
                 return av.open(pinned(self._uri, self._networks), format="flv", timeout=seconds, options=options)
