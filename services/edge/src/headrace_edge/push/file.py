@@ -51,21 +51,25 @@ class FileTarget:
     def write(self, conveyor: Conveyor) -> None:
         """See `Target`."""
         try:
-            while (item := conveyor.get()) is not None:
-                if isinstance(item, Begin):
-                    self._begin(item.tracks)
-                elif self._append(item):
-                    conveyor.taken()
+            try:
+                self._take(conveyor)
+            finally:
+                if self._file is not None:
+                    self._file.close()  # which writes what the disk refused before once more
         except OSError as error:
             raise PushFailed("broken", f"the file cannot be written: {error.strerror or error}") from None
         except BoxError as error:
             raise PushFailed("broken", f"the stream cannot be written as a file: {error}") from None
-        finally:
-            if self._file is not None:
-                self._file.close()
 
     def abort(self) -> None:
         """See `Target`: a file takes what it is given."""
+
+    def _take(self, conveyor: Conveyor) -> None:
+        while (item := conveyor.get()) is not None:
+            if isinstance(item, Begin):
+                self._begin(item.tracks)
+            elif self._append(item):
+                conveyor.taken()
 
     def _begin(self, tracks: tuple[Track, ...]) -> None:
         header = combine_headers([track.header for track in tracks])
