@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import ChunkId, StreamName
@@ -19,7 +20,7 @@ from headrace.relay.broadcast import Broadcast, Cursor, Entry, Gap, Opened, Stat
 from headrace.relay.hub import Demand, Hub, TooManyStreams
 from headrace.session.link import Link
 from headrace.session.metrics import RelayMetrics
-from headrace.session.recalling import DONE, Past, Recalling, reach_seconds
+from headrace.session.recalling import DONE, Past, reach_seconds
 from headrace.wire.chunk import Chunk
 from headrace.wire.relay import chunk_prefix
 from headrace.wire.stream import RouteHop
@@ -27,8 +28,21 @@ from headrace.wire.stream import RouteHop
 TURN_BYTES = 128 * 1024
 """How much of one stream is written before the next has its turn: a second of 1 Mbit/s video."""
 
-RecallUpstream = Callable[[StreamName, float, Callable[[Recalling], None]], Recalling | None]
-"""Asks the node's own parent for a stream's past; see `recall`."""
+
+class Recalled(Protocol):
+    """What a question for the past brought; `Recalling` and `Remembering` are such."""
+
+    @property
+    def entries(self) -> Sequence[Past]: ...
+
+    @property
+    def complete(self) -> bool: ...
+
+    def stop(self) -> None: ...
+
+
+RecallUpstream = Callable[[StreamName, float, Callable[[Recalled], None]], Recalled | None]
+"""Asks others than this process for a stream's past."""
 
 Admit = Callable[[StreamName, bool], tuple[str, str] | None]
 """Returns code and reason for not serving a stream, `None` to serve it; told whether the peer lost another parent."""
@@ -50,7 +64,7 @@ class _Serving:
     """Where a recall ends in the broadcast; `None` for a subscription, which does not."""
     backlog: deque[Past] = field(default_factory=deque)
     """What a recall brought from above, to be sent before what is held here."""
-    upstream: Recalling | None = None
+    upstream: Recalled | None = None
 
     @property
     def broadcast(self) -> Broadcast:
@@ -142,7 +156,7 @@ class HubSender:
         if serving.upstream is None:
             self._mark(serving)
 
-    def _recalled(self, serving: _Serving, recalling: Recalling) -> None:
+    def _recalled(self, serving: _Serving, recalling: Recalled) -> None:
         serving.upstream = None
         # A node that begins to publish a stream knows less of it than who had it from another before.
         if recalling.complete and reach_seconds(recalling.entries) > serving.broadcast.reach_seconds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Secret, SecretStr
 
 from headrace.service.settings import Settings
 
@@ -20,7 +20,7 @@ def plain(settings: Settings, changes: Mapping[str, Mapping[str, Any]]) -> dict[
 
 def _plain(value: Any) -> Any:
     match value:
-        case SecretStr():
+        case Secret() | SecretStr():
             return value.get_secret_value()
         case BaseModel():
             return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
