@@ -6,6 +6,7 @@ answers is told apart by its handshake: a server that opens a WebSocket without 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from headrace.clock import Clock
 from headrace.registry.records import NodeRecord
 from headrace.relay.credentials import Credential, Identity, cluster_credential
+from headrace.relay.link import NORMAL
 from headrace.session.link import Link, LinkError, Owner
 from headrace.session.metrics import RelayMetrics
 from headrace.session.options import RelayOptions
@@ -187,7 +189,11 @@ class Border:
         stillness = Stillness(self.options.timeout_seconds / 2)
         link = Link(channel, identity, self.options.timing, owner, self.clock, self.metrics, stillness, dialled=True)
         link.start()
-        await link.wait_open()
+        try:
+            await link.wait_open()
+        except asyncio.CancelledError:
+            link.close(NORMAL, "stopped")
+            raise
         return link
 
 
