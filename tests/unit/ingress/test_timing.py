@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_ingress.timing import HELD_MAX_PACKETS, CaptureClock, PictureWatch, StampRepair, Stamps
+from headrace_ingress.timing import (
+    HELD_MAX_PACKETS,
+    STILL_MAX_PACKETS,
+    CaptureClock,
+    PictureWatch,
+    StampRepair,
+    Stamps,
+    TrackClock,
+    Unwrap,
+)
 
 
 def repair(stamps: list[Stamps], reorder: int = 0, frame: int = 3600) -> list[Stamps]:
     """Return what comes out in the end."""
-    repairer = StampRepair(frame, reorder)
+    repairer = StampRepair(frame, reorder, 90_000)
     return [whole for one in stamps for whole in repairer.push(one)] + repairer.flush()
 
 
@@ -30,7 +42,7 @@ def test_reordered_pictures_are_stamped_backwards() -> None:
         Stamps(7668, 4068, 3600),
         Stamps(22068, 7668, 3600),
     ]
-    repairer = StampRepair(3600, 2)
+    repairer = StampRepair(3600, 2, 90_000)
     assert [repairer.push(one) for one in given[:3]] == [[], [], []]
     whole = repairer.push(given[3]) + repairer.push(given[4])
     assert [one.dts for one in whole] == [-6732, -3132, 468, 4068, 7668]
@@ -46,7 +58,7 @@ def test_a_hole_is_filled_from_the_packet_before() -> None:
 def test_packets_are_not_held_for_ever() -> None:
     """A source that never tells decode times is taken by its presentation times after a while."""
     given = [Stamps(index * 3600, None, 3600) for index in range(HELD_MAX_PACKETS + 8)]
-    repairer = StampRepair(3600, 2)
+    repairer = StampRepair(3600, 2, 90_000)
     out = [repairer.push(one) for one in given]
     assert len(out[HELD_MAX_PACKETS]) == HELD_MAX_PACKETS + 1
     assert all(len(one) == 1 for one in out[HELD_MAX_PACKETS + 1 :])
@@ -57,7 +69,7 @@ packets = st.builds(
 )
 
 
-@given(st.lists(packets, max_size=100), st.integers(0, 4))
+@given(st.lists(packets, max_size=STILL_MAX_PACKETS), st.integers(0, 4))
 def test_whatever_comes_goes_out_whole_and_in_order(stamps: list[Stamps], reorder: int) -> None:
     """As many as come in go out, none lacks a stamp, and what the source did say of a decode time stays."""
     whole = repair(stamps, reorder)
@@ -66,6 +78,49 @@ def test_whatever_comes_goes_out_whole_and_in_order(stamps: list[Stamps], reorde
     for before, after in zip(stamps, whole, strict=True):
         assert before.dts is None or before.dts == after.dts
         assert before.pts is None or before.pts == after.pts
+
+
+@pytest.mark.parametrize("step", [0, 1, -1, -40_000])
+def test_a_clock_that_stands_still_is_counted_on(step: int) -> None:
+    """Where decode times do not go on for many packets, frames are counted, and nothing is held for ever."""
+    whole = repair([Stamps(index * step, index * step, 0) for index in range(500)])
+    counted = [one.dts for one in whole[STILL_MAX_PACKETS + 1 :]]
+    assert [two - one for one, two in pairwise(counted) if one is not None and two is not None] == [3600] * 434
+
+
+def test_a_source_that_began_anew_is_believed() -> None:
+    """Times that go on from an earlier one are the source's, not a clock that stands still."""
+    stamps = [Stamps(index * 3600, index * 3600, 3600) for index in [*range(1000), *range(500)]]
+    assert repair(stamps) == stamps
+
+
+@pytest.mark.parametrize("bits", [32, 33])
+@pytest.mark.parametrize("reorder", [0, 2])
+def test_wraps_are_undone(bits: int, reorder: int) -> None:
+    """Stamps that begin again at nothing go on, however often; a picture shown after the wrap is decoded before it."""
+    wrap, step = 1 << bits, 450_000
+    unwrap, first = Unwrap(90_000), (1 << bits) - 50 * step
+    for index in range(2 * wrap // step):
+        dts = first + index * step
+        pts = dts + (reorder * 3600 if index % 3 == 0 else 0)
+        assert unwrap.push(Stamps(pts % wrap, dts % wrap, 3600)) == Stamps(pts, dts, 3600)
+
+
+def test_a_restart_is_no_wrap() -> None:
+    """A step that is not a whole number of wraps stays what it is."""
+    unwrap = Unwrap(90_000)
+    unwrap.push(Stamps(None, 2**33 - 1, 0))
+    assert unwrap.push(Stamps(0, 0, 0)).dts == 2**33
+    assert unwrap.push(Stamps(None, 2**31, 0)).dts == 2**33 + 2**31
+    assert Unwrap(90_000).push(Stamps(5, None, 0)) == Stamps(5, None, 0)
+    assert Unwrap(90_000).push(Stamps(None, None, 0)) == Stamps(None, None, 0)
+
+
+def test_a_source_without_presentation_times_is_captured_too() -> None:
+    """Where packets have decode times alone, those tell when they came."""
+    clock = TrackClock(Fraction(1, 90_000), 0.04, 0)
+    clock.arrived(Stamps(None, 90_000, 0), 1000.0)
+    assert clock.captured_us(1.0) == 1_000_000_000
 
 
 def test_capture_is_the_least_delay_seen() -> None:

@@ -122,7 +122,7 @@ def test_sound_that_comes_and_goes(points: list[bool], runs: list[tuple[int, int
         return
     tracks = by_track(chunks)
     last = {number: own[-1].decode_time + own[-1].duration for number, own in tracks.items()}
-    assert last[2] / 48_000 >= last[1] / 90_000 - settings.hold_seconds - settings.chunk_seconds - 0.15
+    assert last[2] / 48_000 >= last[1] / 90_000 - settings.hold_seconds - settings.chunk_seconds - settings.part_seconds
 
 
 @UNHURRIED

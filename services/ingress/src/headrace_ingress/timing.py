@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+from headrace.media.steering import DRIFT_SHARE, FAR_SECONDS
 
 HELD_MAX_PACKETS = 64
 """Most packets of a track held until their stamps are known: what libav's probing takes in before the first read."""
 
-SENDER_CLOCK_TOLERANCE_SECONDS = 2.0
+SENDER_CLOCK_TOLERANCE_SECONDS = FAR_SECONDS
 """How far a camera's clock may be from ours to be believed: beyond it the clock is wrong, and arrival is better."""
 
-DRIFT_SHARE = 0.0005
-"""How fast the least delay is forgotten: half a millisecond each second, five times a bad crystal's drift."""
+STILL_MAX_PACKETS: Final = 64
+"""Packets after which a decode time that does not go on is no disorder: the source's clock stands still, and its
+frames are counted instead. Pictures are reordered by 16 at most."""
+
+STEP_SECONDS: Final = 0.001
+"""Least that a decode time must go on by not to stand still: more than a thousand frames a second has nobody, and a
+chunk shall not have any number."""
+
+BACKWARD_SECONDS: Final = 0.5
+"""Furthest that a disorder goes back: more is a source that began anew, from where its times go on."""
+
+FRAMES_A_SECOND: Final = 25
+"""What is counted by where a source says nothing of its frames' duration."""
+
+WRAP_TICKS: Final = 1 << 32
+"""Where time stamps begin again at nothing: RTP's and RTMP's at 32 bits, those of MPEG-TS at twice as much."""
+
+WRAP_NEAR_SECONDS: Final = 10.0
+"""How near to a whole number of wraps a step must be to be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,28 +44,72 @@ class Stamps:
     duration: int
 
 
+class Unwrap:
+    """Undoes the wraps of one track's time stamps, so that they go on for as long as the source is read.
+
+    libav undoes one wrap, which for MPEG-TS is enough for a day.
+
+    Args:
+        second_ticks: ticks in a second.
+    """
+
+    def __init__(self, second_ticks: float) -> None:
+        self._near = WRAP_NEAR_SECONDS * second_ticks
+        self._offset = 0
+        self._last: int | None = None
+
+    def push(self, stamps: Stamps) -> Stamps:
+        """Return the stamps of the next packet as they would be without wraps."""
+        told = stamps.pts if stamps.dts is None else stamps.dts
+        if told is None:
+            return stamps
+        time = told + self._offset
+        if self._last is not None:
+            going_on = self._beside(time, self._last)
+            self._offset += going_on - time
+            time = going_on
+        self._last = time
+        if stamps.dts is None:
+            return replace(stamps, pts=time)
+        pts = None if stamps.pts is None else self._beside(stamps.pts + self._offset, time)
+        return Stamps(pts, time, stamps.duration)
+
+    def _beside(self, time: int, other: int) -> int:
+        """Return a time moved to `other` where whole wraps lie between them, else as it is."""
+        if -(WRAP_TICKS >> 1) < time - other < WRAP_TICKS >> 1:
+            return time
+        moved = time + (other - time + (WRAP_TICKS >> 1)) // WRAP_TICKS * WRAP_TICKS
+        return moved if abs(moved - other) <= self._near else time
+
+
 class StampRepair:
     """Completes the stamps of one track.
 
     libav does not know the first packets' decode times of H.264 over RTSP before it has seen how far pictures are
     reordered, and gives the very first one no stamps at all. Such packets are held until the first whole one comes,
-    and stamped backwards from it. Later holes are filled from the packet before.
+    and stamped backwards from it. Later holes are filled from the packet before, and so is everything while the
+    source's clock stands still.
 
     Args:
         frame_ticks: the nominal duration of a frame, 0 when unknown; taken where a packet has none.
         reorder_frames: how many frames later than decoded a picture may be shown. Where that is none, the decode time
             is the presentation time.
+        second_ticks: ticks in a second.
     """
 
-    def __init__(self, frame_ticks: int, reorder_frames: int) -> None:
-        self._frame_ticks = frame_ticks
+    def __init__(self, frame_ticks: int, reorder_frames: int, second_ticks: float) -> None:
+        self._frame_ticks = frame_ticks or max(1, round(second_ticks / FRAMES_A_SECOND))
         self._reorder_frames = reorder_frames
+        self._step = STEP_SECONDS * second_ticks
+        self._backward = BACKWARD_SECONDS * second_ticks
         self._held: list[Stamps] = []
         self._last: Stamps | None = None
+        self._furthest: int | None = None
+        self._still = 0
 
     def push(self, stamps: Stamps) -> list[Stamps]:
         """Take the next packet's stamps; return those that are whole now, in order."""
-        stamps = self._obvious(stamps)
+        stamps = self._moving(self._obvious(stamps))
         if self._last is None and stamps.dts is None and len(self._held) < HELD_MAX_PACKETS:
             self._held.append(stamps)
             return []
@@ -62,6 +127,23 @@ class StampRepair:
         if stamps.dts is None and stamps.pts is not None and self._reorder_frames == 0:
             return replace(stamps, dts=stamps.pts)
         return stamps
+
+    def _moving(self, stamps: Stamps) -> Stamps:
+        """Return stamps without their times where the source's clock has been standing still."""
+        dts = stamps.dts
+        if dts is None:
+            return stamps
+        if self._furthest is None or dts >= self._furthest + self._step:
+            self._furthest, self._still = dts, 0
+            return stamps
+        self._still += 1
+        is_still = self._still > STILL_MAX_PACKETS
+        if self._furthest - dts > self._backward:
+            self._furthest = dts
+        elif is_still:
+            # From here on it must go on within one packet to be believed again.
+            self._furthest = max(self._furthest, dts)
+        return Stamps(None, None, stamps.duration) if is_still else stamps
 
     def _fill_backwards(self, held: list[Stamps]) -> list[Stamps]:
         following = held[-1].dts if held else None
@@ -117,6 +199,47 @@ class CaptureClock:
         if sender_us is not None and abs(sender_us - arrival_us) < SENDER_CLOCK_TOLERANCE_SECONDS * 1_000_000:
             return sender_us
         return arrival_us
+
+
+class TrackClock:
+    """All that is made of one track's time stamps: without wraps, whole, and known in UTC.
+
+    Args:
+        time_base: seconds of a tick.
+        frame_seconds: the nominal duration of a frame, 0 when unknown.
+        reorder_frames: how many frames later than decoded a picture may be shown.
+        delay_seconds: how much later than it came a packet is told of.
+    """
+
+    def __init__(
+        self, time_base: Fraction, frame_seconds: float, reorder_frames: int, delay_seconds: float = 0.0
+    ) -> None:
+        second_ticks = time_base.denominator / time_base.numerator
+        self._tick = float(time_base)
+        self._delay = delay_seconds
+        self._unwrap = Unwrap(second_ticks)
+        self._repair = StampRepair(round(frame_seconds * second_ticks), reorder_frames, second_ticks)
+        self._capture = CaptureClock()
+
+    def arrived(self, stamps: Stamps, utc: float) -> Stamps:
+        """Take note of when a packet came; return its stamps without wraps."""
+        stamps = self._unwrap.push(stamps)
+        told = stamps.dts if stamps.pts is None else stamps.pts
+        if told is not None:
+            self._capture.arrived(told * self._tick, utc - self._delay)
+        return stamps
+
+    def push(self, stamps: Stamps) -> list[Stamps]:
+        """Take the next packet's stamps, without wraps; return those that are whole now, in order."""
+        return self._repair.push(stamps)
+
+    def flush(self) -> list[Stamps]:
+        """Return what is still held, as well as can be."""
+        return self._repair.flush()
+
+    def captured_us(self, media_seconds: float, sender_us: int | None = None) -> int:
+        """Return the capture time of what has a media time, in microseconds of UTC; see `CaptureClock`."""
+        return self._capture.captured_us(media_seconds, sender_us)
 
 
 class PictureWatch:

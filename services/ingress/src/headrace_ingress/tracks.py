@@ -16,7 +16,7 @@ from headrace.media.headers import HeaderChanged, TrackReader, UnsupportedTrack
 from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.stream import Track
 from headrace_ingress.source import Note, SourceBroken
-from headrace_ingress.timing import CaptureClock, StampRepair, Stamps
+from headrace_ingress.timing import Stamps, TrackClock
 from headrace_ingress.transcode import EncodedFeed, is_encoded
 
 VIDEO_CODECS = {"h264": "H.264", "hevc": "H.265", "av1": "AV1", "vp9": "VP9"}
@@ -106,12 +106,11 @@ class TrackFeed:
         self._extradata: bytes = stream.codec_context.extradata or b""
         self.is_video = stream.type == "video"
         self._reader = self._make_reader(stream)
-        self._clock = CaptureClock()
-        self._time_base = Fraction(stream.time_base)
         frame_seconds = 1 / self.track.frame_rate if self.track.frame_rate else 0.0
-        self._delay = frame_seconds if parser_delay and self.is_video else 0.0
+        delay = frame_seconds if parser_delay and self.is_video else 0.0
         reorder = int(stream.codec_context.reorder_depth) if self.is_video else 0
-        self._repair = StampRepair(round(frame_seconds / self._time_base), reorder)
+        self._tick = float(Fraction(stream.time_base))
+        self._clock = TrackClock(Fraction(stream.time_base), frame_seconds, reorder, delay)
         self._pending: deque[av.Packet[Any]] = deque()
 
     @property
@@ -120,8 +119,8 @@ class TrackFeed:
 
     def arrived(self, packet: av.Packet[Any], utc: float) -> None:
         """Take note of when a packet came; to be told before `push`, and of all packets that came together."""
-        if packet.pts is not None:
-            self._clock.arrived(float(packet.pts * self._time_base), utc - self._delay)
+        stamps = self._clock.arrived(Stamps(packet.pts, packet.dts, 0), utc)
+        packet.pts, packet.dts = stamps.pts, stamps.dts
 
     def push(self, packet: av.Packet[Any]) -> list[Sample]:
         """Take the next packet; return the samples that are whole now.
@@ -130,11 +129,11 @@ class TrackFeed:
             SourceBroken: when the header changed to what cannot be carried.
         """
         self._pending.append(packet)
-        return self._samples(self._repair.push(Stamps(packet.pts, packet.dts, packet.duration or 0)))
+        return self._samples(self._clock.push(Stamps(packet.pts, packet.dts, packet.duration or 0)))
 
     def flush(self) -> list[Sample]:
         """Return what is still held."""
-        return self._samples(self._repair.flush())
+        return self._samples(self._clock.flush())
 
     def _samples(self, stamps: list[Stamps]) -> list[Sample]:
         samples = []
@@ -142,7 +141,7 @@ class TrackFeed:
             packet = self._pending.popleft()
             packet.pts, packet.dts, packet.duration = whole.pts, whole.dts, whole.duration
             assert whole.pts is not None
-            captured = self._clock.captured_us(float(whole.pts * self._time_base), sender_time(packet))
+            captured = self._clock.captured_us(whole.pts * self._tick, sender_time(packet))
             sample = self._sample(packet, captured)
             # Parameter sets on their own leave nothing for a sample.
             if sample.data:

@@ -21,7 +21,7 @@ from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.stream import Track
 from headrace_ingress.codecs import AAC_FRAME, SAMPLE_RATE, VIDEO_CLOCK, add_aac, add_h264, nowhere
 from headrace_ingress.source import Note, SourceBroken
-from headrace_ingress.timing import CaptureClock
+from headrace_ingress.timing import Stamps, TrackClock
 
 ENCODED_VIDEO: Final = frozenset({"rawvideo", "mjpeg"})
 """libav's names of video that is encoded."""
@@ -92,7 +92,7 @@ class EncodedFeed:
         self._note = note
         self._time_base = Fraction(stream.time_base)
         self._container = nowhere()
-        self._clock = CaptureClock()
+        self._clock = TrackClock(self._time_base, 0.0, 0)
         self._lateness = Lateness()
         self._first: int | None = None
         self._newest = -1
@@ -110,8 +110,8 @@ class EncodedFeed:
 
     def arrived(self, packet: av.Packet[Any], utc: float) -> None:
         """Take note of when a packet came; to be told before `push`, and of all packets that came together."""
-        if packet.pts is not None:
-            self._clock.arrived(float(packet.pts * self._time_base), utc)
+        stamps = self._clock.arrived(Stamps(packet.pts, packet.dts, 0), utc)
+        packet.pts, packet.dts = stamps.pts, stamps.dts
 
     def push(self, packet: av.Packet[Any]) -> list[Sample]:
         """Take the next packet; return the samples that came out of the encoder. A damaged one is left out."""

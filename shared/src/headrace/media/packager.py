@@ -30,6 +30,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from headrace.media.samples import EpochStart, PackagerOptions, Sample
+from headrace.media.steering import STEP_SECONDS, Steering
 from headrace.media.track_writer import TrackWriter
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import Track
@@ -50,21 +51,25 @@ a fifth of it."""
 
 
 class TimelineBroken(Exception):
-    """The source's times jumped, as they do when it was restarted: end this epoch and begin another.
+    """The source's times jumped, as they do when it was restarted, or fell far behind UTC: begin another epoch.
 
     The sample was not taken; `finish` may be called, and the sample be given to the next packager.
 
     Attributes:
         track: whose times jumped.
-        seconds: by how much, negative for backwards.
+        seconds: by how much, negative for backwards; how far they are behind.
+        behind: whether they are behind UTC and did not jump.
     """
 
-    def __init__(self, track: int, seconds: float) -> None:
+    def __init__(self, track: int, seconds: float, *, behind: bool = False) -> None:
         super().__init__(track, seconds)
         self.track = track
         self.seconds = seconds
+        self.behind = behind
 
     def __str__(self) -> str:
+        if self.behind:
+            return f"decode times of track {self.track} are {self.seconds:.3f} s behind UTC"
         return f"decode times of track {self.track} jumped by {self.seconds:+.3f} s"
 
 
@@ -84,6 +89,9 @@ class Packager:
         self._by_time = lead.kind != "video"
         self._lead = self._writers[lead.track]
         self._followers = [writer for writer in self._writers.values() if writer is not self._lead]
+        self._steering = Steering()
+        self._steer_at = -(2**63)
+        self._offset = Fraction(0)
         self._started = False
         self._blocked = False
         self._dropped = 0
@@ -182,8 +190,7 @@ class Packager:
         lead = self._lead
         anchor = max(Fraction(sample.capture_us, 1_000_000), Fraction(self._start.earliest_seconds))
         first = round(anchor * lead.timescale)
-        for writer in self._writers.values():
-            writer.shift = round(Fraction(first - sample.dts, lead.timescale) * writer.timescale)
+        self._move(Fraction(first - sample.dts, lead.timescale))
         self._started = True
         self._open_segment(first)
         for follower in self._followers:
@@ -194,6 +201,22 @@ class Packager:
             follower.held[:] = [sample for sample in follower.held if begin <= sample.dts <= limit]
             self._dropped += had - len(follower.held)
         return True
+
+    def _move(self, seconds: Fraction) -> None:
+        """Move the timeline against the source's clock, for all tracks alike."""
+        self._offset += seconds
+        for writer in self._writers.values():
+            writer.move(round(self._offset * writer.timescale))
+
+    def _steer(self, sample: Sample) -> None:
+        lead = self._lead
+        self._steer_at = sample.dts + round(STEP_SECONDS * lead.timescale)
+        shown = sample.pts if abs(sample.pts - sample.dts) <= self._forward_ticks else sample.dts
+        media, captured = (shown + lead.shift) / lead.timescale, sample.capture_us / 1_000_000
+        if seconds := self._steering.step(media, captured):
+            self._move(Fraction(round(seconds * 1_000_000), 1_000_000))
+        if self._steering.is_far and sample.keyframe:
+            raise TimelineBroken(lead.number, captured - media, behind=True)
 
     def _open_segment(self, start: int) -> None:
         half = self._lead.frame // 2
@@ -206,6 +229,8 @@ class Packager:
         last = lead.last_dts
         if last is not None and not -self._back_ticks <= sample.dts - last <= self._forward_ticks:
             raise TimelineBroken(lead.number, (sample.dts - last) / lead.timescale)
+        if sample.dts >= self._steer_at:
+            self._steer(sample)
         if self._by_time:
             lead.held.append(sample)
             self._take_lead_frames(out)

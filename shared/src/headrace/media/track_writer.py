@@ -6,10 +6,12 @@ tick while presentation times of video stay exactly the source's.
 
 Audio has no composition offsets. It is counted by the duration of its frames, since sources stamp it with jitter:
 
-- up to `AUDIO_JITTER_SECONDS` (or half a frame, if that is longer) late or early counts as jitter and is ignored;
-- later than that is a gap: the sample before it in the same chunk is stretched up to it, or, where that has left, the
-  sample itself begins early and is stretched to its own end; time is right again from there on;
-- earlier than that, and by at least a frame, is an overlap: the sample is dropped.
+- up to `AUDIO_JITTER_SECONDS` late or early counts as jitter and is ignored;
+- later than that is a gap. As many frames of silence as fit best are put there, since players play frames one after the
+  other whatever their times say. Where no silent frame is known, the sample before it in the same chunk is stretched up
+  to it, or, where that has left, the sample itself begins early and is stretched to its own end;
+- earlier than that is an overlap: the sample is dropped if that leaves less than it mends, else the one before it is
+  cut short.
 
 A part ends when the next frame would not fit. Where the end of a part of video lies within half a frame of the nominal
 length it is put there exactly, so jitter never makes a part longer than PART-TARGET.
@@ -197,6 +199,12 @@ class TrackWriter:
         """The newest sample's decode time by the source's clock, `None` before the first."""
         return self.queue[-1].dts if self.queue else self._last_dts
 
+    def move(self, shift: int) -> None:
+        """Place what is not written yet, and all that comes, by another shift."""
+        self.shift = shift
+        if self._end is not None:
+            self._set_limits()
+
     def limit_segment(self, limit: int) -> None:
         """Let the open segment end as soon as a sample's end reaches `limit`."""
         self._segment_limit = limit
@@ -212,6 +220,8 @@ class TrackWriter:
         if counted:
             frame = self._duration(sample) or self.frame or self._guessed_frame
             if self._end is not None and time != self._end:
+                if self._silence_fits(time, frame):
+                    self._fill_gap(time, frame, sample, out)
                 begin = self._count(time, frame)
                 if begin is None:
                     return
@@ -287,14 +297,28 @@ class TrackWriter:
 
     # -- times ----------------------------------------------------------------------------------------------------
 
+    def _silence_fits(self, time: int, frame: int) -> bool:
+        """Whether frames of silence bring what is stamped `time` nearer to it."""
+        assert self._end is not None
+        late = time - self._end
+        return late > self._jitter and 2 * late >= frame and bool(self.silence) and frame == self._known_frame
+
+    def _fill_gap(self, time: int, frame: int, sample: Sample, out: list[Chunk]) -> None:
+        assert self._end is not None
+        for _ in range((time - self._end + frame // 2) // frame):
+            begin = self._end - self.shift
+            self.take(Sample(self.number, begin, begin, frame, True, self.silence, sample.capture_us), out)
+
     def _count(self, time: int, frame: int) -> int | None:
         """Return when an audio frame stamped `time` begins, `None` when it overlaps and is to be dropped."""
         assert self._end is not None
         error = time - self._end
-        if error < 0 and -error >= frame and -error > self._jitter:
+        if -self._jitter <= error <= self._jitter:
+            return self._end
+        if error < 0 and -2 * error >= frame:
             self.dropped += 1
             return None
-        return self._end if error <= max(self._jitter, frame // 2) else time
+        return time
 
     def _duration(self, sample: Sample) -> int:
         """Return what the source says of a sample's duration, 0 where that is nothing or cannot be."""
