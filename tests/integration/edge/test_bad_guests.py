@@ -110,6 +110,23 @@ async def test_pings_count_as_talk(rig: EdgeRig) -> None:
     await rig.wait_viewers(0)
 
 
+@pytest.mark.parametrize("host", ["a:b", "a:99999", "[::1", ""])
+@pytest.mark.parametrize(("door", "path"), [("edge", "play/good"), ("fmp4", "good")])
+async def test_hosts_that_are_none(
+    rig: EdgeRig, door: str, path: str, host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a guest calls this edge, it is let in as anybody, takes a place, and leaves no trace of an error."""
+    rig.feed("good").push()
+    reader, writer = await asyncio.open_connection(*rig.address(door).split(":"))
+    asked = request(path).replace(b"Host: x", f"Host: {host}".encode())
+    writer.write(asked.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: headrace.play.v1\r\n\r\n"))
+    assert b" 101 " in await reader.readline()
+    assert rig.edge.viewers == 1
+    writer.close()
+    await rig.wait_viewers(0)
+    assert not caplog.records
+
+
 async def test_those_who_come_and_go(rig: EdgeRig) -> None:
     """Opening and closing in a loop leaves nothing behind."""
     feed = rig.feed()

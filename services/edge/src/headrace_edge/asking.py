@@ -22,8 +22,16 @@ def asked_of(request: web.Request, name: StreamName, session: str = "") -> Asked
         session=named if is_session(named) else session,
         origin=request.headers.get(hdrs.ORIGIN),
         address=request.remote or "",
-        host=request.url.host or "",
+        host=_host(request),
     )
+
+
+def _host(request: web.Request) -> str:
+    """Return the name by which the edge was asked; empty when that is none."""
+    try:
+        return request.url.host or ""
+    except ValueError:  # whoever asks writes into its Host header what it likes
+        return ""
 
 
 def status_of(code: str) -> int:

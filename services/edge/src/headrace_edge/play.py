@@ -48,14 +48,15 @@ class PlayDoor:
         if play.SUBPROTOCOL not in (name.strip() for name in offered.split(",")):
             self._edge.refusal(DOOR, "subprotocol", "")
             raise web.HTTPBadRequest(text=f"offer the WebSocket subprotocol {play.SUBPROTOCOL}")
+        asked = asked_of(request, StreamName(request.match_info["stream"]))
+        base = f"{request.scheme}://{request.host}"
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.enter_context(self._edge.seat(DOOR))
                 socket, answer = await open_socket(
                     request, self._edge.clock, max_bytes=play.PLAYER_TEXT_MAX_BYTES, protocols=[play.SUBPROTOCOL]
                 )
-                base = f"{request.scheme}://{request.host}"
-                asked = asked_of(request, StreamName(request.match_info["stream"]))
+                # From here on the connection is the conversation's, and nothing may come in between.
                 self._edge.host(socket.sender, Conversation(self._edge, socket, asked, base).run(), stack.pop_all())
                 return answer
         except Refusal as refusal:
