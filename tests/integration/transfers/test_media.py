@@ -157,7 +157,12 @@ async def test_nothing_is_written_elsewhere(hub: Hub, tmp_path: Path, uri: str) 
         ("rtsp://169.254.169.254/x", "forbidden", True),
         ("ws://localhost.localdomain.invalid", "unresolved", False),
         ("ws://[::1]:1", "forbidden", True),
-        ("srt://127.0.0.1:9", "unsupported", True),
+        ("srt://127.0.0.1:9?streamid=key", "unreachable", False),
+        ("srt://127.0.0.1", "bad_address", True),
+        ("srt://127.0.0.1:9?mode=listener", "bad_address", True),
+        ("srt://127.0.0.1:9?passphrase=short", "bad_address", True),
+        ("srt://127.0.0.1:9?streamid=key%0Apassphrase=x", "bad_address", True),
+        ("srt://10.0.0.1:9?streamid=key", "forbidden", True),
         ("gopher://127.0.0.1/", "unsupported", True),
         ("rtmp://127.0.0.1:1/app/key", "unreachable", False),
         ("ws://127.0.0.1:1", "unreachable", False),
@@ -199,6 +204,31 @@ async def test_rtsp(hub: Hub, tmp_path: Path) -> None:
         async with pushing(carriers(hub), url):
             async with asyncio.timeout(WAIT_SECONDS):
                 await server.wait()
+    streams = await probe(file)
+    assert (streams["video"]["codec_name"], streams["audio"]["codec_name"]) == ("h264", "aac")
+
+
+async def test_srt(hub: Hub, tmp_path: Path) -> None:
+    """ffmpeg as an SRT listener gets picture and sound unharmed by who knows the passphrase, and nothing by others.
+
+    Passphrase and stream id stand in no list of processes.
+    """
+    port, file = free_port(), tmp_path / "got.mkv"
+    url = f"srt://127.0.0.1:{port}"
+    listen = f"{url}?mode=listener&passphrase={'p' * 16}"
+    async with ffmpeg("-i", listen, "-c", "copy", "-t", "4", str(file)) as server:
+        wrong = carriers(hub).make(record(f"{url}?passphrase={'q' * 16}"))
+        with pytest.raises(PushFailed):
+            await asyncio.wait_for(wrong.run(Told()), WAIT_SECONDS)
+        secret = f"{url}?latency=200&passphrase={'p' * 16}&streamid=%23!::r=cam1,s={'k' * 16}"
+        async with pushing(carriers(hub), secret) as (told, task):
+            async with asyncio.timeout(WAIT_SECONDS):
+                await wait_until(lambda: Flow.LIVE in told.flows, WAIT_SECONDS)
+                processes = await _run("ps", "-wweo", "args")
+                assert (f"{url}?mode=caller" in processes, "k" * 16 in processes) == (True, False)
+                await server.wait()
+            with pytest.raises(PushFailed):
+                await asyncio.wait_for(task, WAIT_SECONDS)
     streams = await probe(file)
     assert (streams["video"]["codec_name"], streams["audio"]["codec_name"]) == ("h264", "aac")
 

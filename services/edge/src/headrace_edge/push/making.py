@@ -17,9 +17,11 @@ from headrace.session.border import Border, BorderError, Far, parse_far
 from headrace.wire.stream import RouteHop
 from headrace_edge.push.carrying import Carrier, PushFailed, Tell
 from headrace_edge.push.file import FileTarget, recording_path
-from headrace_edge.push.libav import LibavTarget
+from headrace_edge.push.libav import LibavMuxer
 from headrace_edge.push.media import MediaPush, Target
+from headrace_edge.push.muxed import MuxedTarget
 from headrace_edge.push.relay import RelayPush
+from headrace_edge.push.srt import SrtMuxer
 
 PORTS: Final = {"rtmp": 1935, "rtmps": 443, "rtsp": 554, "rtsps": 322}
 """Targets that libav speaks to, and their default ports."""
@@ -76,7 +78,10 @@ class Carriers:
             path = recording_path(uri, self.record_root)
             return self._media(record, _nowhere, lambda address: FileTarget(path))
         if scheme in PORTS:
-            return self._media(record, self._checked(uri), lambda address: LibavTarget(uri, address))
+            return self._media(record, self._checked(uri), lambda address: MuxedTarget(LibavMuxer(uri, address)))
+        if scheme == "srt":
+            SrtMuxer(uri, None)  # refuses what can never be
+            return self._media(record, self._checked(uri), lambda address: MuxedTarget(SrtMuxer(uri, address)))
         text = f"{scheme[:16]}: cannot be pushed to by this node"
         raise PushFailed("unsupported", text, is_final=True)
 
@@ -105,7 +110,7 @@ class Carriers:
         parts = urlsplit(uri)
         if not parts.hostname:
             raise ValueError("the address has no host")
-        far = Far(parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme.lower()])
+        far = Far(parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme.lower(), 0))
 
         async def address() -> str | None:
             try:
