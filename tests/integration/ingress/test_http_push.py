@@ -80,9 +80,19 @@ async def test_guessing_is_barred() -> None:
     assert statuses == [401] * 5 + [429] * 2
 
 
-@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Host": "evil.example:8080"}])
-async def test_pages_of_elsewhere_need_a_key(headers: dict[str, str]) -> None:
-    """A page that is shown on this machine is not this machine."""
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://[::1"},
+        {"Host": "evil.example:8080"},
+        {"Host": "[::1"},
+        {"X-Forwarded-For": "192.0.2.7"},
+        {"Via": "1.1 proxy"},
+    ],
+)
+async def test_those_from_elsewhere_need_a_key(headers: dict[str, str]) -> None:
+    """A page that is shown on this machine is not this machine, nor is whom a proxy on it lets through."""
     async with door() as (_, url), aiohttp.ClientSession(headers=headers) as session:
         async with session.put(url, data=b"x") as answer:
             assert answer.status == 401

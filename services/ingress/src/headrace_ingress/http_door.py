@@ -47,6 +47,9 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
     )
 )
 
+PROXY_HEADERS: Final = ("Forwarded", "X-Forwarded-For", "Via")
+"""What proxies add to requests that they pass on."""
+
 REFUSALS: Final[dict[str, type[web.HTTPClientError | web.HTTPServerError]]] = {
     "key": web.HTTPUnauthorized,
     "guessing": web.HTTPTooManyRequests,
@@ -286,12 +289,16 @@ def _key(request: web.Request) -> str:
 
 
 def _is_foreign(request: web.Request) -> bool:
-    """Whether a page of elsewhere asks: any page may reach the loopback address of whom it is shown to."""
+    """Whether it is from elsewhere: a page that is shown on this machine asks, or a proxy on it, for others."""
+    if any(name in request.headers for name in PROXY_HEADERS):
+        return True
     origin = request.headers.get(hdrs.ORIGIN)
-    host = urlsplit(f"//{request.host}").hostname or ""
-    if not _is_loopback(host):
-        return True  # a name that somebody else made lead here
-    return origin is not None and urlsplit(origin).netloc != request.host
+    try:
+        host = urlsplit(f"//{request.host}").hostname or ""
+        is_other = origin is not None and urlsplit(origin).netloc != request.host
+    except ValueError:
+        return True
+    return is_other or not _is_loopback(host)  # a name that somebody else made lead here
 
 
 def _is_loopback(host: str) -> bool:
