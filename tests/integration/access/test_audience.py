@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from headrace.testing import wait_until
 from headrace.wire import play
 from integration.access.rig import GuardedRig, control_api, token
 from integration.access.test_doors import refusal_of
+from integration.edge.test_bad_guests import request
 from support.redis_server import RedisServer
 
 
@@ -159,3 +161,20 @@ async def test_edges_tell_a_store_again_what_it_lost(cluster: Cluster, server: R
             return len((await cluster.get("viewers"))["viewers"]) == 1
 
         await wait_until(listed_again)
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("origin", [b"https://caf\xff.example", b"https://" + b"a" * 4000], ids=["no text", "endless"])
+async def test_origins_that_are_none(cluster: Cluster, origin: bytes) -> None:
+    """What a viewer says of its page and no browser would is not told, and harms neither the edge nor who is told."""
+    edge = cluster.edges[0]
+    host, _, port = edge.address("fmp4").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request("open-house").replace(b"Host: x", b"Host: x\r\nOrigin: " + origin))
+    assert b" 101 " in await reader.readline()
+    await cluster.wait_count(1)
+    (there,) = (await cluster.get("viewers"))["viewers"]
+    assert there["origin"] == "null"
+    assert edge.runtime.failure is None
+    writer.close()
+    await cluster.wait_count(0)

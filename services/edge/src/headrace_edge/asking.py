@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import hdrs, web
 
 from headrace.access.policy import Asked
 from headrace.identifiers import StreamName
 from headrace_edge.live.tickets import is_session
+
+ORIGIN_MAX_CHARACTERS: Final = 300
+"""Longest origin that a page has: a host's name with a scheme and a port."""
 
 
 def asked_of(request: web.Request, name: StreamName, session: str = "") -> Asked:
@@ -20,10 +25,18 @@ def asked_of(request: web.Request, name: StreamName, session: str = "") -> Asked
         stream=name,
         token=pick_token(request.query.get("token"), request.headers.get(hdrs.AUTHORIZATION, "")),
         session=named if is_session(named) else session,
-        origin=request.headers.get(hdrs.ORIGIN),
+        origin=_origin(request),
         address=request.remote or "",
         host=_host(request),
     )
+
+
+def _origin(request: web.Request) -> str | None:
+    """Return the page's origin, which is told to others; what no browser sends is opaque (RFC 6454, section 7.1)."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is None or (origin.isascii() and origin.isprintable() and len(origin) <= ORIGIN_MAX_CHARACTERS):
+        return origin
+    return "null"
 
 
 def _host(request: web.Request) -> str:
