@@ -57,6 +57,31 @@ def test_what_is_missing_there_is_missing_here() -> None:
     assert late.id.position[1:] == (3, 3)
 
 
+def test_what_goes_backwards_there_is_left_out() -> None:
+    """A chunk that comes again, one of before it, and sound of the segment before the first: numbers here only grow."""
+    mint = opened(Numbers(Epoch(0), 40, 0.0))
+    mint.take(chunk(1, 900, 7, 700, key=True))
+    mint.take(chunk(1, 900, 8, 800))
+    assert mint.take(chunk(2, 899, 9, 650)) == []
+    for again in (chunk(1, 900, 8, 800), chunk(1, 900, 6, 600), chunk(1, 899, 9, 500)):
+        assert mint.take(again) == []
+    (sound,) = chunks(mint.take(chunk(2, 900, 7, 700)))
+    assert sound.id.position[1:] == (40, 0)
+
+
+def test_numbers_that_cannot_be_are_left_out() -> None:
+    """Another cluster cannot have this one's numbers of a stream, or its timeline, end for good."""
+    mint = opened(Numbers(Epoch(0), 40, 0.0))
+    assert mint.take(chunk(1, 900, 0, 2**63, key=True)) == []
+    mint.take(chunk(1, 900, 0, 700, key=True))
+    assert mint.take(chunk(1, 2**63, 0, 800)) == []
+    assert mint.take(chunk(1, 2**50, 0, 800)) == []
+    assert mint.take(chunk(1, 901, 0, 2**60)) == []
+    (later,) = chunks(mint.take(chunk(1, 901, 1, 900)))
+    assert later.id.position[1:] == (41, 1)
+    assert mint.numbers.end_seconds == 1.0
+
+
 def test_what_was_had_here_does_not_come_again() -> None:
     """Media from before the end of the timeline here is left out."""
     mint = opened(Numbers(Epoch(1), 10, 2.0))

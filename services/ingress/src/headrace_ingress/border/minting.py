@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from headrace.identifiers import ChunkId, Epoch
+from headrace.registry.records import SECONDS_MAX, SEGMENT_MAX
 from headrace.wire.chunk import Chunk, make_chunk
 from headrace.wire.stream import Track
 from headrace_ingress.events import Chunks, EpochOpened, Event, Numbers
@@ -77,7 +78,7 @@ class Mint:
         if publication is None or chunk.id.epoch != publication.far or chunk.id.track not in publication.tracks:
             return []
         if publication.near is not None:
-            return self._chunks([chunk])
+            return self._chunks([chunk]) if self._is_next(chunk, publication) else []
         if chunk.id.track != publication.lead or not self._may_begin(chunk, publication):
             self._held = [*self._held, chunk][-HELD_MAX:]
             return []
@@ -85,9 +86,17 @@ class Mint:
         together = _together(held, chunk, publication.tracks)
         return [self._begin(publication, chunk), *self._chunks([*together, chunk])]
 
+    def _is_next(self, chunk: Chunk, publication: _Publication) -> bool:
+        """Return whether a chunk goes on from what came: nothing is had twice, and no number runs backwards or away."""
+        last, earliest = self._last.get(chunk.id.track), publication.first[publication.lead][0]
+        if chunk.id.segment < earliest or (last is not None and chunk.id.position <= last.position):
+            return False
+        seconds = (chunk.decode_time + chunk.duration) / publication.tracks[chunk.id.track].timescale
+        return chunk.id.segment + publication.shift < SEGMENT_MAX and seconds <= SECONDS_MAX
+
     def _may_begin(self, chunk: Chunk, publication: _Publication) -> bool:
         seconds = chunk.decode_time / publication.tracks[chunk.id.track].timescale
-        return chunk.random_access and chunk.samples > 0 and seconds >= self.numbers.end_seconds
+        return chunk.random_access and chunk.samples > 0 and self.numbers.end_seconds <= seconds <= SECONDS_MAX
 
     def _begin(self, publication: _Publication, chunk: Chunk) -> Event:
         start, epochs = self.numbers.begin(self._utc()), self.numbers.epochs
