@@ -27,7 +27,15 @@ class Silent:
         await asyncio.Event().wait()
 
 
-async def _closed(*upstreams: NoUpstream | Silent) -> Closed:
+class Faulty:
+    """Has a fault."""
+
+    async def follow(self, taker: Taker, after: Mapping[int, ChunkId] | None) -> None:
+        """See `Upstream`."""
+        raise RuntimeError("nobody thought of this")
+
+
+async def _closed(*upstreams: NoUpstream | Silent | Faulty) -> Closed:
     """Return the last word of an attempt."""
     source = PullSource(upstreams, SystemClock(), lambda epoch: None)
     told: asyncio.Queue[Event] = asyncio.Queue()
@@ -58,3 +66,10 @@ async def test_that_nothing_of_ours_answers() -> None:
     assert (closed.code, "no Headrace and no WCS" in closed.reason) == ("unreachable", True)
     closed = await _closed(NoUpstream(NOTHING_THERE), NoUpstream(BorderError("refused", "no")))
     assert closed.code == "refused"
+
+
+async def test_a_fault_of_ours_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """It ends the attempt with a reason and a trace in the log, and not in silence."""
+    closed = await _closed(Faulty())
+    assert (closed.code, "fault" in closed.reason) == ("fault", True)
+    assert "nobody thought of this" in "".join(capsys.readouterr())

@@ -58,7 +58,6 @@ class PushedUpstream:
         self._stream = stream
         self._link: Link | None = None
         self._came = asyncio.Event()
-        self.ended_at: float | None = None
 
     def offered(self, link: Link) -> None:
         """Take the stream from this link from now on."""

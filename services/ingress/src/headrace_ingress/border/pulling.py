@@ -12,6 +12,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import structlog
+
 from headrace.clock import Clock
 from headrace.identifiers import ChunkId, Epoch
 from headrace.session.border import BorderError
@@ -37,6 +39,8 @@ LOOK_SECONDS: Final = 0.5
 
 REASON_MAX_CHARACTERS: Final = 400
 """Longest reason of another server that is passed on."""
+
+log = structlog.get_logger(__name__)
 
 
 class PullSource(ChunkSource):
@@ -107,6 +111,9 @@ class PullSource(ChunkSource):
             ended = True
         except BorderError as error:
             reason, code = str(error), "final_" + error.code if error.is_final else error.code
+        except Exception:
+            log.exception("pull_failed")  # a fault of ours, which another attempt may not meet
+            reason, code = "a fault in this program, see its log", "fault"
         finally:
             self._deliver([Closed(reason, ended, self._mint.numbers, code)])
 
