@@ -160,6 +160,7 @@ async def test_only_the_cluster_is_answered(cluster: Cluster) -> None:
         ("other", "/still/a", proof, 1010.0),
         (SECRET, "/still/a", "", 1010.0),
         (SECRET, "/still/a", "x" * 100, 1010.0),
+        (SECRET, "/still/a", "1010.\udcff", 1010.0),
     ):
         assert not is_proven(secret, what, shown, now)
     async with api.http.get(f"{cluster.edge_url}/still/site7/cam1", headers={PROOF_HEADER: proof}) as answer:
