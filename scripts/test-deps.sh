@@ -22,6 +22,7 @@ declare -A why=(
     [gstreamer1.0-plugins-bad]="the camera's parsers"
     [gstreamer1.0-plugins-ugly]="the camera's H.264 encoder"
     [gstreamer1.0-libav]="the camera's AAC encoder"
+    [gstreamer1.0-rtsp]="a publisher by RTSP"
     [vlc-bin]="a player of HLS"
     [vlc-plugin-base]="a player of HLS"
     [firefox-esr]="a second browser for players of HLS"

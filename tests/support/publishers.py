@@ -109,10 +109,24 @@ def gstreamer_srt(port: int, streamid: str) -> Publisher:
     return Publisher([SYSTEM_PYTHON, __file__, "gstreamer", line])
 
 
-_GSTREAMER_PICTURE = (
-    "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1 ! x264enc tune=zerolatency"
-    f" speed-preset=ultrafast key-int-max={GOP} ! h264parse"
-)
+def gstreamer_rtsp(uri: str, transport: str, video: str = "h264", audio: str = "aac") -> Publisher:
+    """Return GStreamer's rtspclientsink over `tcp` or `udp`; it makes packets of its own."""
+    pictures = {
+        "h264": _GSTREAMER_PICTURE,
+        "h265": _GSTREAMER_RAW + "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! h265parse",
+    }
+    sounds = {
+        "aac": f"{_GSTREAMER_SOUND} ! aacparse",
+        "opus": "audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 ! opusenc",
+        "g711": "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! mulawenc",
+    }
+    sink = f"rtspclientsink name=sink location={uri} protocols={transport}"
+    line = f"{sink} {pictures[video]} ! sink. {sounds[audio]} ! sink."
+    return Publisher([SYSTEM_PYTHON, __file__, "gstreamer", line])
+
+
+_GSTREAMER_RAW = "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1 ! "
+_GSTREAMER_PICTURE = _GSTREAMER_RAW + f"x264enc tune=zerolatency speed-preset=ultrafast key-int-max={GOP} ! h264parse"
 _GSTREAMER_SOUND = (
     "audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 ! audioconvert ! avenc_aac bitrate=64000"
 )

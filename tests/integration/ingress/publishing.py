@@ -11,6 +11,7 @@ import av
 
 from headrace.service.settings import Settings
 from headrace_ingress.rtmp_door import RtmpDoor
+from headrace_ingress.rtsp_door import RtspDoor
 from headrace_ingress.srt_door import SrtDoor
 from integration.ingress.rig import NAME, Watched, feeding_settings
 
@@ -31,6 +32,15 @@ async def publishing_srt(**ingress: Any) -> AsyncIterator[tuple[Watched, int]]:
     async with feeding_settings(Settings.model_validate({"ingress": group})) as watched:
         door = next(component for component in watched.components if isinstance(component, SrtDoor))
         yield watched, door.bound_port
+
+
+@asynccontextmanager
+async def publishing_rtsp(**ingress: Any) -> AsyncIterator[tuple[Watched, str]]:
+    """The same with the RTSP door; give the address to publish `NAME` at."""
+    group = {"rtmp": False, "port": 0, "rtsp": True, "rtsp_port": 0, **ingress}
+    async with feeding_settings(Settings.model_validate({"ingress": group})) as watched:
+        door = next(component for component in watched.components if isinstance(component, RtspDoor))
+        yield watched, f"rtsp://127.0.0.1:{door.bound_port}/live/{NAME}"
 
 
 def decode_whole(file: bytes) -> dict[str, int]:

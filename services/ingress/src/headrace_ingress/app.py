@@ -34,6 +34,7 @@ from headrace_ingress.http_door import HttpDoor
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.publications import Publications, PublishOptions
 from headrace_ingress.rtmp_door import RtmpDoor
+from headrace_ingress.rtsp_door import RtspDoor
 from headrace_ingress.srt_door import SrtDoor
 from headrace_ingress.wanted import SourceRequest, Wanted
 
@@ -167,6 +168,8 @@ def make_doors(
     doors: list[Component] = [publications]
     if group.rtmp:
         doors.append(RtmpDoor(group.host, group.rtmp_port, publications, metrics, tls=runtime.tls))
+    if group.rtsp:
+        doors.append(RtspDoor(group.host, group.rtsp_port, publications, metrics, tls=runtime.tls))
     if group.srt:
         passphrase = group.srt_passphrase.get_secret_value()
         doors.append(SrtDoor(group.host, group.srt_port, passphrase, publications, runtime, metrics))

@@ -47,6 +47,11 @@ REORDER_PACKETS = "64"
 """How many RTP packets libav waits for one that overtook others, over UDP."""
 
 
+REPLAY_REORDER_PACKETS = "16"
+"""How many RTP packets of a publisher libav waits for one that was overtaken, or lost: so many of sound, which has the
+fewest, are a third of a second."""
+
+
 def rtsp_options(uri: FeedUri, transport: Transport) -> dict[str, str]:
     """Return libav's options for pulling from an RTSP server."""
     secure = urlsplit(uri.address).scheme == "rtsps"
@@ -62,6 +67,18 @@ def rtsp_options(uri: FeedUri, transport: Transport) -> dict[str, str]:
         # Cameras sign their own certificates: TLS keeps the stream from listeners, it does not prove who sends it.
         options["tls_verify"] = "0"
     return options
+
+
+def replay_options() -> dict[str, str]:
+    """Return libav's options for what a publisher sends by RTSP and this process serves again."""
+    return {
+        "protocol_whitelist": "rtsp,rtp,tcp",
+        "format_whitelist": RTSP_FORMATS,
+        "rtsp_transport": "tcp",
+        "analyzeduration": str(PROBE_MICROSECONDS),
+        "probesize": str(PROBE_BYTES),
+        "reorder_queue_size": REPLAY_REORDER_PACKETS,
+    }
 
 
 def rtmp_options(uri: FeedUri) -> dict[str, str]:

@@ -13,13 +13,17 @@ import av.error
 from headrace.clock import Clock
 from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.stream import Track
-from headrace_ingress.libav import PROBE_BYTES, PROBE_MICROSECONDS
+from headrace_ingress.libav import OPEN_SECONDS, PROBE_BYTES, PROBE_MICROSECONDS, replay_options
 from headrace_ingress.live import LiveContainer
 from headrace_ingress.pipe import LOOK_SECONDS, BytePipe, PipeStalled
+from headrace_ingress.rtsp_replay import FORMAT, RtspReplay
 from headrace_ingress.source import Note, SourceBroken
 
 SECTIONS_MAX: Final = 4
 """Most files of one publisher that wait to be read: a codec does not change more often."""
+
+DELAYED_FORMATS: Final = frozenset({FORMAT, "mpegts"})
+"""Formats whose pictures libav lets go of when the next one begins."""
 
 GONE: Final = "its publisher left"
 """What viewers are told when nobody publishes any more."""
@@ -135,6 +139,7 @@ class PublishedSource:
         self._note: Note = lambda text: None
         self._publication: Publication | None = None
         self._live: LiveContainer | None = None
+        self._replay: RtspReplay | None = None
         self._reason = ""
 
     def open(self, note: Note) -> None:
@@ -148,7 +153,9 @@ class PublishedSource:
             return []
         try:
             samples = self._live.read()
-        except EOFError:
+        except EOFError as error:
+            if self._replay is not None and self._replay.failure is not None:
+                raise self._broken(error) from None
             return self._end_file(self._live)
         except (av.error.FFmpegError, OSError, PipeStalled, SourceBroken) as error:
             raise self._broken(error) from None
@@ -158,6 +165,7 @@ class PublishedSource:
     def close(self) -> None:
         if self._live is not None:
             self._live.close()
+        self._close_replay()
         if self._publication is not None:
             self._publication.finish(self._reason or "the stream is stopped here")
 
@@ -165,7 +173,13 @@ class PublishedSource:
         samples = live.flush()
         live.close()
         self._live = None
+        self._close_replay()
         return samples
+
+    def _close_replay(self) -> None:
+        if self._replay is not None:
+            self._replay.close()
+            self._replay = None
 
     def _open_next(self) -> None:
         """Open the next file, if there is one before it is time to stop."""
@@ -177,7 +191,7 @@ class PublishedSource:
                 return
             raise self._broken(SourceBroken(GONE) if self._publication.has_ended else PipeStalled())
         try:
-            container = open_pipe(file, self._stopping, self._stall_seconds)
+            container = self._open_file(file)
             self._live = LiveContainer(
                 container,
                 self._options,
@@ -185,13 +199,24 @@ class PublishedSource:
                 self._clock,
                 self._stopping,
                 self._note,
-                parser_delay=file.format == "mpegts",
+                parser_delay=file.format in DELAYED_FORMATS,
             )
         except (av.error.FFmpegError, OSError, PipeStalled, SourceBroken) as error:
             raise self._broken(error) from None
         self.tracks = self._live.tracks
 
+    def _open_file(self, file: BytePipe) -> Any:
+        if file.format != FORMAT:
+            return open_pipe(file, self._stopping, self._stall_seconds)
+        self._replay = RtspReplay(file.reading(self._stopping, self._stall_seconds).read)
+        self._replay.start()
+        # The pipe's own patience ends first, so that a silence is told as what it is.
+        patience = (OPEN_SECONDS + self._stall_seconds, OPEN_SECONDS + self._stall_seconds)
+        return av.open(self._replay.address, format="rtsp", timeout=patience, options=replay_options())
+
     def _broken(self, error: Exception) -> SourceBroken:
+        if self._replay is not None and self._replay.failure is not None:
+            error = self._replay.failure
         self._reason = explain_published(error, self._stall_seconds)
         return SourceBroken(self._reason)
 

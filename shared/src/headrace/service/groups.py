@@ -244,6 +244,10 @@ class IngressSettings(Group):
     srt_passphrase: SecretStr = setting(
         SecretStr(""), "Passphrase that publishers by SRT encrypt with, 10 to 79 characters; empty means none."
     )
+    rtsp: bool = setting(
+        False, "Take publishers by RTSP (ANNOUNCE and RECORD), at `rtsp://host:8554/live/{stream}` (docs/feeds.md)."
+    )
+    rtsp_port: Port = setting(8554, "Port of RTSP; 0 means any free one. Media by UDP come to ports that are free then.")
     publish_keys: dict[str, SecretStr] = setting(
         dict,
         "Keys of publishers by stream name, or by a beginning of names with `*` after it; the longest that matches "

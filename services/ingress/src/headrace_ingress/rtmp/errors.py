@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
+from headrace_ingress.broken import ProtocolBroken
 
-class RtmpError(Exception):
-    """The peer does not follow RTMP, or wants more than is allowed: the connection ends.
 
-    Attributes:
-        code: which rule it broke, for metrics: `handshake`, `chunk`, `too_large`, `amf` or `command`.
-    """
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
+class RtmpError(ProtocolBroken):
+    """RTMP was not followed; its codes are `handshake`, `chunk`, `too_large`, `amf` and `command`."""
