@@ -15,7 +15,7 @@ from headrace.registry.leases import StoreAway
 from headrace.registry.records import InvalidRecord
 from headrace.registry.registry import Registry
 from headrace.registry.sealing import SealError, Uri
-from headrace.registry.transfers import OPTION_REMOTE_NAME
+from headrace.registry.transfers import OPTION_PUBLISHER, OPTION_REMOTE_NAME
 from headrace.transport.reaching import Network
 from headrace_ingress.addresses import may_reach
 
@@ -144,6 +144,8 @@ class Wanted:
         self._requests.pop(name, None)
         if entry is None or not isinstance(entry.record, DesiredSource):
             return
+        if OPTION_PUBLISHER in entry.record.options:
+            return  # who pushes it brings it (headrace_ingress.border.intake), and must find it unclaimed
         try:
             uris = tuple(self._checked(entry.record.uris))
         except SealError as error:
