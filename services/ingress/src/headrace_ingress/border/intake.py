@@ -115,6 +115,7 @@ class Intake:
     _pending: dict[StreamName, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _ending: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _watching: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _forgetting: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     async def start(self) -> None:
         """Begin to watch what is terminated; nothing else is to be done before somebody offers."""
@@ -133,12 +134,17 @@ class Intake:
     async def stop(self) -> None:
         """End all streams that are pushed here; their publishers go on elsewhere."""
         self.registry.desired_watchers.discard(self._desired_changed)
-        for task in (*self._pending.values(), *self._watching):
+        begun = (*self._pending.values(), *self._watching)
+        for task in begun:
             task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
         for name in tuple(self._taken):
             self._end(name, is_over=False)
         if self._ending:
             await asyncio.wait(self._ending)
+        for task in self._forgetting:
+            task.cancel()
+        await asyncio.gather(*self._forgetting, return_exceptions=True)
 
     def _desired_changed(self, keys: frozenset[DesiredKey]) -> None:
         for name in tuple(self._taken):
@@ -206,6 +212,8 @@ class Intake:
         except TooManyStreams:
             await self.registry.release(claim)
             return BUSY
+        if link.is_open and name not in link.offers:
+            self._end(name)  # withdrawn meanwhile
         return ""
 
     async def _ask_for(self, name: StreamName, link: Link) -> str:
@@ -301,5 +309,15 @@ class Intake:
         if taken.hold.claim is not None:
             await self.registry.release(taken.hold.claim)
         if is_over:
+            forgetting = asyncio.create_task(self._forget(name), name=f"forget {name}")
+            self._forgetting.add(forgetting)
+            forgetting.add_done_callback(self._forgetting.discard)
+            await asyncio.wait([forgetting], timeout=self.lease_seconds)
+
+    async def _forget(self, name: StreamName) -> None:
+        """Have nobody ask for a stream any more, as soon as the store can be told, unless it comes again."""
+        while not self.has(name):
             with suppress(StoreAway):
                 await self.registry.drop_desired(pull_key(name))
+                return
+            await asyncio.sleep(self.lease_seconds)
