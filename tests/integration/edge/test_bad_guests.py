@@ -127,6 +127,16 @@ async def test_hosts_that_are_none(
     assert not caplog.records
 
 
+async def test_requests_that_are_none(rig: EdgeRig, caplog: pytest.LogCaptureFixture) -> None:
+    """What is no HTTP is answered so, and leaves no line in the log: a stranger may send as much of it as it likes."""
+    for sent in (b"\xff\xff\r\n\r\n", b"GET http://a:b/ HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"):
+        reader, writer = await asyncio.open_connection(*rig.address().split(":"))
+        writer.write(sent)
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    assert not caplog.records
+
+
 async def test_those_who_come_and_go(rig: EdgeRig) -> None:
     """Opening and closing in a loop leaves nothing behind."""
     feed = rig.feed()

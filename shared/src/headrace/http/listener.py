@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 import ssl
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from headrace.errors import StartupError, reason
 from headrace.http.silence import FIRST_REQUEST_SECONDS, SilentConnections
@@ -67,7 +69,12 @@ class HttpListener:
         self.silent = SilentConnections(app, first_request_seconds)
         # Bodies are not decompressed: nobody sends us such, and a small one could be made to fill the memory.
         self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS, auto_decompress=False
+            app,
+            access_log=None,
+            logger=_server_logger(),
+            handle_signals=False,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            auto_decompress=False,
         )
         self._server: asyncio.Server | None = None
 
@@ -112,6 +119,17 @@ class HttpListener:
         if self._server is not None:
             self._server.close()
         await self._runner.cleanup()
+
+
+def _server_logger() -> logging.Logger:
+    """Return aiohttp's logger, silent about requests that are no HTTP: anybody may send as many as it likes."""
+    logger = logging.getLogger("aiohttp.server")
+    logger.addFilter(_is_no_guests_mistake)  # which does nothing the second time
+    return logger
+
+
+def _is_no_guests_mistake(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
 def cannot_listen(name: str, host: str, port: int, setting: str, error: OSError) -> str:
