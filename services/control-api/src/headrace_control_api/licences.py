@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from headrace.access.licences import EXPIRED, INVALID_DOMAIN, Kind, Licence, LicenceRefused
 from headrace.access.rules import RuleStore, TooManyRules
@@ -49,8 +49,16 @@ class LicenceQuery(Query):
     user: Annotated[str, Field(max_length=128)] | None = Field(default=None, description="Only those of this user.")
 
 
+def _fix_terms(schema: dict[str, Any]) -> None:
+    """Say in JSON Schema that the terms of what is given away are fixed."""
+    schema["if"] = {"properties": {"kind": {"enum": list(TERMS)}}, "required": ["kind"]}
+    schema["then"] = {"properties": {"days": {"type": "null"}, "maxWatchers": {"type": "null"}}}
+
+
 class NewLicence(Model):
     """A licence that is to be issued."""
+
+    model_config = ConfigDict(json_schema_extra=_fix_terms)
 
     kind: Kind = Field(
         default="full",

@@ -39,7 +39,7 @@ PORT_PATTERN = f"({_PORT})?"
 PATH_PATTERN = rf"([/?]([!\"$&-\[\]-~]|{_CODED})*)?"
 """Path and query; `#` and backslashes have no place in them, and a percent sign has two digits after it, not 00."""
 
-FILE_PATTERN = rf"file:(///?)?([A-Za-z0-9_.~-]|{_CODED})([A-Za-z0-9_.~/-]|{_CODED})*"
+FILE_PATTERN = rf"file:(///|/)?([A-Za-z0-9_.~-]|{_CODED})([A-Za-z0-9_.~/-]|{_CODED})*"
 HOST_PATTERN = rf"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[({_IPV6})\])"
 SOURCE_PATTERN = (
     rf"^((rtsps?|rtmps?|srt|https?)://{USER_PATTERN}{HOST_PATTERN}{PORT_PATTERN}{PATH_PATTERN}"

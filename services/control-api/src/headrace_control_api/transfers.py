@@ -181,9 +181,9 @@ class Engine:
     def _record(self, wanted: Wanted) -> DesiredSource | DesiredTransfer:
         name = _stream(wanted.local_name, "local_name")
         uri = self._uri(wanted)
-        remote = _remote_name(wanted, uri)
         if uri.scheme.startswith("headrace"):
             self._check_node(wanted, uri)
+        remote = _remote_name(wanted, uri)
         since_us, options = microseconds(self.clock.utc()), {}
         if wanted.key:
             options[OPTION_KEY] = wanted.key
