@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from headrace.errors import ConfigurationError
-from headrace.service.groups import SourceSettings
+from headrace.service.ingress_groups import SourceSettings
 from headrace.service.loading import settings_by_location
 from headrace.service.settings import Settings, load_settings
 from headrace.service.showing import settings_as_toml

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from headrace.service.groups import Group, SourceSettings
+from headrace.service.group import Group
+from headrace.service.ingress_groups import SourceSettings
 from headrace.service.loading import group_models, variable_name
 
 _INTRODUCTION = """\

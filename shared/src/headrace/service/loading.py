@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from headrace.errors import ConfigurationError
 from headrace.service.complaints import complaint
-from headrace.service.groups import Group, Settings
+from headrace.service.group import Group
+from headrace.service.groups import Settings
 
 PREFIX = "HEADRACE_"
 """What every environment variable of ours begins with."""
