@@ -9,7 +9,7 @@ import pytest
 
 from headrace.clock import SystemClock
 from headrace.identifiers import ChunkId, Epoch, StreamName
-from headrace.relay.link import Timing
+from headrace.relay.link import POLICY_VIOLATION, Timing
 from headrace.testing import wait_until
 from headrace.transport.channel import Channel
 from headrace.transport.dialling import dial
@@ -67,6 +67,21 @@ async def stranger(node: MeshNode) -> tuple[Channel, Receiver]:
 
 
 # -- before the link is open -----------------------------------------------------------------------
+
+
+async def test_strangers_do_not_keep_nodes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many connections prove nothing, a node that does comes in: the oldest of them makes room."""
+    monkeypatch.setattr("headrace.session.door.LINKS_MAX", 4)
+    monkeypatch.setattr("headrace.session.door.OPENINGS_MAX", 3)
+    async with mesh() as m:
+        parent = await m.add("ingress-1", "ingress")
+        idle = [await stranger(parent) for _ in range(5)]
+        await wait_until(lambda: idle[1][1].closed == (POLICY_VIOLATION, "crowded"))
+        assert ended(parent, "crowded") == 2
+        m.run(parent.produce())
+        child = await m.add("edge-1", "edge")
+        viewer = Viewer(child.hub)
+        await wait_until(lambda: len(viewer.ids()) > 5)
 
 
 async def test_a_recorded_opening_is_worth_nothing(

@@ -18,7 +18,7 @@ PROTOCOL_ERRORS = frozenset(
 
 KNOWN_ENDS = PROTOCOL_ERRORS | frozenset(
     {"idle", "stopped", "going_away", "peer_closed", "connection_lost", "heartbeat_timeout", "opening_timeout"}
-    | {"too_slow", "key_changed"}
+    | {"too_slow", "key_changed", "crowded"}
 )
 """Ends of links that have a name of their own in metrics; a peer chooses the words of all others."""
 
