@@ -40,10 +40,14 @@ def test_public_and_named_addresses_are_allowed(address: str) -> None:
         "::ffff:127.0.0.1",
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
+        "::7f00:1",
+        "::ffff:0:7f00:1",
+        "fec0::1",
+        "5f00::1",
     ],
 )
 def test_special_addresses_are_not(address: str) -> None:
-    """Loopback, private, link-local (cloud metadata), shared, multicast and translated ones are refused."""
+    """Loopback, private, link-local (cloud metadata), site-local, shared, multicast, translated ones are refused."""
     assert not is_allowed(ip_address(address), NAMED)
 
 

@@ -14,8 +14,14 @@ from typing import Final
 
 Network = IPv4Network | IPv6Network
 
-TRANSLATED: Final = tuple(IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
-"""IPv6 networks whose addresses lead to IPv4 ones: NAT64, 6to4 and Teredo."""
+TRANSLATED: Final = tuple(
+    IPv6Network(text)
+    for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "::ffff:0:0:0/96")
+)
+"""IPv6 networks whose addresses lead to IPv4 ones: NAT64, 6to4, Teredo, and those of RFC 4291, 2.5.5.1 and RFC 2765."""
+
+LOCAL: Final = tuple(IPv6Network(text) for text in ("fec0::/10", "5f00::/16"))
+"""IPv6 networks of one site that `is_global` does not know: deprecated ones (RFC 3879) and segments (RFC 9602)."""
 
 RESOLVE_SECONDS: Final = 5.0
 """How long a name may take to be resolved: what resolvers take for two servers that do not answer."""
@@ -39,8 +45,8 @@ def is_allowed(address: IPv4Address | IPv6Address, networks: Sequence[Network]) 
         address = address.ipv4_mapped
     if any(address in network for network in networks):
         return True
-    translated = isinstance(address, IPv6Address) and any(address in network for network in TRANSLATED)
-    return address.is_global and not address.is_multicast and not translated
+    special = isinstance(address, IPv6Address) and any(address in network for network in (*TRANSLATED, *LOCAL))
+    return address.is_global and not address.is_multicast and not special
 
 
 def is_refused(host: str, networks: Sequence[Network]) -> bool:
