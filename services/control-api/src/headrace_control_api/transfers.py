@@ -33,6 +33,7 @@ from headrace.registry.transfers import (
     OPTION_TRANSFER,
     Transfer,
     TransferStatus,
+    find_requested,
     find_transfer,
     pull_id,
     push_id,
@@ -229,7 +230,7 @@ class Engine:
         """Return the transfer that an earlier request with the same key made."""
         if not wanted.key:
             return None
-        before = next((one for one in self.all() if one.request_key == wanted.key), None)
+        before = find_requested(self.registry.desired, self.registry.claims, wanted.key)
         if before is not None and not _is_same(before, record):
             raise Refused(409, "The same key was used for another transfer.", "key")
         return before

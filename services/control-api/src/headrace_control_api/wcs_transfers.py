@@ -151,7 +151,7 @@ def _matching(found: Iterable[Transfer], wanted: PullFilter, *, may_know: bool) 
         )
         and wanted.localStreamName in (None, one.local_name)
         and wanted.remoteStreamName in (None, one.remote_name)
-        and wanted.localMediaSessionId in (None, one.local_session)
+        and (wanted.localMediaSessionId is None or wanted.localMediaSessionId == one.local_session)
     ]
 
 

@@ -84,7 +84,7 @@ class Transfer:
         status: how it does.
         info: more of that, for people; empty for nothing.
         code: why it failed, in a word; empty for nothing.
-        local_session, remote_session: ids of the two ends; the other's is empty while it is not known.
+        remote_session: the id of its end there; empty while it is not known.
         node: who carries it out; empty for nobody.
         region: where it had better run.
         request_key: the asker's own.
@@ -101,7 +101,6 @@ class Transfer:
     status: TransferStatus
     info: str
     code: str
-    local_session: str
     remote_session: str
     node: str
     region: str
@@ -109,6 +108,11 @@ class Transfer:
     by: str
     since_us: int
     revision: int
+
+    @property
+    def local_session(self) -> str:
+        """The id of its end here."""
+        return str(uuid.uuid5(_NAMESPACE, self.id))
 
     @property
     def is_final(self) -> bool:
@@ -147,8 +151,22 @@ def find_transfer(
     key = DesiredKey(DesiredKind.TRANSFER, id)
     if key in desired:
         return view(key, desired[key], claims.get(key))
+    return _first(desired, claims, OPTION_TRANSFER, id)
+
+
+def find_requested(
+    desired: Mapping[DesiredKey, DesiredEntry], claims: Mapping[DesiredKey, ClaimRecord], request_key: str
+) -> Transfer | None:
+    """Return the transfer that was asked for under this key."""
+    return _first(desired, claims, OPTION_KEY, request_key)
+
+
+def _first(
+    desired: Mapping[DesiredKey, DesiredEntry], claims: Mapping[DesiredKey, ClaimRecord], option: str, value: str
+) -> Transfer | None:
     for key, entry in desired.items():
-        if key.kind is DesiredKind.SOURCE and pull_id(key.name) == id:
+        record = entry.record
+        if isinstance(record, DesiredSource | DesiredTransfer) and record.options.get(option) == value:
             return view(key, entry, claims.get(key))
     return None
 
@@ -198,7 +216,6 @@ def view(key: DesiredKey, entry: DesiredEntry, claim: ClaimRecord | None) -> Tra
         status=status,
         info=info,
         code=code,
-        local_session=str(uuid.uuid5(_NAMESPACE, id)),
         remote_session=facts.get("remote_session", ""),
         node=claim.node if claim is not None else "",
         region=region,
