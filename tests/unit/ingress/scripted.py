@@ -16,9 +16,11 @@ from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.relay.broadcast import Broadcast, Entry
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import RouteHop, Track
+from headrace_ingress.arriving import Arrivals
 from headrace_ingress.feed import Feed, FeedOptions
 from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
+from headrace_ingress.reading import ThreadReading
 from headrace_ingress.source import Note, SourceBroken, SourceEnded
 
 NAME = StreamName("cam1")
@@ -131,7 +133,13 @@ class Stage:
         self.feed = Feed(
             NAME,
             "test",
-            self._make_source,
+            lambda failures: ThreadReading(
+                NAME,
+                lambda stopping: self._make_source(stopping, failures),
+                options.packager,
+                SystemClock(),
+                Arrivals(),
+            ),
             self.broadcast,
             self.registry,
             self.hold,

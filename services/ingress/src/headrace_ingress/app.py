@@ -29,14 +29,17 @@ from headrace_ingress.border.door import BorderDoor
 from headrace_ingress.border.intake import Intake
 from headrace_ingress.border.sources import BorderSources
 from headrace_ingress.feed import FeedOptions
-from headrace_ingress.feeds import Feeds, SourceOptions
+from headrace_ingress.feeds import Feeds
 from headrace_ingress.http_door import HttpDoor
+from headrace_ingress.jobs import ReaderOptions
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.publications import Publications, PublishOptions
+from headrace_ingress.reading import Readers, ThreadReaders
 from headrace_ingress.rtmp_door import RtmpDoor
 from headrace_ingress.rtsp_door import RtspDoor
 from headrace_ingress.srt_door import SrtDoor
 from headrace_ingress.wanted import SourceRequest, Wanted
+from headrace_ingress.workers.pool import Workers, WorkersOptions
 
 ROLE = "ingress"
 
@@ -153,7 +156,8 @@ def make_doors(
 ) -> Sequence[Component]:
     """Return everything that media come in by; doors by HTTP are added to `app`."""
     group, metrics = settings.ingress, IngressMetrics.make(runtime.metrics)
-    feeds = make_feeds(settings, runtime, requests, hub, registry, metrics)
+    readers = make_readers(settings, runtime, metrics)
+    feeds = make_feeds(settings, runtime, requests, hub, registry, metrics, readers)
     publications = Publications(
         hub,
         registry,
@@ -161,11 +165,13 @@ def make_doors(
         metrics,
         publish_options(group),
         feeds.feed_options,
+        readers,
         lambda name: name in feeds.wanted.requests or feeds.wanted.is_desired(name),
     )
     feeds.on_begin, feeds.on_fenced_elsewhere = publications.displace, publications.fence
     HttpDoor(publications, metrics, group.host).add_to(app)
-    doors: list[Component] = [publications]
+    # Workers first, for what they read must have ended before them.
+    doors: list[Component] = [readers, publications] if isinstance(readers, Workers) else [publications]
     if group.rtmp:
         doors.append(RtmpDoor(group.host, group.rtmp_port, publications, metrics, tls=runtime.tls))
     if group.rtsp:
@@ -180,9 +186,18 @@ def make_doors(
 def publish_options(group: IngressSettings) -> PublishOptions:
     """Return who may publish, as the settings say."""
     keys = {name: key.get_secret_value() for name, key in group.publish_keys.items()}
-    return PublishOptions(
-        Keys(keys), group.publish_takes_over, group.publishers_max, group.publish_away_seconds, group.stall_seconds
-    )
+    return PublishOptions(Keys(keys), group.publish_takes_over, group.publishers_max, group.publish_away_seconds)
+
+
+def make_readers(settings: Settings, runtime: Runtime, metrics: IngressMetrics) -> Readers:
+    """Return who reads feeds: worker processes, or with 0 of them the threads of this process."""
+    group = settings.ingress
+    roots, networks = tuple(group.file_roots), tuple(str(network) for network in group.allow_networks)
+    options = ReaderOptions(packager_options(settings.packager), roots, group.stall_seconds, networks)
+    if group.workers == 0:
+        return ThreadReaders(options, runtime.clock)
+    limits = (group.workers, group.worker_memory_bytes, group.feed_cpu)
+    return Workers(runtime, metrics, options, WorkersOptions(*limits, settings.log.level, settings.log.format))
 
 
 def make_feeds(
@@ -192,6 +207,7 @@ def make_feeds(
     hub: Hub,
     registry: Registry,
     metrics: IngressMetrics,
+    readers: Readers,
 ) -> Feeds:
     """Return the component that runs the feeds."""
     group = settings.ingress
@@ -206,8 +222,8 @@ def make_feeds(
         registry,
         runtime,
         metrics,
+        readers,
         settings.registry.lease_seconds,
-        SourceOptions(tuple(group.file_roots), group.stall_seconds, networks),
         FeedOptions(packager_options(settings.packager), group.retry_min_seconds, group.retry_max_seconds),
         border=border_sources(settings, runtime, registry),
     )

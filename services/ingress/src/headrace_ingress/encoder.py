@@ -16,7 +16,6 @@ from headrace.media.samples import PackagerOptions, Sample
 from headrace.registry.feed_uri import PatternOptions
 from headrace.wire.stream import Track
 from headrace_ingress.codecs import AAC_FRAME, SAMPLE_RATE, VIDEO_CLOCK, add_aac, add_h264, nowhere
-from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.pattern import Beeper, Picture
 from headrace_ingress.source import Note
 
@@ -39,7 +38,6 @@ class PatternSource:
         options: how the feed is cut.
         clock: what it shows and what it is paced by.
         stopping: ends every wait.
-        metrics: takes the time that encoding costs.
     """
 
     def __init__(
@@ -48,17 +46,13 @@ class PatternSource:
         options: PackagerOptions,
         clock: Clock,
         stopping: threading.Event,
-        metrics: IngressMetrics,
     ) -> None:
         self.tracks: tuple[Track, ...] = ()
         self.keeps = False  # it lets time pass by itself
-        self.waits = False  # it draws when it is read
-        self.waits = False  # it lets time pass by itself
         self._pattern = pattern
         self._options = options
         self._clock = clock
         self._stopping = stopping
-        self._metrics = metrics
         self._container: av.container.OutputContainer | None = None
         self._video: VideoEncoder | None = None
         self._audio: AudioEncoder | None = None
@@ -92,8 +86,7 @@ class PatternSource:
         if self._video is not None and self._video.next_seconds <= now:
             if now - self._video.next_seconds > LATE_MAX_SECONDS:
                 self._video.seek(now)
-            with self._metrics.encode_seconds.time():
-                samples += self._video.draw(microseconds(utc))
+            samples += self._video.draw(microseconds(utc))
         while self._audio is not None and self._audio.due_seconds <= now:
             if now - self._audio.next_seconds > LATE_MAX_SECONDS:
                 self._audio.seek(now)

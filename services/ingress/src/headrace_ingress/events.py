@@ -1,8 +1,9 @@
-"""What a reader tells its feed: plain values, so that readers can move to processes of their own."""
+"""What a reader tells its feed: plain values, for the reader may be in another process."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from headrace.identifiers import Epoch
 from headrace.media.samples import EpochStart
@@ -70,5 +71,8 @@ class Closed:
     numbers: Numbers
     code: str = ""
 
+
+GUILTY: Final = "crash"
+"""The code of a feed that ended the process that read it, as far as can be known; its waits only grow."""
 
 Event = EpochOpened | Chunks | Noted | Closed

@@ -2,10 +2,11 @@
 
 Theory of operation
 -------------------
-A feed runs on the event loop and owns no media. Each attempt at the source is a `Reader` in a thread of its own; what
-it tells arrives as events, is written to the stream's broadcast, and once in a segment to the registry. When an attempt
-ends, the stream is `interrupted`, viewers stay, and after a wait that grows the next attempt begins a new epoch whose
-numbers and timeline go on after the last. Only a file that is played once is `ended`.
+A feed runs on the event loop and owns no media. Each attempt at the source is a `Reader` in a thread of its own, mostly
+of a worker process (`headrace_ingress.workers`); what it tells arrives as events, is written to the stream's broadcast,
+and once in a segment to the registry. When an attempt ends, the stream is `interrupted`, viewers stay, and after a wait
+that grows the next attempt begins a new epoch whose numbers and timeline go on after the last. Only a file that is
+played once is `ended`.
 
 Who runs a source is decided by claims (`headrace.registry.contest`); a feed is told by its hold whether it may publish.
 If another node publishes the stream with a newer epoch all the same, this feed stands by until that one is gone.
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -30,13 +30,11 @@ from headrace.relay.broadcast import Broadcast
 from headrace.transport.backoff import Backoff
 from headrace.wire.stream import RouteHop, StreamState, Track
 from headrace_ingress.announced import Announced, summary
-from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Noted, Numbers
-from headrace_ingress.handover import Handover
+from headrace_ingress.events import GUILTY, Chunks, Closed, EpochOpened, Event, Noted, Numbers
 from headrace_ingress.hold import Gate, Hold
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.numbering import go_on_from, ring_numbers
-from headrace_ingress.reader import Reader
-from headrace_ingress.source import ChunkSource, Source
+from headrace_ingress.source import ChunkSource
 
 NUMBERS_WAIT_SECONDS = 2.0
 """Longest wait for a stream's durable numbers at its first start; after it, numbers begin from UTC."""
@@ -59,8 +57,8 @@ NOTES_MAX = 32
 
 log = structlog.get_logger(__name__)
 
-MakeSource = Callable[[threading.Event, int], Source | ChunkSource]
-"""Makes a fresh source that ends its waits when the event is set; told how many attempts in a row came to nothing."""
+MakeSource = Callable[[int], ChunkSource]
+"""Makes a fresh source; told how many attempts in a row came to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +71,32 @@ class FeedOptions:
 
 
 class Attempt:
-    """One reader and what came of it.
+    """One source and what came of it.
 
     Attributes:
         gate: what its events pass.
-        closed: done with the reader's last word.
+        closed: done with the source's last word.
         live_at: when its first chunk came, by the monotonic clock; `None` before.
-        on_stop: called when it is to end.
     """
 
-    def __init__(self, may_publish: Callable[[], bool], take: Callable[[Attempt, list[Event]], None]) -> None:
-        self.stopping = threading.Event()
+    def __init__(
+        self, source: ChunkSource, may_publish: Callable[[], bool], take: Callable[[Attempt, list[Event]], None]
+    ) -> None:
+        self.source = source
         self.gate = Gate(may_publish, lambda events: take(self, events))
         self.closed: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
         self.live_at: float | None = None
-        self.on_stop: Callable[[], None] = lambda: None
+        self._cpu_seconds = 0.0
 
     def stop(self) -> None:
         """Have it end, and nothing more of it published."""
-        self.stopping.set()
         self.gate.shut()
-        self.on_stop()
+        self.source.stop()
+
+    def take_cpu_seconds(self) -> float:
+        """Return what it has cost since this was asked last."""
+        before, self._cpu_seconds = self._cpu_seconds, self.source.cpu_seconds
+        return max(0.0, self._cpu_seconds - before)
 
 
 class Feed:
@@ -144,6 +147,7 @@ class Feed:
         self._told_broken = False
         self._broken_at = 0.0
         self._notes: set[str] = set()
+        self._is_opening = False
         self._announced_segment = -1
         self._announced = Announced(registry)
 
@@ -165,7 +169,7 @@ class Feed:
             self._hold.facts["code"] = closed.code
             self._break(closed.reason)
             await self._stand_by()
-            if steady:
+            if steady and closed.code != GUILTY:
                 backoff.reset()
             await asyncio.sleep(backoff.next(random.random()))
 
@@ -198,6 +202,7 @@ class Feed:
             self._set_state(StreamState.INTERRUPTED, "the ingress node stops this feed")
         self._registry.drop_stream(self.name)
         self._metrics.feeds.labels(self._state.value).dec()
+        self._metrics.forget(self.name)
         self._state = None
         self._log.info("feed_closed", next_segment=self._numbers.next_segment)
 
@@ -205,10 +210,11 @@ class Feed:
 
     async def _try(self) -> tuple[Closed, bool]:
         """Run one attempt to its end; return its last word, and whether it had been live for long."""
-        attempt = self._attempt = Attempt(lambda: self._hold.may_publish() and not self._is_shut, self._take)
+        source = self._make_source(self._failures)
+        attempt = self._attempt = Attempt(source, lambda: self._hold.may_publish() and not self._is_shut, self._take)
+        source.start(self._numbers, attempt.gate.take)
         if self._is_shut:
             attempt.stop()
-        self._begin(attempt, self._make_source(attempt.stopping, self._failures))
         try:
             closed = await asyncio.shield(attempt.closed)
         finally:
@@ -216,18 +222,10 @@ class Feed:
             if not attempt.closed.done():
                 await self._abandon(attempt)
             self._attempt = None
+            self._measure(attempt)
         self._failures = self._failures + 1 if attempt.live_at is None else 0
         lived = 0.0 if attempt.live_at is None else self._clock.monotonic() - attempt.live_at
         return closed, lived >= STEADY_SECONDS
-
-    def _begin(self, attempt: Attempt, source: Source | ChunkSource) -> None:
-        if isinstance(source, ChunkSource):
-            attempt.on_stop = source.stop
-            source.start(self._numbers, attempt.gate.take)
-            return
-        put = Handover(asyncio.get_running_loop(), attempt.gate.take, attempt.stopping).put
-        options = self._options.packager
-        Reader(self.name, source, self._numbers, options, self._clock, put, attempt.stopping).start()
 
     async def _abandon(self, attempt: Attempt) -> None:
         """Wait a moment for a reader that was told to stop; then leave it to end by itself."""
@@ -291,7 +289,8 @@ class Feed:
     def _open(self, epoch: Epoch, tracks: tuple[Track, ...]) -> None:
         self._metrics.epochs.inc()
         self._broadcast.open(epoch, tracks)
-        self._announced_segment = -1
+        self._is_opening = True
+        self.announce()
 
     def _publish(self, attempt: Attempt, event: Chunks) -> None:
         now = self._clock.utc()
@@ -301,12 +300,20 @@ class Feed:
             if chunk.samples:
                 self._metrics.capture_to_publish.observe(max(0.0, now - chunk.capture_us / 1_000_000))
         self._metrics.chunks.inc(len(event.chunks))
+        self._is_opening = False
         self._go_on(event.numbers)
         if attempt.live_at is None:
             attempt.live_at = self._clock.monotonic()
             self._go_live()
         elif event.numbers.next_segment != self._announced_segment:
             self.announce()
+            self._measure(attempt)
+
+    def _measure(self, attempt: Attempt) -> None:
+        if self._state is None:
+            return  # closed, and its metrics forgotten
+        self._metrics.feed_cpu_seconds.labels(self.name).inc(attempt.take_cpu_seconds())
+        self._metrics.feed_waiting_bytes.labels(self.name).set(attempt.source.waiting_bytes)
 
     def _note(self, text: str) -> None:
         if text not in self._notes and len(self._notes) < NOTES_MAX:
@@ -363,12 +370,13 @@ class Feed:
         """Tell the registry where the stream stands, if it is this node's to tell.
 
         Before the first epoch it is told with epoch 0, so that a feed which cannot be opened is seen; such a record
-        yields to every other, and is not written where there is one.
+        yields to every other, and is not written where there is one. An epoch is told with its first segment when it
+        opens: a publisher that dies as it begins has told what it used.
         """
         epoch = self._broadcast.epoch
         if not self._hold.is_claimed or self._fenced_by is not None or (epoch == 0 and self._is_published_elsewhere()):
             return
-        self._announced_segment = self._numbers.next_segment
+        next_segment = self._announced_segment = self._numbers.next_segment + self._is_opening
         state = StreamState.INTERRUPTED if self._state is None else self._state
         self._announced.keep(
             StreamRecord(
@@ -376,9 +384,9 @@ class Feed:
                 node=self._hop.node,
                 epoch=epoch,
                 state=state.value,
-                next_segment=self._numbers.next_segment,
+                next_segment=next_segment,
                 end_seconds=self._numbers.end_seconds,
-                epochs=self._numbers.epochs,
+                epochs=self._numbers.epochs + self._is_opening,
                 tracks=tuple(summary(track) for track in self._broadcast.tracks.values()),
             )
         )

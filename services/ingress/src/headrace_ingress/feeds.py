@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import assert_never
 
 import structlog
 
@@ -15,41 +12,23 @@ from headrace.errors import StartupError
 from headrace.identifiers import StreamName
 from headrace.registry.claims import Claim
 from headrace.registry.contest import Contest
-from headrace.registry.feed_uri import BORDER_SCHEMES, FeedUri, Scheme
+from headrace.registry.feed_uri import BORDER_SCHEMES
 from headrace.registry.records import StreamRecord
 from headrace.registry.registry import Registry
 from headrace.relay.hub import STREAMS_MAX, Hub, TooManyStreams
 from headrace.service.runtime import Runtime
-from headrace.transport.reaching import Network
 from headrace.wire.stream import RouteHop
-from headrace_ingress.backup import BackupSource
 from headrace_ingress.border.sources import BorderSources
 from headrace_ingress.claimant import contest_for_sources
-from headrace_ingress.encoder import PatternSource
 from headrace_ingress.feed import Feed, FeedOptions
-from headrace_ingress.file import FileSource
 from headrace_ingress.hold import Hold
+from headrace_ingress.jobs import Job
 from headrace_ingress.metrics import IngressMetrics
-from headrace_ingress.pull import PulledSource
-from headrace_ingress.source import ChunkSource, RefusedSource, Source
+from headrace_ingress.reading import Readers
+from headrace_ingress.source import ChunkSource, RefusedSource
 from headrace_ingress.wanted import SourceRequest, Wanted
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """What sources may and must do; the settings group `ingress`.
-
-    Attributes:
-        file_roots: folders that files of untrusted URIs lie below.
-        stall_seconds: silence after which a feed is broken.
-        networks: private networks that sources which the own configuration does not name may reach.
-    """
-
-    file_roots: tuple[Path, ...] = ()
-    stall_seconds: float = 5.0
-    networks: tuple[Network, ...] = ()
 
 
 @dataclass(slots=True)
@@ -66,6 +45,7 @@ class Feeds:
 
     Attributes:
         wanted: what could be run here.
+        readers: read what is no other cluster's.
         lease_seconds: how long a claim outlives its holder.
         border: makes sources of streams of other clusters.
         on_begin: called before a source is run.
@@ -77,8 +57,8 @@ class Feeds:
     registry: Registry
     runtime: Runtime
     metrics: IngressMetrics
+    readers: Readers
     lease_seconds: float = 3.0
-    source_options: SourceOptions = field(default_factory=SourceOptions)
     feed_options: FeedOptions = field(default_factory=FeedOptions)
     border: BorderSources | None = None
     on_begin: Callable[[StreamName], None] = lambda name: None
@@ -133,7 +113,7 @@ class Feeds:
         feed = Feed(
             name,
             request.shown,
-            lambda stopping, failures: self._make_source(request, hold, stopping, failures),
+            lambda failures: self._make_source(name, request, hold, failures),
             broadcast,
             self.registry,
             hold,
@@ -171,56 +151,22 @@ class Feeds:
         else:
             self.on_fenced_elsewhere(name, other)
 
-    def _make_source(
-        self, request: SourceRequest, hold: Hold, stopping: threading.Event, failures: int
-    ) -> Source | ChunkSource:
+    def _make_source(self, name: StreamName, request: SourceRequest, hold: Hold, failures: int) -> ChunkSource:
         """Return the source to try after so many failures in a row; a backup gives way when the first is back."""
         if request.refusal:
             return RefusedSource(request.refusal)
-        at = failures % len(request.uris)
-        source = self._source_of(request.uris[at], request, hold, stopping)
-        first = request.uris[0]
-        if isinstance(source, ChunkSource) or first.scheme in BORDER_SCHEMES:
-            return source
-        if at == 0 or request.fail_back_seconds == 0:
-            return source
-
-        def make_first() -> Source:
-            made = self._source_of(first, request, hold, stopping)
-            assert not isinstance(made, ChunkSource), "its scheme was looked at"
-            return made
-
-        return BackupSource(source, make_first, request.fail_back_seconds, stopping)
-
-    def _source_of(
-        self, uri: FeedUri, request: SourceRequest, hold: Hold, stopping: threading.Event
-    ) -> Source | ChunkSource:
-        options, clock = self.feed_options.packager, self.runtime.clock
-        match uri.scheme:
-            case (
-                Scheme.RTSP
-                | Scheme.RTSPS
-                | Scheme.RTMP
-                | Scheme.RTMPS
-                | Scheme.HTTP
-                | Scheme.HTTPS
-                | Scheme.UDP
-                | Scheme.SRT
-            ):
-                return PulledSource(
-                    uri,
-                    request.transport,
-                    self.source_options.networks,
-                    options,
-                    self.source_options.stall_seconds,
-                    clock,
-                    stopping,
-                )
-            case Scheme.WS | Scheme.WSS | Scheme.HEADRACE | Scheme.HEADRACES:
-                assert self.border is not None, "the app gives it"
-                return self.border.make(uri, request.remote_name, hold.facts)
-            case Scheme.FILE:
-                return FileSource(uri, self.source_options.file_roots, request.loop, options, clock, stopping)
-            case Scheme.TEST:
-                return PatternSource(uri.pattern, options, clock, stopping, self.metrics)
-        assert_never(uri.scheme)
+        uri, first = request.uris[failures % len(request.uris)], request.uris[0]
+        if uri.scheme in BORDER_SCHEMES:
+            assert self.border is not None, "the app gives it"
+            return self.border.make(uri, request.remote_name, hold.facts)
+        is_backup = uri is not first and request.fail_back_seconds > 0 and first.scheme not in BORDER_SCHEMES
+        return self.readers.make(
+            Job(
+                name,
+                uri,
+                first if is_backup else None,
+                request.transport,
+                request.loop,
+                request.fail_back_seconds,
+            )
+        )

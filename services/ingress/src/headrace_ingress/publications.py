@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 A door asks with `admit`, and adds files to the publication that it gets. The stream's feed is an ordinary one; its
-source waits in its reader's thread for the next publication. So a publisher that comes back finds its stream
+source waits for the next publication. So a publisher that comes back finds its stream
 `interrupted` and goes on with it, and a stream whose publisher stays away is let go after a while.
 
 A second publisher is refused or takes over, as configured. A stream that a source is configured or was ordered for has
@@ -29,7 +29,8 @@ from headrace_ingress.admission import Guesses, Keys, PublishRefused
 from headrace_ingress.feed import Feed, FeedOptions
 from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
-from headrace_ingress.published import Publication, PublishedSource, Slot
+from headrace_ingress.published import Publication, PublishedFeed, Slot
+from headrace_ingress.reading import Readers
 
 RETRY_SECONDS = 0.05
 """Wait before a broken publication's feed takes the next: the door limits how often there is one."""
@@ -46,14 +47,12 @@ class PublishOptions:
         takes_over: whether a second publisher of a stream replaces the first; otherwise it is refused.
         publishers_max: most at once.
         away_seconds: how long a stream is kept without a publisher.
-        stall_seconds: silence after which a publisher is sent away.
     """
 
     keys: Keys = Keys({})
     takes_over: bool = False
     publishers_max: int = 200
     away_seconds: float = 300.0
-    stall_seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +97,7 @@ class Publications:
     """Lets publishers in, and runs the feeds of their streams.
 
     Attributes:
+        readers: read what they send.
         is_sourced: whether a source is configured or was ordered for a stream.
     """
 
@@ -107,6 +107,7 @@ class Publications:
     metrics: IngressMetrics
     options: PublishOptions
     feed_options: FeedOptions
+    readers: Readers
     is_sourced: Callable[[StreamName], bool]
     _streams: dict[StreamName, _Published] = field(default_factory=dict, init=False)
     _guesses: Guesses = field(default_factory=Guesses, init=False)
@@ -218,9 +219,7 @@ class Publications:
         feed = Feed(
             name,
             "a publisher",
-            lambda stopping, failures: PublishedSource(
-                slot, self.feed_options.packager, self.options.stall_seconds, self.runtime.clock, stopping
-            ),
+            lambda failures: PublishedFeed(name, slot, self.readers),
             broadcast,
             self.registry,
             OpenHold(self.registry, None, 0.0),

@@ -8,9 +8,12 @@ and it closes what it opened as soon as the library returns.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import structlog
 
@@ -38,6 +41,9 @@ class Reader:
         clock: tells the time of new epochs.
         put: takes the events, in the reader's thread; the last one is `Closed`.
         stopping: set it to make the thread end.
+
+    Attributes:
+        cpu_seconds: what the thread has cost so far, but for what it is at.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class Reader:
         self._tracks: tuple[Track, ...] = ()
         self._pending: list[Chunk] = []
         self._thread = threading.Thread(target=self._run, name=f"feed {name}", daemon=True)
+        self._busy_since: float | None = None
+        self.cpu_seconds = 0.0
 
     def start(self) -> None:
         """Begin."""
@@ -72,8 +80,20 @@ class Reader:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
+    @property
+    def thread(self) -> int:
+        """Which thread it is, as `threading.get_ident` has it; 0 before `start`."""
+        return self._thread.ident or 0
+
+    def busy_seconds(self, now: float) -> float:
+        """Return for how long the source has not returned from what it was last asked for."""
+        since = self._busy_since
+        return 0.0 if since is None else now - since
+
     def _run(self) -> None:
         reason, code, ended = "", "", False
+        name_thread(f"feed {self._name}")
+        structlog.contextvars.bind_contextvars(stream=self._name)  # for what libraries log in this thread
         try:
             self._read_on()
         except SourceBroken as broken:
@@ -86,14 +106,18 @@ class Reader:
             reason, code = "a fault in this program, see its log", "fault"
         finally:
             self._close()
+            self._busy_since = None
+            self.cpu_seconds = time.thread_time()
         self._put(Closed(reason, ended, self._numbers, code))
 
     def _read_on(self) -> None:
+        self._busy_since = self._clock.monotonic()
         self._source.open(lambda text: self._put(Noted(text)))
         rest = Rest()
         while not self._stopping.is_set():
-            began = self._clock.monotonic()
+            self._busy_since = began = self._clock.monotonic()
             samples = self._source.read()
+            self.cpu_seconds = time.thread_time()
             if not samples:
                 continue
             waited = self._clock.monotonic() - began
@@ -159,3 +183,10 @@ class Reader:
         except Exception:
             log.exception("reader_failed", stream=self._name)
         self._source.close()
+
+
+def name_thread(name: str) -> None:
+    """Name this thread for the system's tools, where they can be told: 15 bytes of it are shown."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_bytes(name.encode()[:15])

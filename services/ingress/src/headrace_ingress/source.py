@@ -6,6 +6,7 @@ is closed while another thread reads from it. What may be shared is the event th
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -13,7 +14,7 @@ from typing import Protocol
 from headrace.media.samples import Sample
 from headrace.registry.transfers import FINAL
 from headrace.wire.stream import Track
-from headrace_ingress.events import Event, Numbers
+from headrace_ingress.events import Closed, Event, Numbers
 
 Note = Callable[[str], None]
 """Takes a sentence for the log about what is carried otherwise than asked, for example without its audio."""
@@ -35,30 +36,6 @@ class SourceBroken(Exception):
 
 class SourceEnded(Exception):
     """The source is over as intended: a file that is played once."""
-
-
-class RefusedSource:
-    """What may not be fetched from here: it cannot be opened.
-
-    Args:
-        reason: why, without credentials.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self.tracks: tuple[Track, ...] = ()
-        self.keeps = False
-        self._reason = reason
-
-    def open(self, note: Note) -> None:
-        """See `Source`."""
-        raise SourceBroken(self._reason, FINAL + "forbidden")
-
-    def read(self) -> Sequence[Sample]:
-        """See `Source`."""
-        return ()
-
-    def close(self) -> None:
-        """See `Source`."""
 
 
 class Source(Protocol):
@@ -98,7 +75,20 @@ class Source(Protocol):
 
 
 class ChunkSource(ABC):
-    """One attempt at a feed whose media is packaged already: it lives on the event loop and needs no reader."""
+    """One attempt at a feed as the event loop sees it: chunks come, whoever made them, a reader or another cluster.
+
+    Attributes:
+        cpu_seconds: what the attempt has cost of its reader's thread; 0 where there is none.
+        waiting_bytes: what was sent here and waits to be read; 0 where that is not known.
+    """
+
+    @property
+    def cpu_seconds(self) -> float:
+        return 0.0
+
+    @property
+    def waiting_bytes(self) -> int:
+        return 0
 
     @abstractmethod
     def start(self, numbers: Numbers, deliver: Callable[[list[Event]], None]) -> None:
@@ -107,3 +97,21 @@ class ChunkSource(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Have it end soon; a second call does nothing."""
+
+
+class RefusedSource(ChunkSource):
+    """What may not be fetched from here: it cannot be opened.
+
+    Args:
+        reason: why, without credentials.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def start(self, numbers: Numbers, deliver: Callable[[list[Event]], None]) -> None:
+        events: list[Event] = [Closed(self._reason, False, numbers, FINAL + "forbidden")]
+        asyncio.get_running_loop().call_soon(deliver, events)
+
+    def stop(self) -> None:
+        """See `ChunkSource`."""

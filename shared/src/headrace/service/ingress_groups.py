@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import SecretStr, field_validator, model_validator
 
 from headrace.identifiers import stream_name
-from headrace.service.group import Group
+from headrace.service.group import MIB, Group
 from headrace.service.values import (
     Host,
     Network,
@@ -136,6 +136,30 @@ class IngressSettings(Group):
     retry_min_seconds: float = setting(0.5, "First wait before a feed is tried again.", unit="seconds", gt=0, le=300)
     retry_max_seconds: float = setting(
         10.0, "Longest wait before a feed is tried again.", unit="seconds", gt=0, le=3600
+    )
+
+    workers: int = setting(
+        2,
+        "Processes that feeds are read in, so that a fault in a library or one bad feed costs that feed and no other; "
+        "0 reads all in this process.",
+        unit="processes",
+        ge=0,
+        le=64,
+    )
+    worker_memory_bytes: int = setting(
+        2 * 1024 * MIB,
+        "Resident memory of such a process beyond which it is started again: it takes 60 MB, and 1 to 5 for each feed "
+        "that is not encoded.",
+        unit="bytes",
+        ge=128 * MIB,
+    )
+    feed_cpu: float = setting(
+        0.7,
+        "CPU that the thread of one feed may take beside others, over ten seconds; one that takes more goes on in a "
+        "process of its own.",
+        unit="cores",
+        ge=0.05,
+        le=1,
     )
 
     @field_validator("publish_keys")

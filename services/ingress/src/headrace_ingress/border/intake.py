@@ -250,7 +250,7 @@ class Intake:
         feed = Feed(
             name,
             "a publisher of another cluster",
-            lambda stopping, failures: PullSource([upstream], clock, tell),
+            lambda failures: PullSource([upstream], clock, tell),
             self.hub.produce(name),
             self.registry,
             hold,

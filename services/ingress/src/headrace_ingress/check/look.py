@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 
-from prometheus_client import CollectorRegistry
-
 from headrace.clock import Clock
 from headrace.media.samples import PackagerOptions
 from headrace.registry.feed_uri import FeedUri, Scheme
@@ -14,7 +12,6 @@ from headrace_ingress.check.browsers import all_played
 from headrace_ingress.check.findings import Findings, TrackLog, advise
 from headrace_ingress.encoder import PatternSource
 from headrace_ingress.file import FileSource
-from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.pull import PulledSource
 from headrace_ingress.source import Source, SourceBroken, SourceEnded
 
@@ -59,7 +56,7 @@ def make_source(uri: FeedUri, clock: Clock) -> Source:
         case Scheme.FILE:
             return FileSource(uri, (), False, options, clock, stopping)
         case Scheme.TEST:
-            return PatternSource(uri.pattern, options, clock, stopping, IngressMetrics.make(CollectorRegistry()))
+            return PatternSource(uri.pattern, options, clock, stopping)
         case Scheme.WS | Scheme.WSS | Scheme.HEADRACE | Scheme.HEADRACES:
             raise SourceBroken("what comes from another Headrace is packaged already: watch it with headrace probe")
     return PulledSource(uri, "tcp", (), options, STALL_SECONDS, clock, stopping)

@@ -1,0 +1,157 @@
+"""One attempt that a worker reads, as ingress sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from headrace.identifiers import Epoch
+from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Numbers
+from headrace_ingress.jobs import Job
+from headrace_ingress.reading import Reading
+from headrace_ingress.workers.messages import MessageError, write_file, write_files_end, write_stop
+from headrace_ingress.workers.process import WorkerProcess
+
+LOAD_SECONDS: Final = 10.0
+"""Over how long the CPU time of a feed is measured: longer than opening it takes, with all that it had waiting."""
+
+MOVED: Final = "it goes on in a process of its own"
+"""What viewers are told of a feed that takes more CPU than it may beside others."""
+
+
+class Host(Protocol):
+    """Who has the workers."""
+
+    def begin(self, reading: WorkerReading, numbers: Numbers) -> tuple[WorkerProcess, int] | None:
+        """Have an attempt read; return by whom and its number there, `None` when no worker can be started."""
+        ...
+
+    def over(self, worker: WorkerProcess, number: int) -> None:
+        """An attempt has said its last word."""
+        ...
+
+
+class Load:
+    """How much CPU an attempt takes, measured over `LOAD_SECONDS` at a time."""
+
+    def __init__(self) -> None:
+        self._since: tuple[float, float] | None = None
+
+    def measure(self, cpu_seconds: float, now: float) -> float:
+        """Take how much it took so far; return the share of a core when it is known anew, else 0."""
+        if self._since is None:
+            self._since = cpu_seconds, now
+        before, since = self._since
+        if now - since < LOAD_SECONDS:
+            return 0.0
+        self._since = cpu_seconds, now
+        return (cpu_seconds - before) / (now - since)
+
+
+class WorkerReading(Reading):
+    """An attempt in a worker.
+
+    Attributes:
+        job: what is read.
+        load: what it takes.
+        thread: which reads it, 0 before that is known.
+        is_stuck: its reader does not come back from a library.
+        told_cpu_seconds: as the worker told last.
+    """
+
+    def __init__(self, workers: Host, job: Job) -> None:
+        self.job = job
+        self.load = Load()
+        self.thread = 0
+        self.is_stuck = False
+        self.told_cpu_seconds = 0.0
+        self._workers = workers
+        self._place: tuple[WorkerProcess, int] | None = None
+        self._numbers = Numbers(Epoch(0), 0, 0.0)
+        self._tracks: frozenset[int] = frozenset()
+        self._deliver: Callable[[list[Event]], None] = lambda events: None
+        self._is_over = self._is_moved = False
+
+    @property
+    def cpu_seconds(self) -> float:
+        return self.told_cpu_seconds
+
+    def start(self, numbers: Numbers, deliver: Callable[[list[Event]], None]) -> None:
+        self._numbers, self._deliver = numbers, deliver
+        self._place = self._workers.begin(self, numbers)
+        if self._place is None:
+            reason = "no process can be started to read this feed"
+            asyncio.get_running_loop().call_soon(self.lost, reason, "worker")
+
+    def stop(self) -> None:
+        if self._place is not None and not self._is_over:
+            worker, number = self._place
+            worker.order(write_stop(number))
+
+    def add_file(self, format: str, descriptor: int) -> None:
+        if self._place is None:
+            os.close(descriptor)
+            return
+        worker, number = self._place
+        worker.order(write_file(number, format), descriptor)
+
+    def end_files(self) -> None:
+        if self._place is not None:
+            worker, number = self._place
+            worker.order(write_files_end(number))
+
+    # -- for the workers ------------------------------------------------------------------------------------------
+
+    def check(self, event: Event) -> None:
+        """Take note of where the numbers stand, in the order in which they are told.
+
+        Raises:
+            MessageError: for chunks of what was not opened.
+        """
+        match event:
+            case EpochOpened(epoch, tracks):
+                if epoch <= self._numbers.epoch:
+                    raise MessageError("bad_payload", "an epoch that is not newer")
+                at = self._numbers
+                self._numbers = Numbers(epoch, at.next_segment, at.end_seconds, at.epochs + 1)
+                self._tracks = frozenset(track.track for track in tracks)
+            case Chunks(chunks, numbers):
+                if any(one.id.epoch != self._numbers.epoch or one.id.track not in self._tracks for one in chunks):
+                    raise MessageError("bad_payload", "a chunk of another epoch or track")
+                self._numbers = numbers
+
+    def take(self, events: list[Event]) -> None:
+        """Deliver what the worker told."""
+        last = events[-1]
+        if isinstance(last, Closed):
+            self._finish()
+            if self._is_moved and not last.ended:
+                events[-1] = Closed(MOVED, False, last.numbers, "moved")
+        self._deliver(events)
+
+    def move(self) -> None:
+        """End it, so that the next attempt is placed anew."""
+        self._is_moved = True
+        self.stop()
+
+    def lost(self, reason: str, code: str) -> None:
+        """Close it where its numbers stood: its worker is gone, or there was none."""
+        if not self._is_over:
+            self._finish()
+            self._deliver([Closed(reason, False, self._numbers, code)])
+
+    def _finish(self) -> None:
+        self._is_over = True
+        if self._place is not None:
+            self._workers.over(*self._place)
+
+
+def append(events: list[Event], event: Event) -> None:
+    """Add an event; chunks that follow each other become one."""
+    last = events[-1] if events else None
+    if isinstance(last, Chunks) and isinstance(event, Chunks):
+        events[-1] = Chunks(last.chunks + event.chunks, event.numbers)
+    else:
+        events.append(event)
