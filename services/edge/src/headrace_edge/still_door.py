@@ -10,8 +10,6 @@ from headrace.identifiers import InvalidName, stream_name
 from headrace.media.still import WIDTH_MAX, WIDTH_MIN, StillFormat
 from headrace.session.stills import NoStill, StillRequest, Stills
 
-STILL = "/still/"
-
 FORMATS: dict[str, StillFormat] = {"jpeg": "jpeg", "png": "png"}
 
 

@@ -72,11 +72,6 @@ class Scheme(enum.Enum):
         """Whether it connects to an address."""
         return self in _NETWORK
 
-    @property
-    def is_http(self) -> bool:
-        """Whether it is asked for by HTTP."""
-        return self in {Scheme.HTTP, Scheme.HTTPS}
-
 
 BORDER_SCHEMES = frozenset({Scheme.WS, Scheme.WSS, Scheme.HEADRACE, Scheme.HEADRACES})
 """What brings media that is packaged already."""

@@ -29,7 +29,3 @@ class FakeClock:
             raise ValueError(f"time cannot go back by {-seconds} s")
         self._utc += seconds
         self._monotonic += seconds
-
-    def step_utc(self, seconds: float) -> None:
-        """Change the wall clock alone, as an administrator or NTP does."""
-        self._utc += seconds

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-KINDS = ("index", "playlist", "manifest", "header", "segment", "part", "time", "other")
-"""Every value of the label `kind`."""
-
 
 @dataclass(frozen=True, slots=True)
 class LiveMetrics:

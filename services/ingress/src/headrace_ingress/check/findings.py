@@ -19,9 +19,6 @@ GOP_LONG_SECONDS: Final = 4.0
 JITTER_HIGH_SECONDS: Final = 0.1
 """A chunk's length: packets that vary by more make chunks late."""
 
-OFFSET_HIGH_SECONDS: Final = 0.15
-"""How far sound and picture may be apart in arrival before it is worth a word."""
-
 BITRATE_HIGH: Final = 8_000_000
 """Bits per second that many a viewer's network does not carry."""
 
