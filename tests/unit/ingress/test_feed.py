@@ -179,18 +179,34 @@ async def test_a_jump_of_the_source_is_a_new_epoch() -> None:
 
 async def test_an_epoch_without_media_does_not_count() -> None:
     """A source that breaks before its first keyframe leaves no hole in the count of epochs, which playlists tell."""
-    late = Frames(20, 5)  # no keyframe among them
-    script: list[list[Step]] = [
-        [Frames(60), SourceBroken("x")],
-        *([late, SourceBroken("no picture")] for _ in range(3)),
-        [Frames(60), WaitForStop()],
-    ]
+    broken: list[Step] = [Frames(20, 5), SourceBroken("no picture")]  # no keyframe among them
+    script: list[list[Step]] = [[Frames(60), SourceBroken("x")], broken, broken, broken, [Frames(60), WaitForStop()]]
     async with running(Stage(script)) as stage:
         await wait_until(lambda: len(stage.sources) == 5 and is_state(stage, StreamState.LIVE))
         opened = {entry.epoch: entry.tracks[0].discontinuity for entry in stage.entries if isinstance(entry, Opened)}
         assert len(opened) == 5
         assert [opened[epoch] for epoch in sorted({chunk.id.epoch for chunk in stage.chunks()})] == [0, 1]
         assert stage.registry.streams[NAME].epochs == 2
+
+
+async def test_an_epoch_is_told_before_its_first_chunk() -> None:
+    """Whoever takes over from a publisher that died as it began leaves out the epoch and the segment that it began."""
+    store = MemoryStore()
+
+    async def told() -> bool:
+        known = await store.numbers(NAME)
+        return known is not None and known.epochs == 1
+
+    async with running(Stage([[Frames(20, 5), WaitForStop()]], store)) as stage:  # no keyframe among them
+        await wait_until(lambda: stage.metric("epochs_total") == 1)
+        epoch = stage.broadcast.epoch
+        assert (stage.chunks(), stage.registry.streams[NAME].epoch) == ([], epoch)
+        begun = stage.registry.streams[NAME].next_segment
+        await wait_until(told)
+    async with running(Stage([[Frames(30)]], store, node="node-2")) as second:
+        await wait_until(lambda: is_state(second, StreamState.LIVE))
+        assert second.broadcast.tracks[1].discontinuity == 1
+        assert second.chunks()[0].id.segment >= begun
 
 
 async def test_a_note_is_told_once() -> None:

@@ -170,6 +170,20 @@ def test_numbers_left_out_between_epochs_are_gaps() -> None:
     ]  # fmt: skip
 
 
+def test_an_epoch_that_never_came_is_counted_in_a_gap() -> None:
+    """A publisher that died as it began has told an epoch and a segment: one gap stands for both, at every node."""
+    programme = Programme()
+    first = programme.epoch(6.0)
+    programme.segment, programme.epochs = programme.segment + 1, programme.epochs + 1
+    second = programme.epoch(4.0)
+    for heard in (0, 3):
+        had = [e for e in first if isinstance(e, Opened) or e.id.segment < 102 or e.id.chunk < heard]
+        playlist = read(text_of(window_of(had + second)))
+        assert [(segment.number, segment.gap, segment.discontinuity) for segment in playlist.segments] == [
+            (100, False, 0), (101, False, 0), (102, True, 0), (103, True, 1), (104, False, 2), (105, False, 2),
+        ]  # fmt: skip
+
+
 def test_a_chunk_of_the_past_changes_nothing() -> None:
     """Doubles and old epochs are left out."""
     programme = Programme()

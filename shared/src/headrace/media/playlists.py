@@ -131,7 +131,8 @@ def _segment(segment: Segment, before: Segment | None, *, with_parts: bool) -> l
     Parts of an epoch with another PART-TARGET than the newest one's are left out: there is one for all.
     """
     lines = []
-    if before is None or before.epoch != segment.epoch:
+    place = (segment.epoch, segment.track.discontinuity)
+    if before is None or place != (before.epoch, before.track.discontinuity):
         if before is not None:
             lines.append("#EXT-X-DISCONTINUITY")
         lines.append(f'#EXT-X-MAP:URI="{segment.epoch}/{segment.track.track}/header.mp4"')

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from headrace.identifiers import Epoch
 from headrace.media.segments import Segment
 from headrace.relay.broadcast import Entry, Opened, StateChange
@@ -253,16 +255,23 @@ class Window:
             until = chunk.decode_time if not missing else newest.end
             self._end_open(window, until)
             self._name_lost(window, newest, missing, chunk.decode_time - newest.end)
-        elif newest.track.discontinuity + 1 == self.tracks[window.number].discontinuity:
+            return
+        unseen = self.tracks[window.number].discontinuity - newest.track.discontinuity - 1
+        if 0 <= unseen <= missing:
             # Numbers that may have been given out by a publisher that died (docs/protocol.md, section 2.1).
-            self._name_lost(window, newest, missing, missing * _usual_ticks(newest.track))
+            self._name_lost(window, newest, missing, missing * _usual_ticks(newest.track), unseen)
 
-    def _name_lost(self, window: TrackWindow, newest: Segment, missing: int, ticks: int) -> None:
-        """Name `missing` segments after `newest`, which take `ticks` together, as gaps."""
+    def _name_lost(self, window: TrackWindow, newest: Segment, missing: int, ticks: int, unseen: int = 0) -> None:
+        """Name `missing` segments after `newest`, which take `ticks` together, as gaps.
+
+        The last `unseen` of them stand for an epoch each that was announced and never came.
+        """
         if missing > LOST_MAX:
             return
         for index in range(missing):
-            lost = Segment(newest.epoch, newest.track, newest.number + 1 + index, newest.end + ticks * index // missing)
+            later = newest.track.discontinuity + max(0, unseen - missing + index + 1)
+            track = newest.track if not unseen else msgspec.structs.replace(newest.track, discontinuity=later)
+            lost = Segment(newest.epoch, track, newest.number + 1 + index, newest.end + ticks * index // missing)
             lost.lose(newest.end + ticks * (index + 1) // missing)
             window.segments[lost.number] = lost
             window.version += 1
