@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from headrace.registry.claims import Claim, Claims
+from headrace.registry.claims import Claim, Claims, ClaimState
 from headrace.registry.desired import DesiredKey, DesiredKind
 from headrace.registry.leases import Kind, Lease, LeaseKey, StoreAway
 from headrace.registry.memory import MemoryStore
@@ -34,6 +34,13 @@ class SlowStore(MemoryStore):
         kept = await super().update(leases, seconds)
         await self.answer.wait()
         return kept
+
+    async def claim(self, lease: Lease, floor: int, seconds: float) -> Lease | bytes:
+        """See `LeaseStore`."""
+        granted = await super().claim(lease, floor, seconds)
+        self.written.set()
+        await self.answer.wait()
+        return granted
 
 
 @pytest.fixture
@@ -76,3 +83,19 @@ async def test_report_that_was_not_written(claims: tuple[SlowStore, Claims, Clai
     store.is_away = False
     await held.write()
     assert await _status(store) == "live"
+
+
+async def test_released_while_it_is_taken_again(claims: tuple[SlowStore, Claims, Claim]) -> None:
+    """A claim that the store forgot and that is given up meanwhile stays given up, and others find it free at once."""
+    store, held, claim = claims
+    store.flush()
+    held.renewed(held.leases(), [False], asyncio.get_running_loop().time())
+    store.answer.clear()
+    store.written.clear()
+    writing = asyncio.create_task(held.write())
+    await store.written.wait()
+    held.give_up(claim)
+    store.answer.set()
+    await writing
+    assert claim.state is ClaimState.RELEASED
+    assert (await store.read()).records == {}

@@ -188,6 +188,10 @@ class Claims:
             return
         began = _now()
         answer = await self._store.claim(self._new_lease(key, claim.record), claim.generation, self._lease_seconds)
+        if self._held.get(key) is not claim:  # given up meanwhile
+            if isinstance(answer, Lease):
+                await self._store.remove([answer])
+            return
         self._gone.discard(key)
         if isinstance(answer, bytes):
             self._end(claim, ClaimState.LOST, f"node {_holder(answer, key)} has it")
