@@ -172,6 +172,9 @@ async def test_the_shell_completes_commands_and_names(api: str) -> None:
     assert "--counts" in await complete("headrace viewers --")
     assert (await command({"HEADRACE_API": api, "HEADRACE_TOKEN": ADMIN}, "policy", "set", "site7", "token"))[0] == 0
     assert await complete("headrace policy delete s") == ["site7"]
+    pull = ("pull", "cam1", "ws://there.example", "--as", "far/cam1", "--wait", "0")
+    assert (await command({"HEADRACE_API": api, "HEADRACE_TOKEN": ADMIN}, *pull))[0] == 1  # nobody carries it out
+    assert await complete("headrace terminate f") == ["far/cam1"]
     assert await complete("headrace drain a") == ["api"]
     assert await complete("headrace drain a", token="wrong") == []
 

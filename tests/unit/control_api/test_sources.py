@@ -201,3 +201,23 @@ async def test_what_no_ingress_may_reach_is_told_at_once(registries: list[Memory
         private = {"uris": ["rtsp://10.2.0.1/"]}
         assert "allow_networks" in (await (await client.post("/api/v1/streams/a", json=private)).json())["detail"]
         assert (await client.post("/api/v1/streams/name", json={"uris": ["rtsp://cam.local/"]})).status == 201
+
+
+async def test_sources_come_in_pages(registries: list[MemoryRegistry]) -> None:
+    """By name, filtered by how they begin and who fetches them; what is not known is refused."""
+    registry, _ = registries
+    async with client_of(registry) as client:
+        for name in ("a1", "b1", "b2", "b3"):
+            assert (await client.post(f"/api/v1/streams/{name}", json={"uris": [URI]})).status == 201
+        claim = await registry.claim(DesiredKey(DesiredKind.SOURCE, "b2"), NodeId("in-1"), lambda claim: None)
+        assert claim is not None
+
+        async def names(**query: str) -> tuple[list[str], int, str | None]:
+            found = await (await client.get("/api/v1/sources", params=query)).json()
+            return [source["name"] for source in found["sources"]], found["total"], found.get("next")
+
+        assert await names(limit="3") == (["a1", "b1", "b2"], 4, "b2")
+        assert await names(limit="3", after="b2") == (["b3"], 4, None)
+        assert await names(prefix="b", limit="3") == (["b1", "b2", "b3"], 3, None)
+        assert await names(node="in-1") == (["b2"], 1, None)
+        assert (await client.get("/api/v1/sources?page=2")).status == 400

@@ -68,6 +68,11 @@ async def test_revoked_tokens_are_listed() -> None:
             assert (await client.delete("/api/v1/tokens/abc.1")).status == 204
         found = await (await client.get("/api/v1/revoked-tokens")).json()
         assert [token["id"] for token in found["revoked"]] == ["abc.1"]
+        assert (await client.delete("/api/v1/tokens/abc.2")).status == 204
+        page = await (await client.get("/api/v1/revoked-tokens?limit=1")).json()
+        assert (page["revoked"][0]["id"], page["total"], page["next"]) == ("abc.1", 2, "abc.1")
+        rest = await (await client.get("/api/v1/revoked-tokens?limit=1&after=abc.1")).json()
+        assert ([token["id"] for token in rest["revoked"]], rest.get("next")) == (["abc.2"], None)
 
 
 async def test_revocations_are_remembered_until_the_token_ends() -> None:

@@ -15,7 +15,7 @@ from headrace.clock import Clock, microseconds
 from headrace.http.operations import WHOLE, Api, Call, Model, Nothing, Query
 from headrace.http.problems import FieldError, Problem
 from headrace.registry.leases import StoreAway
-from headrace_control_api.models import PRINTABLE_PATTERN
+from headrace_control_api.patterns import PRINTABLE_PATTERN
 
 KEY_BYTES: Final = 20
 """Random bytes of a key: nobody guesses one."""

@@ -6,63 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from headrace.access.tokens import TOKEN_SECONDS_MAX
-from headrace.http.operations import WHOLE, Model, Query, worded
+from headrace.http.operations import Model, Query
 from headrace.identifiers import NODE_ID_MAX_BYTES, STREAM_NAME_MAX_BYTES
-
-REVOKED_UNTIL_MAX = 2**33
-"""Latest end of a token that can be told: the year 2242."""
+from headrace_control_api.patterns import NODE_PATTERN, STREAM_PATTERN
 
 PAGE_MAX = 1000
 """Most entries of one answer: a page of the longest names and eight tracks each is under a megabyte."""
-
-STREAM_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.~-]*(/[A-Za-z0-9_][A-Za-z0-9_.~-]*)*$"
-NODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-
-_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_GROUP = "[0-9A-Fa-f]{1,4}"
-_IPV4 = rf"{_OCTET}(\.{_OCTET}){{3}}(/(3[0-2]|[12]?[0-9]))?"
-_IPV6 = "|".join(
-    [
-        rf"({_GROUP}:){{7}}{_GROUP}",
-        rf"({_GROUP}:){{1,7}}:",
-        *(rf"({_GROUP}:){{1,{count}}}(:{_GROUP}){{1,{7 - count}}}" for count in range(1, 7)),
-        rf":((:{_GROUP}){{1,7}}|:)",
-    ]
-)
-NETWORK_PATTERN = rf"^({_IPV4}|({_IPV6})(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$"
-
-_CODED = "%([1-9A-Fa-f][0-9A-Fa-f]|0[1-9A-Fa-f])"
-USER_PATTERN = rf"(([A-Za-z0-9._~!$&'()*+,;=:-]|{_CODED})+@)?"
-_PORT = ":(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
-PORT_PATTERN = f"({_PORT})?"
-PATH_PATTERN = rf"([/?]([!\"$&-\[\]-~]|{_CODED})*)?"
-"""Path and query; `#` and backslashes have no place in them, and a percent sign has two digits after it, not 00."""
-
-FILE_PATTERN = rf"file:(///|/)?([A-Za-z0-9_.~-]|{_CODED})([A-Za-z0-9_.~/-]|{_CODED})*"
-HOST_PATTERN = rf"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[({_IPV6})\])"
-SOURCE_PATTERN = (
-    rf"^((rtsps?|rtmps?|srt|https?)://{USER_PATTERN}{HOST_PATTERN}{PORT_PATTERN}{PATH_PATTERN}"
-    rf"|udp://{HOST_PATTERN}{_PORT}|{FILE_PATTERN}|test:)$"
-)
-
-PRINTABLE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 
 State = Literal["live", "interrupted", "ended"]
 StreamText = Annotated[str, Field(max_length=STREAM_NAME_MAX_BYTES, pattern=STREAM_PATTERN)]
 NodeText = Annotated[str, Field(max_length=NODE_ID_MAX_BYTES, pattern=NODE_PATTERN)]
 PatternText = Annotated[
     str, Field(max_length=STREAM_NAME_MAX_BYTES, pattern=r"^(\*|[A-Za-z0-9_][A-Za-z0-9_.~/-]*\*?)$")
-]
-OriginText = Annotated[str, Field(max_length=256, pattern=r"^(https?://)?(\*\.)?[A-Za-z0-9.-]+(:[0-9]{1,5})?$")]
-AddressText = Annotated[str, Field(max_length=64, pattern=NETWORK_PATTERN)]
-SourceText = Annotated[
-    str,
-    Field(max_length=2048, pattern=SOURCE_PATTERN),
-    worded(
-        "an address is expected: scheme://host:port/path by rtsp, rtmp, srt or http, also rtsps, rtmps or https; "
-        "udp://address:port, file:///path or test:"
-    ),
 ]
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX, description="Most entries of this answer.")]
 
@@ -283,101 +238,6 @@ class Topology(Model):
 
     nodes: list[TopologyNode]
     streams: list[TopologyStream]
-
-
-class NewToken(Model):
-    """A viewer token that is to be made."""
-
-    streams: Annotated[list[PatternText], Field(min_length=1, max_length=64)] = Field(
-        description="Names of streams, or beginnings of names with `*` after them."
-    )
-    seconds: Annotated[int, Field(ge=1, le=TOKEN_SECONDS_MAX), WHOLE] = Field(description="How long it is valid.")
-    viewers: Annotated[int, Field(ge=1, le=10_000_000), WHOLE] | None = Field(
-        default=None, description="How many may watch with it at once, in the whole cluster."
-    )
-    origins: Annotated[list[OriginText], Field(min_length=1, max_length=64)] | None = Field(
-        default=None,
-        description="Origins (`https://a.example`) or domains with their subdomains, of pages that use it.",
-    )
-    addresses: Annotated[list[AddressText], Field(min_length=1, max_length=64)] | None = Field(
-        default=None, description="Addresses or networks of viewers that use it."
-    )
-    subject: Annotated[str, Field(max_length=128, pattern=PRINTABLE_PATTERN)] = Field(
-        default="", description="Whom it is for, in your words."
-    )
-
-
-class TokenView(Model):
-    """A viewer token that was made; it is told only here."""
-
-    id: str = Field(description="By which it is revoked.")
-    token: str = Field(description="To be given as `?token=` or as `Authorization: Bearer`.")
-    expires: float = Field(description="UTC in seconds since 1970.")
-
-
-class TokenPath(Query):
-    """Which token."""
-
-    id: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$")] = Field(description="The token's id.")
-
-
-class RevokeQuery(Query):
-    """How long a revocation is remembered."""
-
-    expires: Annotated[int, Field(ge=0, le=REVOKED_UNTIL_MAX)] | None = Field(
-        default=None,
-        description="When the token ends (`exp`), UTC in seconds since 1970: it is remembered until then. Absent: for "
-        "a year, which is not enough for a token that was made for longer.",
-    )
-
-
-class RevokedToken(Model):
-    """A token that is not taken any more."""
-
-    id: str
-    until: float = Field(description="Until when that is remembered, UTC in seconds since 1970.")
-
-
-class RevokedList(Model):
-    """All revoked tokens."""
-
-    revoked: list[RevokedToken]
-
-
-class NewSource(Model):
-    """A source that is to be fetched."""
-
-    uris: Annotated[list[SourceText], Field(min_length=1, max_length=4)] = Field(
-        description="Where it comes from, the preferred address first: `rtsp://`, `rtmp://`, `http://`, each also "
-        "with an `s`, `srt://`, `udp://`, `file:///` or `test:`."
-    )
-    transport: Literal["tcp", "udp"] = Field(default="tcp", description="How RTSP media travels.")
-    loop: bool = Field(default=True, description="Begin a file again when it ends.")
-    region: Annotated[str, Field(max_length=64, pattern=PRINTABLE_PATTERN)] = Field(
-        default="", description="Where it had better be fetched."
-    )
-
-
-class SourceView(Model):
-    """A source that the cluster was asked to fetch."""
-
-    name: str = Field(description="The stream that it is published as.")
-    uris: list[str] = Field(description="Where it comes from, without credentials.")
-    transport: Literal["tcp", "udp"]
-    loop: bool
-    region: str
-    by: str = Field(description="Who asked for it: `api`, or `configuration` for a shared one of a node's.")
-    since_us: int = Field(description="When, UTC in microseconds since 1970.")
-    revision: int = Field(description="Grows with every change of it.")
-    node: str | None = Field(default=None, description="Who fetches it; absent while nobody does.")
-    status: str = Field(description="How that goes: `waiting` while no node has taken it on, else in its node's word.")
-    detail: str | None = Field(default=None, description="More of that, for people.")
-
-
-class SourceList(Model):
-    """The sources that the cluster was asked to fetch, by name."""
-
-    sources: list[SourceView]
 
 
 class NewMove(Model):

@@ -18,7 +18,8 @@ from headrace.registry.leases import StoreAway
 from headrace.registry.records import ClaimRecord, InvalidRecord
 from headrace.registry.registry import Registry
 from headrace_control_api.addresses import BadAddress, check_address
-from headrace_control_api.models import NewSource, SourceList, SourceView, StreamPath
+from headrace_control_api.models import StreamPath
+from headrace_control_api.source_models import NewSource, SourceList, SourceQuery, SourceView
 
 AWAY = {503: "The registry's store does not answer; whether it was done is unknown when it was asked."}
 
@@ -26,18 +27,13 @@ AWAY = {503: "The registry's store does not answer; whether it was done is unkno
 def add_sources(api: Api, registry: Registry, clock: Clock) -> None:
     """Add the operations."""
 
-    @api.operation("GET", "/sources", tag="sources", answer=SourceList)
-    async def list_sources(call: Call[Nothing, Nothing, Nothing]) -> SourceList:
+    @api.operation("GET", "/sources", tag="sources", query=SourceQuery, answer=SourceList)
+    async def list_sources(call: Call[Nothing, SourceQuery, Nothing]) -> SourceList:
         """List the sources that the cluster was asked to fetch.
 
         Those that only one node's configuration names are not among them.
         """
-        found = [
-            show_source(entry.record, entry, registry.claims.get(key))
-            for key, entry in sorted(registry.desired.items(), key=lambda pair: pair[0].name)
-            if isinstance(entry.record, DesiredSource)
-        ]
-        return SourceList(sources=found)
+        return list_page(registry, call.query)
 
     @api.operation(
         "POST",
@@ -72,6 +68,25 @@ def add_sources(api: Api, registry: Registry, clock: Clock) -> None:
     async def delete_source(call: Call[StreamPath, Nothing, Nothing]) -> None:
         """Fetch a stream no more."""
         await _delete(registry, StreamName(call.path.name))
+
+
+def list_page(registry: Registry, query: SourceQuery) -> SourceList:
+    """Return a page of those that are asked for."""
+    found = {
+        key: entry
+        for key, entry in registry.desired.items()
+        if isinstance(entry.record, DesiredSource)
+        and key.name.startswith(query.prefix)
+        and query.node in (None, _node(registry, key))
+    }
+    rest = sorted((key for key in found if key.name > query.after), key=lambda key: key.name)
+    page = rest[: query.limit]
+    shown = [
+        show_source(entry.record, entry, registry.claims.get(key))
+        for key, entry in ((key, found[key]) for key in page)
+        if isinstance(entry.record, DesiredSource)
+    ]
+    return SourceList(sources=shown, total=len(found), next=page[-1].name if len(rest) > len(page) else None)
 
 
 def show_source(record: DesiredSource, entry: DesiredEntry, claim: ClaimRecord | None) -> SourceView:
@@ -145,6 +160,11 @@ def _record(registry: Registry, name: StreamName, wanted: NewSource, since_us: i
         by="api",
         since_us=since_us,
     )
+
+
+def _node(registry: Registry, key: DesiredKey) -> str | None:
+    claim = registry.claims.get(key)
+    return None if claim is None else claim.node
 
 
 def _key(name: StreamName) -> DesiredKey:

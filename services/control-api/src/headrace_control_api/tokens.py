@@ -11,9 +11,10 @@ from headrace.clock import Clock
 from headrace.http.operations import Api, Call, Nothing
 from headrace.http.problems import FieldError, Problem
 from headrace.registry.leases import StoreAway
-from headrace_control_api.models import (
+from headrace_control_api.token_models import (
     NewToken,
     RevokedList,
+    RevokedQuery,
     RevokedToken,
     RevokeQuery,
     TokenPath,
@@ -96,14 +97,26 @@ def add_tokens(api: Api, office: TokenOffice) -> None:
         except StoreAway as error:
             raise Problem(503, f"The store does not answer: {error}") from None
 
-    @api.operation("GET", "/revoked-tokens", tag="tokens", scope="admin", answer=RevokedList, problems=AWAY)
-    async def list_revoked(call: Call[Nothing, Nothing, Nothing]) -> RevokedList:
+    @api.operation(
+        "GET",
+        "/revoked-tokens",
+        tag="tokens",
+        scope="admin",
+        query=RevokedQuery,
+        answer=RevokedList,
+        problems=AWAY,
+    )
+    async def list_revoked(call: Call[Nothing, RevokedQuery, Nothing]) -> RevokedList:
         """List the viewer tokens that are revoked."""
         try:
             found = await office.viewing.revoked()
         except StoreAway as error:
             raise Problem(503, f"The store does not answer: {error}") from None
-        return RevokedList(revoked=[RevokedToken(id=name, until=until) for name, until in sorted(found.items())])
+        rest = sorted(id for id in found if id > call.query.after)
+        page = rest[: call.query.limit]
+        following = page[-1] if len(rest) > len(page) else None
+        revoked = [RevokedToken(id=id, until=found[id]) for id in page]
+        return RevokedList(revoked=revoked, total=len(found), next=following)
 
 
 def _token(wanted: NewToken, now: float) -> ViewerToken:

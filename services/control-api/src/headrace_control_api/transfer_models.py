@@ -10,7 +10,8 @@ from headrace.http.operations import Model, Query, worded
 from headrace.identifiers import STREAM_NAME_MAX_BYTES
 from headrace.registry.desired import TRANSFER_ID_MAX_BYTES
 from headrace.registry.sealing import URI_MAX_CHARACTERS
-from headrace_control_api.models import (
+from headrace_control_api.models import Limit, StreamText
+from headrace_control_api.patterns import (
     FILE_PATTERN,
     HOST_PATTERN,
     NODE_PATTERN,
@@ -19,8 +20,6 @@ from headrace_control_api.models import (
     PRINTABLE_PATTERN,
     STREAM_PATTERN,
     USER_PATTERN,
-    Limit,
-    StreamText,
 )
 
 URI_PATTERN = (

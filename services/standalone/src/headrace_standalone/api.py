@@ -27,8 +27,12 @@ def ask(base: str, path: str, environ: Mapping[str, str]) -> dict[str, Any]:
     return send(base, "GET", path, environ)
 
 
-def ask_all(base: str, kind: str, environ: Mapping[str, str], query: str = "") -> dict[str, Any]:
+def ask_all(
+    base: str, kind: str, environ: Mapping[str, str], query: str = "", name: str | None = None
+) -> dict[str, Any]:
     """Return a whole list of the API, all its pages, as one object; `query` goes with each.
+
+    The list stands in the answer under `name`, by default what it is called in the path.
 
     Raises:
         ConfigurationError, StartupError: as `ask`.
@@ -37,7 +41,7 @@ def ask_all(base: str, kind: str, environ: Mapping[str, str], query: str = "") -
     following = whole.pop("next", None)
     while following is not None:
         page = ask(base, f"/api/v1/{kind}?after={quote(following, safe='')}&{query}", environ)
-        whole[kind] += page[kind]
+        whole[name or kind] += page[name or kind]
         following = page.get("next")
     return whole
 

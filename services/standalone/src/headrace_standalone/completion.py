@@ -33,6 +33,12 @@ def viewers(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in found if name.startswith(incomplete)][:OFFERED_MAX]
 
 
+def transferred(context: typer.Context, incomplete: str) -> list[str]:
+    """Return names here of streams that are transferred and begin so."""
+    found = {transfer["local_name"] for transfer in _ask(context, "transfers").get("transfers", ())}
+    return sorted(name for name in found if name.startswith(incomplete))[:OFFERED_MAX]
+
+
 def policies(context: typer.Context, incomplete: str) -> list[str]:
     """Return patterns of policies that begin so."""
     found = [policy["pattern"] for policy in _ask(context, "policies").get("policies", ())]

@@ -124,9 +124,9 @@ def revoke(
 @app.command()
 def revoked(api: ApiOption = DEFAULT_API, as_json: JsonOption = False) -> None:
     """List revoked tokens (admin token in HEADRACE_TOKEN)."""
-    from headrace_standalone.api import ask
+    from headrace_standalone.api import ask_all
 
-    found = ask(api, "/api/v1/revoked-tokens", os.environ)
+    found = ask_all(api, "revoked-tokens", os.environ, name="revoked")
     if as_json:
         print(json.dumps(found, indent=2))
     else:

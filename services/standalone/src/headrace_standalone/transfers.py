@@ -13,6 +13,7 @@ import typer
 
 from headrace.errors import EXIT_FAILURE, ConfigurationError, StartupError
 from headrace.identifiers import InvalidName, stream_name
+from headrace_standalone import completion
 from headrace_standalone.options import DEFAULT_API, ApiOption, JsonOption
 
 WAIT_SECONDS: Final = 10.0
@@ -60,7 +61,9 @@ def pull(
 
 
 def push(
-    stream: Annotated[str, typer.Argument(metavar="STREAM", help="The stream's name here.")],
+    stream: Annotated[
+        str, typer.Argument(metavar="STREAM", help="The stream's name here.", autocompletion=completion.streams)
+    ],
     uri: Annotated[
         str, typer.Argument(metavar="URI", help="The other server, e.g. ws://key:secret@video.example:8080.")
     ],
@@ -92,7 +95,14 @@ def show(api: ApiOption = DEFAULT_API, as_json: JsonOption = False) -> None:
 
 
 def terminate(
-    what: Annotated[str, typer.Argument(metavar="STREAM|ID", help="A stream's name here, or a transfer's id.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="STREAM|ID",
+            help="A stream's name here, or a transfer's id.",
+            autocompletion=completion.transferred,
+        ),
+    ],
     api: ApiOption = DEFAULT_API,
     as_json: JsonOption = False,
 ) -> None:
