@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from headrace.access.viewing import MemoryViewing, Viewing
 from headrace.clock import SystemClock
 from integration.access.rig import VIEWING_LEASE
 from support.redis_server import RedisServer, redis_programs, redis_server  # noqa: F401
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,12 @@ async def viewing(request: pytest.FixtureRequest) -> AsyncIterator[Viewing]:
     if request.param == "memory":
         found = MemoryViewing(SystemClock(), VIEWING_LEASE)
     else:
+        # With just the rights of docs/registry.md.
         server: RedisServer = request.getfixturevalue("server")
-        found = RedisViewing(server.url, f"viewing-{id(request)}", VIEWING_LEASE)
+        prefix = f"viewing-{id(request)}"
+        text = (ROOT / "docs" / "registry.md").read_text().partition("ACL SETUSER headrace on >secret ")[2]
+        rights = text.partition("```")[0].replace("{headrace}", f"{{{prefix}}}").split()
+        assert server.command("ACL", "SETUSER", prefix, "on", ">secret", *rights) == b"+OK\r\n"
+        found = RedisViewing(server.url.replace("redis://", f"redis://{prefix}:secret@"), prefix, VIEWING_LEASE)
     yield found
     await found.close()
