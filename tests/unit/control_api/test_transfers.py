@@ -24,7 +24,8 @@ from headrace.registry.transfers import OPTION_STOPPED
 from headrace.service.runtime import Runtime
 from headrace.testing import wait_until
 from headrace_control_api.access import Access, Scope
-from headrace_control_api.counting import TransferCounts, api_metrics
+from headrace_control_api.cluster_counts import ClusterCounts
+from headrace_control_api.counting import api_metrics
 from headrace_control_api.events import EventLog
 from headrace_control_api.routes import add_routes
 from headrace_control_api.tokens import TokenOffice
@@ -328,7 +329,7 @@ async def test_what_nobody_may_reach_is_told_at_once(store: MemoryStore, path: s
 async def test_transfers_are_counted(client: Client, registry: MemoryRegistry) -> None:
     """By kind and status, of the whole cluster, whenever the metrics are read."""
     metrics = CollectorRegistry()
-    metrics.register(TransferCounts(registry))
+    metrics.register(ClusterCounts(registry, MemoryViewing(SystemClock()), 0))
 
     def value(kind: str, status: str) -> float | None:
         return metrics.get_sample_value("headrace_api_transfers", {"kind": kind, "status": status})

@@ -22,7 +22,8 @@ from headrace.version import SOFTWARE
 from headrace_control_api.access import Access, Scope, is_loopback
 from headrace_control_api.asking_nodes import HttpNodes, Nodes
 from headrace_control_api.authorities import Authorities
-from headrace_control_api.counting import TransferCounts, api_metrics
+from headrace_control_api.cluster_counts import ClusterCounts
+from headrace_control_api.counting import api_metrics
 from headrace_control_api.events import EventLog
 from headrace_control_api.own_nodes import OwnNodes
 from headrace_control_api.pictures import EdgePictures, Pictures
@@ -80,13 +81,14 @@ def build(
     office = _office(settings, runtime, viewing)
     rates = Rates(listening.requests_per_second, listening.requests_burst)
     pictures, nodes = _others(settings, runtime, hub, registry)
-    runtime.metrics.register(TransferCounts(registry))
+    counts = ClusterCounts(registry, office.viewing, listening.metrics_names_max)
+    runtime.metrics.register(counts)
     add_routes(app, registry, access, api_metrics(runtime.metrics), events, office, rates, pictures, nodes)
     app.on_cleanup.extend([lambda _: pictures.close(), lambda _: nodes.close()])
     app.on_cleanup.append(lambda _: office.viewing.close())
     _warn_if_deaf(listening.host, access)
     listener = HttpListener(ROLE, listening.host, listening.port, app, tls=runtime.tls, setting="control_api.port")
-    return [*components, events, listener]
+    return [*components, events, counts, listener]
 
 
 def access_of(settings: ControlApiSettings) -> Access:

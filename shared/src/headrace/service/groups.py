@@ -189,6 +189,12 @@ class ControlApiSettings(Group):
     requests_burst: int = setting(
         1000, "Requests that one token or address may make at once; more are answered 429.", ge=1, le=1_000_000
     )
+    metrics_names_max: int = setting(
+        100,
+        "Most streams, and most nodes, that `/metrics` tells of by name, the first in the alphabet; 0 for none.",
+        ge=0,
+        le=10_000,
+    )
     cors_origins: list[str] = setting(
         list, "Origins of pages elsewhere that may use the API, for example `https://ops.example.org`; `*` is all."
     )
