@@ -67,7 +67,7 @@ def test_each_worker_is_shown_too() -> None:
     assert whole.value("headrace_edge_worker_viewers", worker="w1") == 5
     assert whole.value("headrace_edge_worker_viewers", worker="w2") == 0
     assert (whole.value("headrace_edge_worker_cpu_seconds_total", worker="w2") or 0) > 0
-    assert (whole.value("headrace_edge_worker_resident_memory_bytes", worker="w1") or 0) > 0
+    assert (whole.value("headrace_edge_worker_memory_bytes", worker="w1") or 0) > 0
 
 
 def test_what_the_node_counts_itself_has_another_name() -> None:

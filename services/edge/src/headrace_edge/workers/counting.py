@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from headrace_edge.workers.messages import Family, Sample
 
 SUMMED: Final = "headrace_edge_"
-"""What the names of metrics begin with that a node with workers counts nothing of by itself."""
+"""What the names of metrics begin with that are about viewers, whom the node's own process has none of."""
 
 OF_WORKERS: Final = {
     "headrace_loop_lag_seconds": "headrace_edge_worker_loop_lag_seconds",
@@ -78,7 +78,7 @@ class WorkerCounts(Collector):
         )
         cpu = CounterMetricFamily("headrace_edge_worker_cpu_seconds", "CPU time of a worker.", labels=["worker"])
         memory = GaugeMetricFamily(
-            "headrace_edge_worker_resident_memory_bytes", "Resident memory of a worker.", labels=["worker"]
+            "headrace_edge_worker_memory_bytes", "Resident memory of a worker.", labels=["worker"]
         )
         viewers = GaugeMetricFamily("headrace_edge_worker_viewers", "Viewers of a worker.", labels=["worker"])
         of_each: dict[str, CounterMetricFamily | GaugeMetricFamily] = {CPU: cpu, MEMORY: memory, VIEWERS: viewers}
