@@ -44,7 +44,7 @@ again.
 
 Scripts and pages that know WCS find `/rest-api/stream/find_all` and `/rest-api/stream/find`, by GET or POST. The body
 may filter by `mediaSessionId`, `name`, `published` and `status`; other members are ignored. The answer is an array of
-streams with WCS's members, `404` when there is none. `sessionId` and `sdp` are empty, for these streams were not
+streams with WCS's members, `404` when there is none. `sessionId`, `sdp` and `transport` are empty, for these streams were not
 published by WebRTC; `status` is `PUBLISHING`, or `PENDING` while a source is away. Errors have WCS's shape:
 `timestamp`, `status`, `error`, `message`, `path`. Pages of other origins need `control_api.cors_origins`.
 

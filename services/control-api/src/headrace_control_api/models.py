@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from headrace.http.operations import Model, Query
+from headrace.http.operations import Model, Query, worded
 from headrace.identifiers import NODE_ID_MAX_BYTES, STREAM_NAME_MAX_BYTES
 from headrace_control_api.patterns import NODE_PATTERN, STREAM_PATTERN
 
@@ -14,10 +14,23 @@ PAGE_MAX = 1000
 """Most entries of one answer: a page of the longest names and eight tracks each is under a megabyte."""
 
 State = Literal["live", "interrupted", "ended"]
-StreamText = Annotated[str, Field(max_length=STREAM_NAME_MAX_BYTES, pattern=STREAM_PATTERN)]
-NodeText = Annotated[str, Field(max_length=NODE_ID_MAX_BYTES, pattern=NODE_PATTERN)]
+StreamText = Annotated[
+    str,
+    Field(max_length=STREAM_NAME_MAX_BYTES, pattern=STREAM_PATTERN),
+    worded(
+        "a stream's name is expected: parts of letters, digits and _ . ~ - with / between them, each of which begins "
+        "with a letter, a digit or _"
+    ),
+]
+NodeText = Annotated[
+    str,
+    Field(max_length=NODE_ID_MAX_BYTES, pattern=NODE_PATTERN),
+    worded("a node's id is expected: letters, digits and _ . -, beginning with one of the former"),
+]
 PatternText = Annotated[
-    str, Field(max_length=STREAM_NAME_MAX_BYTES, pattern=r"^(\*|[A-Za-z0-9_][A-Za-z0-9_.~/-]*\*?)$")
+    str,
+    Field(max_length=STREAM_NAME_MAX_BYTES, pattern=r"^(\*|[A-Za-z0-9_][A-Za-z0-9_.~/-]*\*?)$"),
+    worded("a stream's name is expected, or the beginning of one with * after it"),
 ]
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX, description="Most entries of this answer.")]
 

@@ -1,7 +1,7 @@
 """The face of Flashphoner WCS: `/rest-api/stream/…` for scripts and pages that know it, with its shapes.
 
 Both GET and POST are taken, as its client sends GET where there is no body. What is not known in a filter is ignored.
-What has no meaning without WebRTC sessions (`sdp`, `sessionId`) is empty.
+What has no meaning without WebRTC sessions (`sdp`, `sessionId`, `transport`) is empty.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ def describe(record: StreamRecord) -> dict[str, Any]:
         "width": video.width if video else 0,
         "height": video.height if video else 0,
         "bitrate": video.bandwidth if video else 0,
+        "transport": "",
         "cvoExtension": False,
         "createDate": record.epoch,
         "mediaType": "publish",
