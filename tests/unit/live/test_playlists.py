@@ -180,6 +180,16 @@ def test_multivariant_playlist() -> None:
     )
 
 
+def test_h265_is_hvc1() -> None:
+    """As Apple's players want it, with sound in the same list."""
+    picture = msgspec.structs.replace(video(), codec="hvc1.1.6.L93.90")
+    tracks = {track.track: declare(track, PackagerOptions(), 0) for track in (picture, audio())}
+    assert 'CODECS="hvc1.1.6.L93.90,mp4a.40.2"' in multivariant_playlist(tracks)
+    window = window_of(Programme().epoch(6.0, tracks=(picture, audio())))
+    segments = [window.windows[track].listed(60.0) for track in (1, 2)]
+    assert ' codecs="hvc1.1.6.L93.90"' in manifest(ManifestView(segments, 60.0))
+
+
 def test_audio_alone_is_a_variant() -> None:
     """Without video each audio track is a variant of its own."""
     text = multivariant_playlist({2: declare(audio(), PackagerOptions(), 0)})
