@@ -44,8 +44,8 @@ again.
 
 Scripts and pages that know WCS find `/rest-api/stream/find_all` and `/rest-api/stream/find`, by GET or POST. The body
 may filter by `mediaSessionId`, `name`, `published` and `status`; other members are ignored. The answer is an array of
-streams with WCS's members, `404` when there is none. `sessionId`, `sdp` and `transport` are empty, for these streams were not
-published by WebRTC; `status` is `PUBLISHING`, or `PENDING` while a source is away. Errors have WCS's shape:
+streams with WCS's members, `404` when there is none. `sessionId`, `sdp` and `transport` are empty, for these streams
+were not published by WebRTC; `status` is `PUBLISHING`, or `PENDING` while a source is away. Errors have WCS's shape:
 `timestamp`, `status`, `error`, `message`, `path`. Pages of other origins need `control_api.cors_origins`.
 
 `/rest-api/stream/terminate` ends what the same filter, or `mediaSessionIds`, names, as far as its source was asked for
