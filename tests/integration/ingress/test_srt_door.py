@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -187,6 +188,17 @@ async def test_a_publisher_that_stands_still() -> None:
             with publishers.ffmpeg("-f", "mpegts", place(port)):
                 await watched.live(1.0)
     watched.check()
+
+
+async def test_what_is_no_media() -> None:
+    """Bytes that are no MPEG-TS end their publisher and nothing else."""
+    async with publishing_srt() as (watched, port):
+        async with calling(port, NAME) as caller:
+            rubbish = random.Random(1).randbytes(100_000)
+            assert await asyncio.to_thread(caller.send_until_closed, rubbish, 30)
+        await wait_until(lambda: counted(watched, "door_ended_total", door="srt", reason="over") == 1, 20)
+        assert "no media" in watched.reason
+        await wait_until(lambda: counted(watched, "door_connections", door="srt") == 0, 20)
 
 
 async def test_those_that_never_call() -> None:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from headrace.testing import wait_until
-from headrace_ingress.pipe import PIPE_MAX_BYTES, BytePipe, PipeReader, PipeStalled
+from headrace_ingress.pipe import BARREN_READS, PIPE_MAX_BYTES, BytePipe, PipeBarren, PipeReader, PipeStalled
 
 STALL_SECONDS = 5.0
 
@@ -135,3 +135,19 @@ async def test_closed_while_it_is_read() -> None:
     assert await waiting == b""
     for one in (pipe, other):
         one.drop()
+
+
+async def test_what_is_no_media_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes alone are no sign of life: media must be found in them now and then."""
+    monkeypatch.setattr("headrace_ingress.pipe.BARREN_SECONDS", 0.0)
+    pipe = BytePipe("mpegts")
+    pipe.write(bytes(4 * BARREN_READS))
+    file = reading(pipe)
+    for _ in range(2):
+        assert all(file.read(1) for _ in range(BARREN_READS))
+        file.found_media()
+    assert all(file.read(1) for _ in range(BARREN_READS))
+    with pytest.raises(PipeBarren):
+        file.read(1)
+    file.close()
+    pipe.end()

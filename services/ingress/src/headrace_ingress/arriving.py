@@ -16,7 +16,7 @@ from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.stream import Track
 from headrace_ingress.libav import OPEN_SECONDS, PROBE_BYTES, PROBE_MICROSECONDS, replay_options
 from headrace_ingress.live import LiveContainer
-from headrace_ingress.pipe import LOOK_SECONDS, PipeReader, PipeStalled
+from headrace_ingress.pipe import LOOK_SECONDS, PipeBarren, PipeReader, PipeStalled
 from headrace_ingress.rtsp_replay import FORMAT, RtspReplay
 from headrace_ingress.source import Note, SourceBroken
 
@@ -25,6 +25,9 @@ SECTIONS_MAX: Final = 4
 
 DELAYED_FORMATS: Final = frozenset({FORMAT, "mpegts"})
 """Formats whose pictures libav lets go of when the next one begins."""
+
+NO_MEDIA: Final = "no media in what its publisher sends"
+"""What is told of bytes that libav does not know."""
 
 GONE: Final = "its publisher left"
 """What viewers are told when nobody publishes any more."""
@@ -120,6 +123,8 @@ class PublishedSource:
             return []
         try:
             samples = self._live.read()
+            if self._file is not None:
+                self._file.found_media()
         except EOFError as error:
             if self._replay is not None and self._replay.failure is not None:
                 raise self._broken(error) from None
@@ -207,8 +212,10 @@ def explain_published(error: Exception, stall_seconds: float) -> str:
     match error:
         case SourceBroken():
             return str(error)
+        case PipeBarren():
+            return NO_MEDIA
         case PipeStalled():
             return f"nothing received from its publisher for {stall_seconds:g} s"
         case EOFError():
             return GONE
-    return "no media in what its publisher sends"
+    return NO_MEDIA

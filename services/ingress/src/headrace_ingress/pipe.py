@@ -23,8 +23,18 @@ LOOK_SECONDS: Final = 0.2
 """How often a reader that waits for bytes looks whether it is to stop."""
 
 
+BARREN_SECONDS: Final = 10.0
+BARREN_READS: Final = 100
+"""How long, and how often, bytes may come in which no media are found. The first packet of a very slow stream takes a
+second; a process that stood still for a while has not read that often since."""
+
+
 class PipeStalled(Exception):
     """Nothing came for as long as the reader wants to wait."""
+
+
+class PipeBarren(PipeStalled):
+    """What came for long was no media: libav looks for some as long as it gets anything."""
 
 
 class BytePipe:
@@ -142,6 +152,8 @@ class PipeReader:
         self._descriptor = descriptor
         self._stopping = stopping
         self._stall_seconds = stall_seconds
+        self._media_at = time.monotonic()
+        self._reads = 0
         self._lock = threading.Lock()
         self._poll = select.poll()  # select() itself takes no descriptor above 1023
         self._poll.register(descriptor, select.POLLIN)
@@ -151,8 +163,13 @@ class PipeReader:
 
         Raises:
             PipeStalled: when none came for too long.
+            PipeBarren: when they were no media for too long.
         """
-        deadline = time.monotonic() + self._stall_seconds
+        now = time.monotonic()
+        deadline = now + self._stall_seconds
+        self._reads += 1
+        if self._reads > BARREN_READS and now - self._media_at > BARREN_SECONDS:
+            raise PipeBarren
         while not self._stopping.is_set():
             with self._lock:
                 if self._descriptor < 0:
@@ -165,6 +182,10 @@ class PipeReader:
                 raise PipeStalled
             self._poll.poll(LOOK_SECONDS * 1000)
         return b""
+
+    def found_media(self) -> None:
+        """Take note that what was read so far was of use."""
+        self._media_at, self._reads = time.monotonic(), 0
 
     def close(self) -> None:
         """Read no more; a second call does nothing."""

@@ -142,6 +142,12 @@ class SrtDoor:
     def came(self, caller: Caller) -> None:
         """Let one publish that is connected now."""
         try:
+            pipe = BytePipe("mpegts", lambda: _resume(caller))
+        except OSError:  # no descriptor is left
+            self._metrics.door_ended.labels("srt", "limit").inc()
+            caller.is_unwanted = True
+            return
+        try:
             target = self._target(caller.address, caller.streamid)
             publication = self._publications.admit(
                 target.stream, target.key, self._peer(caller.address), lambda why: self._over(caller, why)
@@ -149,9 +155,9 @@ class SrtDoor:
         except PublishRefused as refused:  # another came first
             self._metrics.door_ended.labels("srt", refused.code).inc()
             caller.is_unwanted = True
+            pipe.drop()
             return
         self._metrics.door_connections.labels("srt").inc()
-        pipe = BytePipe("mpegts", lambda: _resume(caller))
         self._publishers[caller] = _Publisher(target.stream, publication, pipe)
         publication.add(pipe)
 

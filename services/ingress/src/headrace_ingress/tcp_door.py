@@ -19,7 +19,7 @@ from headrace.http.listener import format_address
 from headrace_ingress.broken import ProtocolBroken
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.pipe import BytePipe
-from headrace_ingress.publications import Peer, Publications, on_loop
+from headrace_ingress.publications import Peer, Publications
 from headrace_ingress.published import Publication
 from headrace_ingress.target import Target
 
@@ -236,8 +236,7 @@ class TcpPublisher(asyncio.Protocol, ABC):
         if self._file is not None:
             self._file.end()
         assert self._publication is not None
-        resume = on_loop(self._loop, lambda _: self.resume())
-        self._file = BytePipe(format, lambda: resume(""))
+        self._file = BytePipe(format, self.resume)
         self._publication.add(self._file)
 
     def write(self, data: bytes) -> None:
