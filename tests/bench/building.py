@@ -6,9 +6,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-SOURCES = Path(__file__).parent / "c"
-PROGRAMS = Path("build/bench")
-
+HERE = Path(__file__).parent
+SOURCES = HERE / "c"
+PROGRAMS = HERE.parent.parent / "build/bench"
 
 WITH_TLS = ("-DWITH_TLS", "-lssl", "-lcrypto")
 
@@ -24,7 +24,8 @@ def program(name: str, *, tls: bool = False) -> Path:
         NoCompiler: when there is none, or for `tls` none of OpenSSL's headers.
     """
     source, made = SOURCES / f"{name}.c", PROGRAMS / (f"{name}-tls" if tls else name)
-    if not made.exists() or made.stat().st_mtime < source.stat().st_mtime:
+    newest = max(file.stat().st_mtime for file in (source, *SOURCES.glob("*.h")))
+    if not made.exists() or made.stat().st_mtime < newest:
         compiler = shutil.which("cc")
         if compiler is None:
             raise NoCompiler("no C compiler (cc) is installed: the load and the ceiling of the fan-out cannot be made")

@@ -80,10 +80,13 @@ def loads() -> dict[str, Load]:
     rows["10/s x 25 KiB, 1,000 viewers and 100 slow ones"] = Load(10, 25_600, 1000, slow=100)
     for streams in (10, 100):
         rows[f"10/s x 25 KiB, 1,000 viewers of {streams} streams"] = Load(10, 25_600, 1000, streams=streams)
+        sound = Load(10, 25_600, 1000, audio=1_600, streams=streams)
+        rows[f"10/s x 25 KiB and sound, 1,000 viewers of {streams} streams"] = sound
     rows["25/s x 10 KiB, 500 viewers"] = Load(25, 10_240, 500)
     rows["25/s x 10 KiB by wss, 500 viewers"] = Load(25, 10_240, 500, tls=True)
     for viewers in GROWTH:
         rows[f"4/s x 25 KiB, {viewers:,} viewers"] = Load(4, 25_600, viewers)
+        rows[f"4/s x 25 KiB and sound, {viewers:,} viewers"] = Load(4, 25_600, viewers, audio=4_000)
     rows["25/s x 10 KiB, 5,000 viewers"] = Load(25, 10_240, 5_000)
     rows["4/s x 62 KiB, 12,000 viewers"] = Load(4, 63_488, 12_000)
     return rows
@@ -105,6 +108,7 @@ class Trial:
     p50_ms: float
     p99_ms: float
     load_cpu: float
+    softirq_seconds: float
 
     @property
     def is_whole(self) -> bool:
@@ -132,13 +136,13 @@ def watch(servers: Sequence[Server], viewers: Sequence[Viewers], load: Load, sec
     time.sleep(seconds)
     lasted, spent = time.monotonic() - began, [cpu_seconds(pid) - was for pid, was in zip(pids, before, strict=True)]
     told = [crowd.told() for crowd in viewers]
+    left_over = [0.0] * len(servers)
     if softirq:
-        left_over = spent.pop()
-        spent[-1] += left_over
+        left_over[-1] = spent.pop()
     return [
         Trial(
             seconds=lasted,
-            cpu_seconds=cpu,
+            cpu_seconds=cpu + more,
             messages=each["messages"],
             bytes=each["bytes"] or 1,
             expected=load.expected * lasted,
@@ -146,8 +150,9 @@ def watch(servers: Sequence[Server], viewers: Sequence[Viewers], load: Load, sec
             p50_ms=each["p50_ms"],
             p99_ms=each["p99_ms"],
             load_cpu=(each["cpu_s"] - was) / lasted,
+            softirq_seconds=more,
         )
-        for cpu, each, was in zip(spent, told, loaded, strict=True)
+        for cpu, more, each, was in zip(spent, left_over, told, loaded, strict=True)
     ]
 
 
@@ -214,6 +219,7 @@ def summary(pairs: Sequence[tuple[Trial, Trial]], idle: float) -> dict[str, Any]
         "ratio_of_minima": round(min(trial.per_gib for trial, _ in valid) / min(t.per_gib for t in ours), 3),
         "ratio_without_idle": round(statistics.median(busy), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
+        "softirq_ms_per_s": round(statistics.median(1e3 * t.softirq_seconds / t.seconds for t in ours), 1),
         "us_per_message": round(statistics.median(t.cpu_seconds / max(1, t.messages) for t in ours) * 1e6, 2),
         "p50_ms": round(statistics.median(trial.p50_ms for trial in ours), 2),
         "p99_ms": round(statistics.median(trial.p99_ms for trial in ours), 2),
@@ -221,6 +227,7 @@ def summary(pairs: Sequence[tuple[Trial, Trial]], idle: float) -> dict[str, Any]
         "ceiling_delivered": delivered([trial for trial, _ in pairs]),
         "load_cpu": round(max(trial.load_cpu for pair in pairs for trial in pair), 2),
         "void": len(pairs) - len(whole),
+        "load_average": round(os.getloadavg()[0], 1),
     }
 
 

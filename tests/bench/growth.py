@@ -1,4 +1,4 @@
-"""The picture of how the fan-out's cost and memory grow with its viewers, as SVG, from the rows of a run.
+"""How the fan-out's cost and memory grow with its viewers and streams, as SVG, from the rows of a run.
 
 PYTHONPATH=tests python tests/bench/growth.py build/bench.json docs/fan-out-growth.svg
 """
@@ -8,92 +8,135 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, TOP, PLOT_WIDTH, PLOT_HEIGHT = 880, 300, 60, 40, 340, 200
-GAP = 440
+WIDTH, HEIGHT, LEFT, TOP = 880, 620, 60, 40
+PLOT_WIDTH, PLOT_HEIGHT = 340, 200
+RIGHT, DOWN = 440, 300
+"""From one chart to that beside it, and to that below."""
 
-OURS, CEILING = "#b03060", "#3060a0"
+VIDEO, SOUND, CEILING = "#b03060", "#d08020", "#3060a0"
 
 Point = tuple[float, float]
+Row = dict[str, Any]
+Scale = Callable[[float], float]
 
 
-def picture(rows: Sequence[dict[str, Any]], load: str = "4/s x 25 KiB") -> str:
-    """Return the picture of the rows of one load: CPU for a message, and memory, over the number of viewers."""
-    found = [row for row in rows if row["name"].startswith(f"fan-out {load}, ")]
-    found.sort(key=lambda row: row["viewers"])
-    ours = [(row["viewers"], row["us_per_message"]) for row in found]
-    least = [(row["viewers"], 1e6 * row["ceiling_cpu_s_per_gib"] * row["message_bytes"] / 2**30) for row in found]
-    memory = [(row["viewers"], row["rss_mib"]) for row in found]
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One curve of a chart."""
+
+    name: str
+    color: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis: its ends, the values that are written, and whether it is logarithmic."""
+
+    low: float
+    high: float
+    ticks: Sequence[float]
+    is_log: bool = False
+
+    def scale(self, begin: float, end: float) -> Scale:
+        """Return what places values between `begin` and `end`."""
+        measure: Callable[[float], float] = math.log10 if self.is_log else float
+        low, high = measure(self.low), measure(self.high)
+        return lambda value: begin + (measure(value) - low) / (high - low) * (end - begin)
+
+
+def picture(rows: Iterable[Row], load: str = "4/s x 25 KiB", streams: str = "10/s x 25 KiB") -> str:
+    """Return the picture: CPU, its ratio to the ceiling's and memory over viewers; the ratio over streams."""
+    named = {row["name"].removeprefix("fan-out "): row for row in rows if "ratio_to_ceiling" in row}
+    video = sorted(find(named, f"{load}, ", " viewers"), key=lambda row: row["viewers"])
+    sound = sorted(find(named, f"{load} and sound, ", " viewers"), key=lambda row: row["viewers"])
+    spread = [
+        sorted(find(named, f"{streams}{more}, 1,000 viewers", " streams"), key=lambda row: row["streams"])
+        for more in ("", " and sound")
+    ]
+    viewers = Axis(1, 20_000, (1, 10, 100, 1_000, 10_000), is_log=True)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
         'font-size="11" fill="#444"><rect width="100%" height="100%" fill="#fff"/>',
-        *cost_chart(LEFT, ours, least),
-        *memory_chart(LEFT + GAP, memory),
+        *cost_chart(viewers, video, sound),
+        *ratio_chart(LEFT + RIGHT, TOP, "viewers", viewers, video, sound),
+        *memory_chart(LEFT, TOP + DOWN, video, sound),
+        *ratio_chart(
+            LEFT + RIGHT, TOP + DOWN, "streams", Axis(1, 200, (1, 10, 100), is_log=True), spread[0], spread[1]
+        ),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def cost_chart(left: float, ours: Sequence[Point], least: Sequence[Point]) -> list[str]:
-    """Return the chart of CPU for a message; both axes are logarithmic."""
-    most = 10 ** math.ceil(math.log10(max(y for _, y in [*ours, *least])))
-    x, y = log_scale(1, 20_000, left, left + PLOT_WIDTH), log_scale(1, most, TOP + PLOT_HEIGHT, TOP)
-    parts = [title(left, "CPU for a message, µs (viewers, logarithmic)")]
-    parts += [tick_x(x(value), f"{value:,}") for value in (1, 10, 100, 1_000, 10_000)]
-    value = 1
-    while value <= most:
-        parts.append(tick_y(left, y(value), f"{value:,}"))
-        value *= 10
-    parts += curve([(x(a), y(b)) for a, b in least], CEILING) + curve([(x(a), y(b)) for a, b in ours], OURS)
-    for number, (color, name) in enumerate([(OURS, "Headrace"), (CEILING, "ceiling in C")]):
-        at = TOP + 15 * number + 10
-        parts.append(f'<text x="{left + PLOT_WIDTH - 5}" y="{at}" text-anchor="end" fill="{color}">{name}</text>')
+def find(named: dict[str, Row], begin: str, end: str) -> list[Row]:
+    """Return the rows whose names begin and end like this, with nothing but a number between."""
+    between = (
+        (name.removeprefix(begin).removesuffix(end), row) for name, row in named.items() if name.startswith(begin)
+    )
+    return [row for middle, row in between if not set(middle) - set("0123456789, of")]
+
+
+def cost_chart(viewers: Axis, video: Sequence[Row], sound: Sequence[Row]) -> list[str]:
+    """Return the chart of CPU for a message."""
+    least = [(row["viewers"], 1e6 * row["ceiling_cpu_s_per_gib"] * row["message_bytes"] / 2**30) for row in video]
+    curves = [
+        Curve("ceiling in C", CEILING, least),
+        Curve("video", VIDEO, [(row["viewers"], row["us_per_message"]) for row in video]),
+        Curve("video and sound", SOUND, [(row["viewers"], row["us_per_message"]) for row in sound]),
+    ]
+    most = 10 ** math.ceil(math.log10(max((y for curve in curves for _, y in curve.points), default=10)))
+    costs = Axis(1, most, [10**power for power in range(round(math.log10(most)) + 1)], is_log=True)
+    return chart(LEFT, TOP, "CPU for a message, µs (viewers)", viewers, costs, curves)
+
+
+def ratio_chart(
+    left: float, top: float, over: str, across: Axis, video: Sequence[Row], sound: Sequence[Row]
+) -> list[str]:
+    """Return the chart of the ceiling's CPU over ours."""
+    curves = [
+        Curve(name, color, [(row[over], row["ratio_to_ceiling"]) for row in rows])
+        for name, color, rows in (("video", VIDEO, video), ("video and sound", SOUND, sound))
+    ]
+    return chart(left, top, f"ceiling ÷ ours ({over})", across, Axis(0, 1.2, (0, 0.2, 0.4, 0.6, 0.8, 1.0)), curves)
+
+
+def memory_chart(left: float, top: float, video: Sequence[Row], sound: Sequence[Row]) -> list[str]:
+    """Return the chart of the edge's memory."""
+    curves = [
+        Curve(name, color, [(row["viewers"], row["rss_mib"]) for row in rows])
+        for name, color, rows in (("video", VIDEO, video), ("video and sound", SOUND, sound))
+    ]
+    points = [point for curve in curves for point in curve.points]
+    most = 50 * math.ceil(max((y for _, y in points), default=50) / 50)
+    widest = 5_000 * math.ceil(max((x for x, _ in points), default=5_000) / 5_000)
+    viewers = Axis(0, widest, range(0, widest + 1, 5_000))
+    return chart(left, top, "memory of the edge, MiB (viewers)", viewers, Axis(0, most, range(0, most + 1, 50)), curves)
+
+
+def chart(left: float, top: float, title: str, across: Axis, up: Axis, curves: Sequence[Curve]) -> list[str]:
+    """Return one chart."""
+    bottom, right = top + PLOT_HEIGHT, left + PLOT_WIDTH
+    x, y = across.scale(left, right), up.scale(bottom, top)
+    parts = [f'<text x="{left}" y="{top - 15}" font-size="13">{title}</text>']
+    for value in across.ticks:
+        parts.append(f'<text x="{x(value):.1f}" y="{bottom + 16}" text-anchor="middle">{value:,}</text>')
+    for value in up.ticks:
+        parts.append(f'<line x1="{left}" x2="{right}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:,}</text>')
+    for number, curve in enumerate(curves):
+        at = [(x(a), y(b)) for a, b in curve.points]
+        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in at)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{curve.color}" stroke-width="2"/>')
+        parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{curve.color}"/>' for a, b in at]
+        label = f'x="{right - 5}" y="{bottom - 10 - 15 * number}" text-anchor="end" fill="{curve.color}"'
+        parts.append(f"<text {label}>{curve.name}</text>")
     return parts
-
-
-def memory_chart(left: float, memory: Sequence[Point]) -> list[str]:
-    """Return the chart of the edge's memory; both axes are linear."""
-    most = 50 * math.ceil(max(y for _, y in memory) / 50)
-    widest = 5_000 * math.ceil(max(x for x, _ in memory) / 5_000)
-    x, y = scale(0, widest, left, left + PLOT_WIDTH), scale(0, most, TOP + PLOT_HEIGHT, TOP)
-    parts = [title(left, "resident memory of the edge, MiB (viewers)")]
-    parts += [tick_x(x(value), f"{value:,}") for value in range(0, widest + 1, 5_000)]
-    parts += [tick_y(left, y(value), f"{value}") for value in range(0, most + 1, 50)]
-    return parts + curve([(x(a), y(b)) for a, b in memory], OURS)
-
-
-def scale(low: float, high: float, begin: float, end: float) -> Callable[[float], float]:
-    """Return what places values between `low` and `high`."""
-    return lambda value: begin + (value - low) / (high - low) * (end - begin)
-
-
-def log_scale(low: float, high: float, begin: float, end: float) -> Callable[[float], float]:
-    """Return what places their logarithms."""
-    place = scale(math.log10(low), math.log10(high), begin, end)
-    return lambda value: place(math.log10(value))
-
-
-def title(left: float, text: str) -> str:
-    return f'<text x="{left}" y="{TOP - 15}" font-size="13">{text}</text>'
-
-
-def tick_x(x: float, text: str) -> str:
-    bottom = TOP + PLOT_HEIGHT
-    return f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{text}</text>'
-
-
-def tick_y(left: float, y: float, text: str) -> str:
-    line = f'<line x1="{left}" x2="{left + PLOT_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
-    return f'{line}<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
-
-
-def curve(points: Sequence[Point], color: str) -> list[str]:
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    line = f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
-    return [line, *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in points)]
 
 
 def main() -> None:

@@ -5,9 +5,10 @@
 
    viewers PORT PATHS COUNT DOOR KEY ACCEPT SLOW NEVER SLOW_BYTES
      PORT        of the server on 127.0.0.1
-     PATHS       comma-separated; viewer i asks for path i mod their number
+     PATHS       comma-separated; viewer i asks for path i mod their number; of RTMP it is application/stream
      COUNT       viewers that read at once whatever comes
-     DOOR        fmp4 or play: which handshake, and where in a message its stamp is
+     DOOR        fmp4 or play: which handshake, and where in a message its stamp is; or another server's: mse (fMP4 by
+                 WebSocket, asked for by a text), http (a body without end), rtmp; of the last two only bytes count
      KEY, ACCEPT what the handshake says and what the answer must
      SLOW        further viewers that read SLOW_BYTES a second, with a small buffer
      NEVER       further viewers that never read, with a small buffer
@@ -31,7 +32,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FDS_MAX = 65536, HEAD_MAX = 10 + 48, BUCKETS = 20000, OPENING_MAX = 128, SLOW_TICKS = 10 };
+#include "doors.h"
+
+enum { FDS_MAX = 65536, HEAD_MAX = 10 + 48, BUCKETS = 20000, OPENING_MAX = 128, SLOW_TICKS = 10, HEARD_BYTES = 8192 };
 enum kind { READER, SLOW, NEVER };
 enum stage { CONNECTING, GREETING, ANSWERING, OPEN };
 
@@ -50,10 +53,10 @@ struct viewer {
 };
 
 static struct viewer *viewers[FDS_MAX];
-static int poll_fd, port, total, begun, opening, opened, heard, readers, lost, is_play, slow_fds[FDS_MAX], slow_count;
-static char *paths[4096];
+static int poll_fd, port, total, begun, opening, opened, heard, readers, lost, slow_fds[FDS_MAX], slow_count;
+static enum door door;
+static const char *paths[4096], *key, *accept_value;
 static int path_count;
-static const char *key, *accept_value;
 static uint64_t messages, bytes, texts, stamped, latency[BUCKETS]; /* tenths of a millisecond */
 static long slow_bytes;
 
@@ -122,26 +125,29 @@ static void begin(void) {
 
 static void ask(int fd) {
   struct viewer *viewer = viewers[fd];
-  char request[1024];
-  int size = snprintf(request, sizeof request,
-                      "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                      "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
-                      paths[viewer->index % path_count], port, key,
-                      is_play ? "Sec-WebSocket-Protocol: headrace.play.v1\r\n" : "");
+  char request[HELLO_MAX];
+  int size = hello(request, sizeof request, door, paths[viewer->index % path_count], port, key);
   if (give(fd, request, (size_t)size) != size) { leave(fd); return; }
   viewer->stage = ANSWERING;
   viewer->answer = calloc(1, 2048);
   watch(fd, EPOLLIN, EPOLL_CTL_MOD);
 }
 
-static void say_play(int fd) {
-  char text[128], frame[160];
-  int size = snprintf(text, sizeof text, "{\"type\":\"play\",\"session\":\"bench-%d\"}", viewers[fd]->index);
+/* Ask for the stream by a text, where that is done after the handshake; masked by zeros. */
+static void say(int fd) {
+  char frame[6 + TEXT_MAX + 1];
+  int size = text(frame + 6, TEXT_MAX + 1, door, viewers[fd]->index);
   frame[0] = (char)0x81;
   frame[1] = (char)(0x80 | size);
   memset(frame + 2, 0, 4);
-  memcpy(frame + 6, text, (size_t)size);
   if (give(fd, frame, (size_t)size + 6) != size + 6) leave(fd);
+}
+
+static void be_open(int fd) {
+  viewers[fd]->stage = OPEN;
+  opening--;
+  opened++;
+  if (viewers[fd]->kind != READER) watch(fd, 0, EPOLL_CTL_MOD);
 }
 
 /* The answer is read byte for byte in pieces that end where the headers end: peek first, then take so much. */
@@ -167,18 +173,27 @@ static void hear_answer(int fd) {
   recv(fd, viewer->answer, size, 0);
 #endif
   viewer->answer[size] = 0;
-  if (strncmp(viewer->answer, "HTTP/1.1 101", 12) != 0 || strstr(viewer->answer, accept_value) == NULL) {
-    fprintf(stderr, "%s\n", viewer->answer);
-    leave(fd);
-    return;
-  }
+  if (!is_welcome(viewer->answer, door, accept_value)) { fprintf(stderr, "%s\n", viewer->answer); leave(fd); return; }
   free(viewer->answer);
   viewer->answer = NULL;
-  viewer->stage = OPEN;
-  opening--;
-  opened++;
-  if (viewer->kind != READER) watch(fd, 0, EPOLL_CTL_MOD);
-  if (is_play) say_play(fd);
+  be_open(fd);
+  if (door == PLAY || door == MSE) say(fd);
+}
+
+/* Throw the answer to the RTMP handshake away; then ask for everything at once, for the answers are known. */
+static void hear_rtmp_answer(int fd) {
+  struct viewer *viewer = viewers[fd];
+  char request[RTMP_REQUEST_BYTES];
+  ssize_t got = recv(fd, request, RTMP_ANSWER_BYTES - viewer->answered, MSG_TRUNC);
+  if (got <= 0) {
+    if (got == 0 || errno != EAGAIN) leave(fd);
+    return;
+  }
+  viewer->answered += (size_t)got;
+  if (viewer->answered < RTMP_ANSWER_BYTES) return;
+  int size = rtmp_request(request, port, paths[viewer->index % path_count]);
+  if (size < 0 || give(fd, request, (size_t)size) != size) leave(fd);
+  else be_open(fd);
 }
 
 static void note(struct viewer *viewer, const unsigned char *payload, uint64_t size) {
@@ -187,8 +202,8 @@ static void note(struct viewer *viewer, const unsigned char *payload, uint64_t s
   messages++;
   bytes += size;
   if (!viewer->has_heard) { viewer->has_heard = 1; heard++; }
-  if (size < 48) return;
-  for (int i = 0; i < 8; i++) us = us << 8 | payload[(is_play ? 40 : 32) + i];
+  if (size < 48 || door > PLAY) return;
+  for (int i = 0; i < 8; i++) us = us << 8 | payload[(door == PLAY ? 40 : 32) + i];
   clock_gettime(CLOCK_REALTIME, &now);
   int64_t age = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 - (int64_t)us;
   if (age < -1000000 || age > 3600000000LL) return; /* a header has no stamp */
@@ -278,6 +293,22 @@ static void hear(int fd, uint64_t most) {
 static void greet(int fd) { ask(fd); }
 #endif
 
+/* Count what comes where nothing tells one message from the next. */
+static void hear_stream(int fd) {
+  static char waste[1];
+  struct viewer *viewer = viewers[fd];
+  ssize_t got = recv(fd, waste, 1 << 20, MSG_TRUNC);
+  if (got <= 0) {
+    if (got == 0 || (errno != EAGAIN && errno != EINTR)) leave(fd);
+    return;
+  }
+  bytes += (uint64_t)got;
+  viewer->wanted += (uint64_t)got;
+  if (viewer->has_heard || viewer->wanted < HEARD_BYTES) return; /* less may be no more than the stream's header */
+  viewer->has_heard = 1;
+  heard++;
+}
+
 static double quantile(double part) {
   uint64_t seen = 0;
   for (int i = 0; i < BUCKETS; i++)
@@ -314,7 +345,7 @@ int main(int count, char **words) {
   port = atoi(words[1]);
   for (char *path = strtok(words[2], ","); path && path_count < 4096; path = strtok(NULL, ",")) paths[path_count++] = path;
   readers = atoi(words[3]);
-  is_play = strcmp(words[4], "play") == 0;
+  if ((door = door_called(words[4])) == DOORS) return 2;
   key = words[5];
   accept_value = words[6];
   slow_count = atoi(words[7]);
@@ -356,7 +387,9 @@ int main(int count, char **words) {
       } else if (viewers[fd]) {
         if (events[i].events & (EPOLLHUP | EPOLLERR)) leave(fd);
         else if (viewers[fd]->stage <= GREETING) greet(fd);
+        else if (viewers[fd]->stage == ANSWERING && door == RTMP) hear_rtmp_answer(fd);
         else if (viewers[fd]->stage == ANSWERING) hear_answer(fd);
+        else if (viewers[fd]->kind == READER && door >= HTTP) hear_stream(fd);
         else if (viewers[fd]->kind == READER) hear(fd, UINT64_MAX);
       }
     }
