@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.relay.broadcast import Opened
@@ -22,6 +23,18 @@ RECALL_MAX_BYTES = 128 * 1024 * 1024
 """Most bytes of one recall: more than a ring holds."""
 
 Past = Opened | Chunk
+
+
+class Recalled(Protocol):
+    """What was remembered of a stream, by one node or by several; see `Recalling`."""
+
+    @property
+    def entries(self) -> Sequence[Past]: ...
+
+    @property
+    def complete(self) -> bool: ...
+
+    def stop(self) -> None: ...
 
 
 class Recalling:

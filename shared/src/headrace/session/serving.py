@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from headrace.clock import Clock, microseconds
 from headrace.identifiers import ChunkId, StreamName
@@ -20,25 +19,13 @@ from headrace.relay.broadcast import Broadcast, Cursor, Entry, Gap, Opened, Stat
 from headrace.relay.hub import Demand, Hub, TooManyStreams
 from headrace.session.link import Link
 from headrace.session.metrics import RelayMetrics
-from headrace.session.recalling import DONE, Past, reach_seconds
+from headrace.session.recalling import DONE, Past, Recalled, reach_seconds
 from headrace.wire.chunk import Chunk
 from headrace.wire.relay import chunk_prefix
 from headrace.wire.stream import RouteHop
 
 TURN_BYTES = 128 * 1024
 """How much of one stream is written before the next has its turn: a second of 1 Mbit/s video."""
-
-
-class Recalled(Protocol):
-    """What a question for the past brought; `Recalling` and `Remembering` are such."""
-
-    @property
-    def entries(self) -> Sequence[Past]: ...
-
-    @property
-    def complete(self) -> bool: ...
-
-    def stop(self) -> None: ...
 
 
 RecallUpstream = Callable[[StreamName, float, Callable[[Recalled], None]], Recalled | None]

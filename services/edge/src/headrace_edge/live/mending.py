@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from headrace.identifiers import StreamName
 from headrace.media.segments import Segment
 from headrace.relay.broadcast import Opened
+from headrace.session.recalling import Recalled
 from headrace.wire.chunk import Chunk
-from headrace_edge.live.past import Recall, Recalled
+from headrace_edge.live.past import Recall
 
 ASKED_MAX = 512
 """Most segments remembered as asked for: more than a window has."""

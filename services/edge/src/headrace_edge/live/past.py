@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from headrace.clock import Clock
 from headrace.identifiers import StreamName
 from headrace.relay.broadcast import Opened
+from headrace.session.recalling import Recalled
 from headrace.wire.chunk import Chunk
 
 PAST_SECONDS = 5.0
 """Longest wait for the past when a stream's first request came; then the edge begins with what it has."""
-
-
-class Recalled(Protocol):
-    """What a parent remembered; `headrace.session.recalling.Recalling` is one."""
-
-    @property
-    def entries(self) -> Sequence[Opened | Chunk]: ...
-
-    @property
-    def complete(self) -> bool: ...
-
-    def stop(self) -> None: ...
 
 
 Recall = Callable[[StreamName, float, Callable[[Recalled], None]], Recalled | None]
