@@ -23,6 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from fuzz.doors import DOOR_ERRORS, descriptions, rtsp, rtsp_headers, rtsp_messages, streamids
 from fuzz.media import fragments, headers, records, sample_entries, sounds, units
 from fuzz.mutating import mutated
 from fuzz.timelines import timelines
@@ -213,6 +214,11 @@ Target = Callable[[random.Random], None]
 
 TARGETS: dict[Target, int] = {
     life: 1,
+    rtsp: 1,
+    rtsp_messages: 8,
+    rtsp_headers: 8,
+    descriptions: 8,
+    streamids: 8,
     tags: 2,
     answers: 2,
     timelines: 2,
@@ -230,7 +236,7 @@ TARGETS: dict[Target, int] = {
 }
 """How often each is chosen: what takes one parser a moment more often than what takes a whole connection."""
 
-ERRORS = (RtmpError, BoxError, BitstreamError, WireError, InvalidUri, SourceBroken)
+ERRORS = (RtmpError, BoxError, BitstreamError, WireError, InvalidUri, SourceBroken, *DOOR_ERRORS)
 """What an input may end in."""
 
 REPORT_SECONDS = 60.0

@@ -56,7 +56,12 @@ async def test_put_with_a_key() -> None:
         with publishers.ffmpeg("-method", "PUT", *FMP4, f"{url}?key={KEY}"):
             await watched.live(1.0)
         async with aiohttp.ClientSession() as session:
-            for headers, query in (({}, ""), ({}, "?key=wrong-horse"), ({"Authorization": "Bearer wrong"}, "")):
+            for headers, query in (
+                ({}, ""),
+                ({}, "?key=wrong-horse"),
+                ({"Authorization": "Bearer wrong"}, ""),
+                ({"Authorization": "Basic ü"}, ""),
+            ):
                 async with session.put(url + query, headers=headers, data=b"x") as answer:
                     assert answer.status == 401
             clip = b"\x47" * 376

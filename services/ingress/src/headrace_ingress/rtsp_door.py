@@ -160,9 +160,8 @@ class RtspPublisher(TcpPublisher):
         self._rtsp.accept_announce()
 
     def _meant(self, url: str) -> Target:
-        found = _URL.fullmatch(url)
         try:
-            return parse_target(found[1] if found else "")
+            return announced_target(url)
         except InvalidName:
             refused = PublishRefused("name", "publish to rtsp://host/live/{stream}; letters, digits and _ . ~ -")
             self._door.publications.refused("", self._door.peer(self._address), refused)
@@ -213,6 +212,16 @@ class RtspPublisher(TcpPublisher):
         # What there is no room for is lost, as it would be in the kernel.
         if self._rtsp.state is State.RECORDING and not self._is_full:
             self.write(frames)
+
+
+def announced_target(url: str) -> Target:
+    """Return the stream that a URL of an ANNOUNCE names, with the key behind it.
+
+    Raises:
+        InvalidName: when it names none.
+    """
+    found = _URL.fullmatch(url)
+    return parse_target(found[1] if found else "")
 
 
 def _drop(frames: bytes) -> None:

@@ -113,6 +113,7 @@ def test_basic() -> None:
     assert found == Password(KEY)
     assert KEY not in repr(found)
     assert parse_authorization("Basic ***") is None
+    assert parse_authorization("Basic ü") is None
     assert parse_authorization("Bearer x") is None
 
 
