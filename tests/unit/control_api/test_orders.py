@@ -110,11 +110,11 @@ async def test_moves_that_cannot_be(client: Client, registry: MemoryRegistry, bo
 
 
 async def test_what_is_not_there_is_said(client: Client, store: MemoryStore) -> None:
-    """Unknown nodes and streams are 404, a store that is away 503."""
+    """Unknown nodes and streams are 404, or 409 where the body names them; a store that is away is 503."""
     assert (await client.put("/api/v1/nodes/n9/drain")).status == 404
     assert (await client.put("/api/v1/streams/cam9/move", json={"to": "n1"})).status == 404
-    assert (await client.put("/api/v1/streams/cam1/move", json={"to": "n9"})).status == 404
-    assert (await client.put("/api/v1/streams/cam1/move", json={"to": "n1", "child": "n9"})).status == 404
+    assert (await client.put("/api/v1/streams/cam1/move", json={"to": "n9"})).status == 409
+    assert (await client.put("/api/v1/streams/cam1/move", json={"to": "n1", "child": "n9"})).status == 409
     store.take_away()
     assert (await client.put("/api/v1/nodes/n1/drain")).status == 503
     assert (await client.delete("/api/v1/nodes/n1/drain")).status == 503

@@ -83,8 +83,8 @@ def add_orders(api: Api, registry: Registry, clock: Clock) -> None:
         body=NewMove,
         status=204,
         problems={
-            404: "There is no such stream or node.",
-            409: "It cannot come from there, or there are as many such orders as there may be.",
+            404: "There is no such stream.",
+            409: "There is no such node, it cannot come from there, or there are as many such orders as there may be.",
             **AWAY,
         },
     )
@@ -98,7 +98,7 @@ def add_orders(api: Api, registry: Registry, clock: Clock) -> None:
         if name not in registry.streams and DesiredKey(DesiredKind.SOURCE, name) not in registry.desired:
             raise Problem(404, f"There is no stream {name}.")
         for node in (call.body.to, *([call.body.child] if call.body.child else [])):
-            _check_node(registry, node)
+            _check_node(registry, node, status=409)  # 404 is about the stream
         child = NodeId(call.body.child) if call.body.child else None
         objection = move_objection(registry, name, NodeId(call.body.to), child)
         if objection is not None:
@@ -163,6 +163,6 @@ async def _withdraw(registry: Registry, order: Desired) -> None:
         raise Problem(404, "Nobody asked for that.")
 
 
-def _check_node(registry: Registry, name: str) -> None:
+def _check_node(registry: Registry, name: str, status: int = 404) -> None:
     if NodeId(name) not in registry.nodes:
-        raise Problem(404, f"There is no node {name}.")
+        raise Problem(status, f"There is no node {name}.")
