@@ -12,7 +12,7 @@ from headrace.media.declaration import declare
 from headrace.media.manifest import ManifestView, manifest
 from headrace.media.playlists import MediaView, date_time, media_playlist, multivariant_playlist
 from headrace.media.samples import PackagerOptions
-from headrace.relay.broadcast import StateChange
+from headrace.relay.broadcast import Opened, StateChange
 from headrace.relay.window import Window
 from headrace.wire.stream import StreamState
 from unit.live.m3u8 import Playlist, read
@@ -114,6 +114,17 @@ def test_a_delta_update_says_the_same() -> None:
     assert [segment.uri for segment in delta.segments] == [segment.uri for segment in whole.segments[delta.skipped :]]
     kept = sum(segment.seconds for segment in delta.segments)
     assert 6 * whole.target <= kept < 6 * whole.target + 2.1
+
+
+def test_the_target_is_that_of_the_longest_that_is_listed() -> None:
+    """Also where a publisher with other settings took over: no segment is longer than EXT-X-TARGETDURATION."""
+    programme = Programme()
+    before, after = programme.epoch(8.0), programme.epoch(70.0)
+    assert isinstance(before[0], Opened)
+    longer = tuple(msgspec.structs.replace(track, segment_max_seconds=11.2) for track in before[0].tracks)
+    before[0] = Opened(before[0].epoch, longer)
+    assert listed(window_of(before + after[:200])).target == 12
+    assert listed(window_of(before + after)).target == 7
 
 
 def test_nothing_to_skip_is_a_whole_playlist() -> None:

@@ -56,6 +56,7 @@ def manifest(view: ManifestView) -> str:
     newest = [segments[-1] for segments in view.tracks if segments]
     end = max(segment.end_seconds for segment in newest)
     began = max((segment.start_seconds for segment in newest), default=end)
+    longest = max(target_seconds(segment.track) for segments in view.tracks for segment in segments)
     delay = view.start_seconds or LATENCY_SECONDS
     attributes = {
         "xmlns": "urn:mpeg:dash:schema:mpd:2011",
@@ -70,7 +71,7 @@ def manifest(view: ManifestView) -> str:
         ),
         "minBufferTime": _duration(1.0),
         "timeShiftBufferDepth": _duration(view.window_seconds),
-        "maxSegmentDuration": _duration(float(max(target_seconds(segment.track) for segment in newest))),
+        "maxSegmentDuration": _duration(float(longest)),
         "suggestedPresentationDelay": _duration(delay),
     }
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<MPD{_attributes(attributes)}>", *_service(delay)]

@@ -30,7 +30,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from headrace.media.samples import EpochStart, PackagerOptions, Sample
-from headrace.media.steering import STEP_SECONDS, Steering
+from headrace.media.steering import STEP_SECONDS, Steering, TimelineBroken
 from headrace.media.track_writer import TrackWriter
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import Track
@@ -38,8 +38,8 @@ from headrace.wire.stream import Track
 __all__ = ["EpochStart", "Packager", "PackagerOptions", "Sample", "TimelineBroken"]
 
 BACKWARD_MAX_SECONDS = 0.5
-"""Furthest that a source's decode times may step back before it counts as restarted; less is a disorder that
-composition offsets carry."""
+"""Furthest that a source's decode times may step back before it counts as restarted, or forward without time passing;
+less is a disorder that composition offsets carry."""
 
 FORWARD_MAX_SECONDS = 10.0
 """Furthest that they may step forward; whoever pauses for longer begins a new epoch, with a jump where time passed. For
@@ -48,29 +48,6 @@ the lead it is the longest segment, if that is less, since a frame is shown unti
 HELD_MAX_SAMPLES = 1024
 """Most samples of one track that wait for video, whatever their times: `hold_seconds` of the shortest Opus frames is
 a fifth of it."""
-
-
-class TimelineBroken(Exception):
-    """The source's times jumped, as they do when it was restarted, or fell far behind UTC: begin another epoch.
-
-    The sample was not taken; `finish` may be called, and the sample be given to the next packager.
-
-    Attributes:
-        track: whose times jumped.
-        seconds: by how much, negative for backwards; how far they are behind.
-        behind: whether they are behind UTC and did not jump.
-    """
-
-    def __init__(self, track: int, seconds: float, *, behind: bool = False) -> None:
-        super().__init__(track, seconds)
-        self.track = track
-        self.seconds = seconds
-        self.behind = behind
-
-    def __str__(self) -> str:
-        if self.behind:
-            return f"decode times of track {self.track} are {self.seconds:.3f} s behind UTC"
-        return f"decode times of track {self.track} jumped by {self.seconds:+.3f} s"
 
 
 class Packager:
@@ -95,7 +72,7 @@ class Packager:
         self._started = False
         self._blocked = False
         self._dropped = 0
-        self._segment_start = 0
+        self._first = self._segment_start = 0
         self._cut_from = 0
         self._target_ticks = round(options.segment_seconds * lead.timescale)
         self._max_ticks = round(max(options.segment_seconds, options.segment_max_seconds) * lead.timescale)
@@ -170,6 +147,7 @@ class Packager:
         if self._by_time:
             self._take_lead_frames(out)
         for follower in self._followers:
+            self._drop_beyond(follower)
             while follower.held:
                 self._take_next(follower, out)
             while follower.cuts:
@@ -192,6 +170,7 @@ class Packager:
         first = round(anchor * lead.timescale)
         self._move(Fraction(first - sample.dts, lead.timescale))
         self._started = True
+        self._first = first
         self._open_segment(first)
         for follower in self._followers:
             follower.noticed_at = first
@@ -208,15 +187,24 @@ class Packager:
         for writer in self._writers.values():
             writer.move(round(self._offset * writer.timescale))
 
+    def _check_step(self, sample: Sample, step: int) -> None:
+        """Raise where decode times of the lead jumped: too far, or forward while no time passed."""
+        media, captured = self._place(sample)
+        sprung = self._steering.behind - (captured - media)
+        if not -self._back_ticks <= step <= self._forward_ticks or sprung > BACKWARD_MAX_SECONDS:
+            raise TimelineBroken(self._lead.number, step / self._lead.timescale)
+
+    def _place(self, sample: Sample) -> tuple[float, float]:
+        """Return when a sample of the lead is shown and when it was captured, in UTC."""
+        shown = sample.pts if abs(sample.pts - sample.dts) <= self._forward_ticks else sample.dts
+        return (shown + self._lead.shift) / self._lead.timescale, sample.capture_us / 1_000_000
+
     def _steer(self, sample: Sample) -> None:
         lead = self._lead
         self._steer_at = sample.dts + round(STEP_SECONDS * lead.timescale)
-        shown = sample.pts if abs(sample.pts - sample.dts) <= self._forward_ticks else sample.dts
-        media, captured = (shown + lead.shift) / lead.timescale, sample.capture_us / 1_000_000
+        media, captured = self._place(sample)
         if seconds := self._steering.step(media, captured):
             self._move(Fraction(round(seconds * 1_000_000), 1_000_000))
-        if self._steering.is_far and sample.keyframe:
-            raise TimelineBroken(lead.number, captured - media, behind=True)
 
     def _open_segment(self, start: int) -> None:
         half = self._lead.frame // 2
@@ -227,10 +215,12 @@ class Packager:
     def _take_lead(self, sample: Sample, out: list[Chunk]) -> None:
         lead = self._lead
         last = lead.last_dts
-        if last is not None and not -self._back_ticks <= sample.dts - last <= self._forward_ticks:
-            raise TimelineBroken(lead.number, (sample.dts - last) / lead.timescale)
+        if last is not None and not -self._back_ticks <= sample.dts - last <= self._back_ticks:
+            self._check_step(sample, sample.dts - last)
         if sample.dts >= self._steer_at:
             self._steer(sample)
+        if sample.keyframe and self._steering.is_far:
+            raise TimelineBroken(lead.number, self._steering.behind, behind=True)
         if self._by_time:
             lead.held.append(sample)
             self._take_lead_frames(out)
@@ -296,9 +286,17 @@ class Packager:
         limit = FORWARD_MAX_SECONDS * follower.timescale
         away = sample.dts + follower.shift - self._to(follower, self._lead.end)
         last = follower.last_dts
+        # From before the epoch began, or of a track that was never in time with the lead.
+        if follower.end is None and (sample.dts + follower.shift < self._to(follower, self._first) or away > limit):
+            self._dropped += 1
+            return
         # A follower that goes on while the lead is silent goes far from it without a jump.
         if abs(away) > limit and (last is None or abs(sample.dts - last) > limit):
             raise TimelineBroken(follower.number, away / follower.timescale)
+        while follower.held and follower.held[-1].dts - sample.dts > self._to(follower, self._back_ticks):
+            # What came before a jump and is of a later time would hold up all that follows.
+            follower.held.pop()
+            self._dropped += 1
         follower.held.append(sample)
         self._release(follower, out)
         if follower.held:
@@ -368,6 +366,16 @@ class Packager:
                 return
             follower.end_segment(out)
             follower.cuts.popleft()
+
+    def _drop_beyond(self, follower: TrackWriter) -> None:
+        """Leave out what is held of a time that the lead did not come to: it jumped there first."""
+        assert self._lead.end is not None
+        limit = self._to(follower, self._lead.end + self._hold_ticks)
+        if follower.end is not None:
+            limit = max(limit, follower.end + self._to(follower, self._hold_ticks))
+        while follower.held and follower.held[-1].dts + follower.shift > limit:
+            follower.held.pop()
+            self._dropped += 1
 
     def _cut_without_lead(self, follower: TrackWriter, out: list[Chunk]) -> None:
         """Cut a segment that grew too long in `follower` because the lead is silent."""

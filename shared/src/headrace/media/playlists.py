@@ -56,7 +56,7 @@ def media_playlist(view: MediaView, *, skip: bool = False) -> str:
     """Return the media playlist of one track; with `skip` a delta update where there is enough to skip."""
     segments = view.segments
     track = segments[-1].track
-    target = target_seconds(track)
+    target = max(target_seconds(segment.track) for segment in segments)  # another publisher may have cut otherwise
     end = segments[-1].listed_end / track.timescale if not segments[-1].closed else segments[-1].end_seconds
     lines = _head(segments, target)
     skipped = _skippable(segments, end - SKIP_TARGETS * target) if skip else 0

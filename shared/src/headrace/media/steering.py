@@ -27,10 +27,38 @@ STEP_SECONDS: Final = 2.0
 """How often it is looked at: a step is then a millisecond."""
 
 
+class TimelineBroken(Exception):
+    """The source's times jumped, as they do when it was restarted, or fell far behind UTC: begin another epoch.
+
+    The sample was not taken; `finish` may be called, and the sample be given to the next packager.
+
+    Attributes:
+        track: whose times jumped.
+        seconds: by how much, negative for backwards; how far they are behind.
+        behind: whether they are behind UTC and did not jump.
+    """
+
+    def __init__(self, track: int, seconds: float, *, behind: bool = False) -> None:
+        super().__init__(track, seconds)
+        self.track = track
+        self.seconds = seconds
+        self.behind = behind
+
+    def __str__(self) -> str:
+        if self.behind:
+            return f"decode times of track {self.track} are {self.seconds:.3f} s behind UTC"
+        return f"decode times of track {self.track} jumped by {self.seconds:+.3f} s"
+
+
 class Steering:
-    """Says by how much the timeline of an epoch is moved, to be asked every `STEP_SECONDS`."""
+    """Says by how much the timeline of an epoch is moved, to be asked every `STEP_SECONDS`.
+
+    Attributes:
+        behind: by how many seconds the timeline was behind UTC at the last look.
+    """
 
     def __init__(self) -> None:
+        self.behind = 0.0
         self._looked_at: float | None = None
         self._far_since: float | None = None
 
@@ -54,7 +82,7 @@ class Steering:
             self._looked_at = media_seconds
         passed = max(0.0, media_seconds - self._looked_at)
         self._looked_at = media_seconds
-        behind = captured_seconds - media_seconds
+        self.behind = behind = captured_seconds - media_seconds
         if behind <= FAR_SECONDS:
             self._far_since = None
         elif self._far_since is None:
