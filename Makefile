@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MEMBERS := $(wildcard shared/pyproject.toml services/*/pyproject.toml)
 SERVICES := ingress intermediate edge control-api standalone
 
-.PHONY: help demo up install test check format lint types isolated web docs bench bench-quick chaos chaos-quick soak fuzz images lock clean
+.PHONY: help demo up install test check format lint types isolated web docs bench bench-quick chaos chaos-quick soak fuzz clocks images lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -103,6 +103,11 @@ FUZZ_SEED ?=
 
 fuzz: .venv/.dev ## mutated input against every parser of feeds for FUZZ_SECONDS (ten minutes: ten million inputs)
 	python tests/fuzz/feeds.py $(FUZZ_SECONDS) $(FUZZ_SEED)
+
+CLOCK_HOURS ?= 1
+
+clocks: .venv/.dev ## CLOCK_HOURS (one) of media from sources whose clocks are wrong, each in another way; ten seconds an hour
+	PYTHONPATH=tests python -m unit.ingress.clocks $(CLOCK_HOURS)
 
 # --- locks ---------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+import msgspec
+
 from headrace.identifiers import Epoch
 from headrace.media.fragment import Fragment, parse_fragment
 from headrace.media.packager import EpochStart, Packager, PackagerOptions, Sample
@@ -52,6 +54,12 @@ def audio(count: int, *, frame: int = 1024, start: int = 0, track: int = 2, jitt
 
 def _utc(ticks: int, timescale: int) -> int:
     return UTC * 1_000_000 + ticks * 1_000_000 // timescale
+
+
+def captured_later(samples: Sequence[Sample], seconds: float) -> list[Sample]:
+    """Return samples that were captured so many seconds later than they say."""
+    later = round(seconds * 1_000_000)
+    return [msgspec.structs.replace(sample, capture_us=sample.capture_us + later) for sample in samples]
 
 
 def seconds(sample: Sample) -> float:

@@ -21,6 +21,7 @@ from support.feeds import (
     VIDEO,
     audio,
     by_track,
+    captured_later,
     check_chunks,
     interleave,
     package,
@@ -258,8 +259,7 @@ def test_sound_does_not_wait_longer_than_told() -> None:
 
 def test_the_picture_comes_back() -> None:
     """After some seconds without video the stream goes on where the source says."""
-    later = video([True] + [False] * 40, start=50 * 3600 + 5 * 90_000)
-    later = [msgspec.structs.replace(sample, capture_us=sample.capture_us + 7_000_000) for sample in later]
+    later = captured_later(video([True] + [False] * 40, start=50 * 3600 + 5 * 90_000), 7.0)
     chunks = package((VIDEO, AAC), interleave(video(gop(50, 50)), audio(600), later))
     check_chunks(chunks, (VIDEO, AAC))
     shown = [s.presentation_time for c in by_track(chunks)[1] if c.media for s in parse_fragment(c.media).samples]
@@ -322,9 +322,20 @@ def test_sound_that_is_only_late_is_not_replaced() -> None:
     assert len(frames) == 375
 
 
+def test_a_step_forward_while_no_time_passed_is_a_jump() -> None:
+    """A clock that was set forward begins a new epoch at UTC; a pause, in which time passed, does not."""
+    maker = packager(VIDEO)
+    for sample in video(gop(50, 50)):
+        maker.push(sample)
+    (later,) = video([True], start=50 * 3600 + 2 * 90_000)
+    with pytest.raises(TimelineBroken, match="jumped by"):
+        maker.push(*captured_later([later], 2.04))
+    maker.push(*captured_later([later], 4.0))
+
+
 def test_no_segment_is_longer_than_the_longest() -> None:
     """A pause that would make a segment too long begins a new epoch; a shorter one does not."""
-    feed = video(gop(50, 50)) + video(gop(150, 50), start=50 * 3600 + 5 * 90_000)
+    feed = video(gop(50, 50)) + captured_later(video(gop(150, 50), start=50 * 3600 + 5 * 90_000), 7.0)
     chunks = package((VIDEO,), feed)
     check_chunks(chunks, (VIDEO,))
     assert max(segments(chunks)) <= OPTIONS.segment_max_seconds + 0.04

@@ -163,7 +163,9 @@ class FileSource:
             # What an encoder put before the beginning (ISO/IEC 14496-12, edit lists): never to be heard.
             return
         else:
-            samples = self._feeds[packet.stream_index].push(packet)
+            feed = self._feeds[packet.stream_index]
+            feed.mend(packet)
+            samples = feed.push(packet)
         if headers(tuple(feed.track for feed in feeds)) != headers(self.tracks):
             # Other headers: what was read before belongs to those there were.
             self._following = samples

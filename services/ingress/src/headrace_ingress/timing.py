@@ -35,6 +35,10 @@ WRAP_NEAR_SECONDS: Final = 10.0
 """How near to a whole number of wraps a step must be to be one."""
 
 
+CAPTURE_AWAY_SECONDS: Final = 60.0
+"""Furthest that a capture time may be from the newest arrival: beyond it the stamps are a mistake."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stamps:
     """When a packet is shown and decoded, in ticks of its track; `None` where the source does not say."""
@@ -82,13 +86,43 @@ class Unwrap:
         return moved if abs(moved - other) <= self._near else time
 
 
+class Stillness:
+    """Notices that a source's clock stands still, or hardly goes on: then its stamps say nothing.
+
+    Args:
+        second_ticks: ticks in a second.
+    """
+
+    def __init__(self, second_ticks: float) -> None:
+        self._step = STEP_SECONDS * second_ticks
+        self._backward = BACKWARD_SECONDS * second_ticks
+        self._furthest: int | None = None
+        self._packets = 0
+
+    def push(self, stamps: Stamps) -> Stamps:
+        """Return the next packet's stamps, without its times where the clock has been standing still."""
+        told = stamps.pts if stamps.dts is None else stamps.dts
+        if told is None:
+            return stamps
+        if self._furthest is None or told >= self._furthest + self._step:
+            self._furthest, self._packets = told, 0
+            return stamps
+        self._packets += 1
+        is_still = self._packets > STILL_MAX_PACKETS
+        if self._furthest - told > self._backward:
+            self._furthest = told
+        elif is_still:
+            # From here on it must go on within one packet to be believed again.
+            self._furthest = max(self._furthest, told)
+        return Stamps(None, None, stamps.duration) if is_still else stamps
+
+
 class StampRepair:
     """Completes the stamps of one track.
 
     libav does not know the first packets' decode times of H.264 over RTSP before it has seen how far pictures are
     reordered, and gives the very first one no stamps at all. Such packets are held until the first whole one comes,
-    and stamped backwards from it. Later holes are filled from the packet before, and so is everything while the
-    source's clock stands still.
+    and stamped backwards from it. Later holes are filled from the packet before.
 
     Args:
         frame_ticks: the nominal duration of a frame, 0 when unknown; taken where a packet has none.
@@ -100,16 +134,12 @@ class StampRepair:
     def __init__(self, frame_ticks: int, reorder_frames: int, second_ticks: float) -> None:
         self._frame_ticks = frame_ticks or max(1, round(second_ticks / FRAMES_A_SECOND))
         self._reorder_frames = reorder_frames
-        self._step = STEP_SECONDS * second_ticks
-        self._backward = BACKWARD_SECONDS * second_ticks
         self._held: list[Stamps] = []
         self._last: Stamps | None = None
-        self._furthest: int | None = None
-        self._still = 0
 
     def push(self, stamps: Stamps) -> list[Stamps]:
         """Take the next packet's stamps; return those that are whole now, in order."""
-        stamps = self._moving(self._obvious(stamps))
+        stamps = self._obvious(stamps)
         if self._last is None and stamps.dts is None and len(self._held) < HELD_MAX_PACKETS:
             self._held.append(stamps)
             return []
@@ -127,23 +157,6 @@ class StampRepair:
         if stamps.dts is None and stamps.pts is not None and self._reorder_frames == 0:
             return replace(stamps, dts=stamps.pts)
         return stamps
-
-    def _moving(self, stamps: Stamps) -> Stamps:
-        """Return stamps without their times where the source's clock has been standing still."""
-        dts = stamps.dts
-        if dts is None:
-            return stamps
-        if self._furthest is None or dts >= self._furthest + self._step:
-            self._furthest, self._still = dts, 0
-            return stamps
-        self._still += 1
-        is_still = self._still > STILL_MAX_PACKETS
-        if self._furthest - dts > self._backward:
-            self._furthest = dts
-        elif is_still:
-            # From here on it must go on within one packet to be believed again.
-            self._furthest = max(self._furthest, dts)
-        return Stamps(None, None, stamps.duration) if is_still else stamps
 
     def _fill_backwards(self, held: list[Stamps]) -> list[Stamps]:
         following = held[-1].dts if held else None
@@ -176,10 +189,12 @@ class CaptureClock:
     def __init__(self) -> None:
         self._offset: float | None = None
         self._newest = 0.0
+        self._utc: float | None = None
 
     def arrived(self, media_seconds: float, utc: float) -> None:
         """Take note that the packet of a media time arrived at `utc`."""
         offset = utc - media_seconds
+        self._utc = utc
         if self._offset is None or abs(offset - self._offset) > SENDER_CLOCK_TOLERANCE_SECONDS:
             # The first packet, or a jump: the source's time line broke, or our clock was set.
             self._offset, self._newest = offset, media_seconds
@@ -195,14 +210,17 @@ class CaptureClock:
             media_seconds: of the sample.
             sender_us: what the sender says, in the same unit; taken if our clock finds it credible.
         """
-        arrival_us = round((media_seconds + (self._offset or 0.0)) * 1_000_000)
+        captured = media_seconds + (self._offset or 0.0)
+        if self._utc is not None and abs(captured - self._utc) > CAPTURE_AWAY_SECONDS:
+            captured = self._utc
+        arrival_us = round(captured * 1_000_000)
         if sender_us is not None and abs(sender_us - arrival_us) < SENDER_CLOCK_TOLERANCE_SECONDS * 1_000_000:
             return sender_us
         return arrival_us
 
 
 class TrackClock:
-    """All that is made of one track's time stamps: without wraps, whole, and known in UTC.
+    """All that is made of one track's time stamps: mended, whole, and known in UTC.
 
     Args:
         time_base: seconds of a tick.
@@ -218,19 +236,24 @@ class TrackClock:
         self._tick = float(time_base)
         self._delay = delay_seconds
         self._unwrap = Unwrap(second_ticks)
+        self._stillness = Stillness(second_ticks)
         self._repair = StampRepair(round(frame_seconds * second_ticks), reorder_frames, second_ticks)
         self._capture = CaptureClock()
 
+    def mended(self, stamps: Stamps) -> Stamps:
+        """Return a packet's stamps without wraps, and without times that stand still; `arrived` does so itself."""
+        return self._stillness.push(self._unwrap.push(stamps))
+
     def arrived(self, stamps: Stamps, utc: float) -> Stamps:
-        """Take note of when a packet came; return its stamps without wraps."""
-        stamps = self._unwrap.push(stamps)
+        """Take note of when a packet came; return its stamps mended."""
+        stamps = self.mended(stamps)
         told = stamps.dts if stamps.pts is None else stamps.pts
         if told is not None:
             self._capture.arrived(told * self._tick, utc - self._delay)
         return stamps
 
     def push(self, stamps: Stamps) -> list[Stamps]:
-        """Take the next packet's stamps, without wraps; return those that are whole now, in order."""
+        """Take the next packet's stamps, mended; return those that are whole now, in order."""
         return self._repair.push(stamps)
 
     def flush(self) -> list[Stamps]:

@@ -117,6 +117,11 @@ class TrackFeed:
     def track(self) -> Track:
         return self._reader.track
 
+    def mend(self, packet: av.Packet[Any]) -> None:
+        """Undo wraps of its stamps; to be called before `push` where nobody says when it arrived."""
+        stamps = self._clock.mended(Stamps(packet.pts, packet.dts, 0))
+        packet.pts, packet.dts = stamps.pts, stamps.dts
+
     def arrived(self, packet: av.Packet[Any], utc: float) -> None:
         """Take note of when a packet came; to be told before `push`, and of all packets that came together."""
         stamps = self._clock.arrived(Stamps(packet.pts, packet.dts, 0), utc)

@@ -18,6 +18,7 @@ import msgspec
 
 from headrace.media.headers import TrackReader, UnsupportedTrack
 from headrace.media.samples import PackagerOptions, Sample
+from headrace.media.track_writer import AUDIO_JITTER_SECONDS
 from headrace.wire.stream import Track
 from headrace_ingress.codecs import AAC_FRAME, SAMPLE_RATE, VIDEO_CLOCK, add_aac, add_h264, nowhere
 from headrace_ingress.source import Note, SourceBroken
@@ -108,6 +109,11 @@ class EncodedFeed:
     def track(self) -> Track:
         return self._reader.track
 
+    def mend(self, packet: av.Packet[Any]) -> None:
+        """Undo wraps of its stamps; to be called before `push` where nobody says when it arrived."""
+        stamps = self._clock.mended(Stamps(packet.pts, packet.dts, 0))
+        packet.pts, packet.dts = stamps.pts, stamps.dts
+
     def arrived(self, packet: av.Packet[Any], utc: float) -> None:
         """Take note of when a packet came; to be told before `push`, and of all packets that came together."""
         stamps = self._clock.arrived(Stamps(packet.pts, packet.dts, 0), utc)
@@ -160,7 +166,7 @@ class EncodedFeed:
     def _placed(self, frame: Any) -> Any:
         """Return sound where it belongs: right after what was before, unless the source left a hole."""
         pts = round(frame.pts * Fraction(frame.time_base) * SAMPLE_RATE) if frame.pts is not None else self._newest
-        if self._newest < 0 or abs(pts - self._newest) > SAMPLE_RATE // 10:
+        if self._newest < 0 or abs(pts - self._newest) > SAMPLE_RATE * AUDIO_JITTER_SECONDS:
             self._newest = pts
         frame.pts, frame.time_base = self._newest, Fraction(1, SAMPLE_RATE)
         self._newest += frame.samples
