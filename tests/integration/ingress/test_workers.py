@@ -28,8 +28,10 @@ from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.workers import process
 from headrace_ingress.workers.pool import Workers, WorkersOptions
 from integration.ingress.clips import make_clip
+from integration.ingress.publishing import publishing, publishing_rtsp
 from integration.ingress.rig import Watched
 from integration.ingress.workers import PATTERN, Site, is_there, linux, site, workers_of
+from support import publishers
 from support.services import Service
 
 pytestmark = linux
@@ -184,7 +186,7 @@ async def test_garbage_is_a_file(tmp_path: Path) -> None:
 
 
 async def test_a_publisher_whose_worker_dies() -> None:
-    """It is sent away with the reason, and may come again at once."""
+    """One whose file has a beginning that nobody kept is sent away with the reason, and may come again at once."""
     async with site({}, publishes="cam1", workers=1) as ingress, aiohttp.ClientSession() as session:
 
         async def endless() -> object:
@@ -197,6 +199,26 @@ async def test_a_publisher_whose_worker_dies() -> None:
             worker = await ingress.worker("cam1")
             worker.signal(signal.SIGKILL)
             assert await asyncio.wait_for(sending, 30) == (409, "the process that read this feed ended\n")
+
+
+@pytest.mark.parametrize("protocol", ["rtmp", "rtsp"])
+async def test_a_publisher_goes_on(protocol: str) -> None:
+    """By RTMP and RTSP its connection stays when the worker dies, and the next one reads on at a keyframe."""
+    over = publishing if protocol == "rtmp" else publishing_rtsp
+    output = ("-f", "flv") if protocol == "rtmp" else ("-f", "rtsp", "-rtsp_transport", "tcp")
+    async with over() as (watched, url):
+        with publishers.ffmpeg(*output, url) as publisher:
+            await watched.live(1.0)
+            (worker,) = workers_of(os.getpid())
+            began = time.monotonic()
+            worker.signal(signal.SIGKILL)
+            await wait_until(lambda: len(watched.opened) == 2, 30)
+            await watched.live(1.0)
+            print(f"{protocol}: live again after {time.monotonic() - began:.2f} s, 1 s of it media")
+            assert publisher.is_running, publisher.log
+        goes_on(watched)
+    kinds = [codec.partition(".")[0] for codec in watched.codecs]
+    assert kinds == ["avc1", "mp4a"]
 
 
 async def _put(session: aiohttp.ClientSession, url: str, data: object) -> tuple[int, str]:

@@ -75,4 +75,10 @@ class Closed:
 GUILTY: Final = "crash"
 """The code of a feed that ended the process that read it, as far as can be known; its waits only grow."""
 
+LOST: Final = "worker"
+"""The code of one that was read there too, or whose process could not be started."""
+
+MOVED: Final = "moved"
+"""The code of one that goes on in a process of its own."""
+
 Event = EpochOpened | Chunks | Noted | Closed

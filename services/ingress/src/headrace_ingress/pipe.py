@@ -92,6 +92,9 @@ class BytePipe:
         if self._reading_end >= 0:
             os.close(self.take_reading_end())
         self._forget()
+        if self._was_full:
+            self._was_full = False
+            self._on_room()
 
     def _flush(self) -> None:
         """Hand over as much as the pipe takes."""

@@ -7,11 +7,14 @@ from collections.abc import Callable
 
 from headrace.identifiers import StreamName
 from headrace_ingress.arriving import SECTIONS_MAX
-from headrace_ingress.events import Closed, Event, Numbers
+from headrace_ingress.events import LOST, MOVED, Closed, Event, Numbers
 from headrace_ingress.jobs import Job
 from headrace_ingress.pipe import BytePipe
 from headrace_ingress.reading import Readers, Reading
 from headrace_ingress.source import ChunkSource
+
+AGAIN = frozenset({LOST, MOVED})
+"""How an attempt ends that is not its publisher's fault, as far as is known."""
 
 STOPPED = "the stream is stopped here"
 """What a publisher is told whose stream ended for no fault of its own."""
@@ -22,10 +25,15 @@ class Publication:
 
     Args:
         on_over: called with the reason, once, when the reader is done with it.
+
+    Attributes:
+        on_again: called when its reader's process is gone, for the door to begin its file anew; `None` where the door
+            has not kept what a file begins with.
     """
 
     def __init__(self, on_over: Callable[[str], None]) -> None:
         self._on_over = on_over
+        self.on_again: Callable[[], None] | None = None
         self._files: deque[BytePipe] = deque()
         self._open: list[BytePipe] = []
         self._reading: Reading | None = None
@@ -66,6 +74,16 @@ class Publication:
         if self._ended:
             reading.end_files()
 
+    def begin_again(self) -> bool:
+        """Its reader's process is gone: have it begin anew for another reader; return False where that cannot be."""
+        if self.on_again is None or self._ended:
+            return False
+        for file in self._open:
+            file.drop()
+        self._open, self._reading = [], None
+        self.on_again()
+        return True
+
     def finish(self, reason: str) -> None:
         """The reader reads no more of it."""
         self.end()
@@ -92,6 +110,13 @@ class Slot:
         before, self._waiting = self._waiting, publication
         if before is not None:
             before.finish("another publisher took over")
+
+    def put_back(self, publication: Publication) -> None:
+        """Offer one that was taken; it gives way to another that came meanwhile."""
+        if self._waiting is None:
+            self.put(publication)
+        else:
+            publication.finish("another publisher took over")
 
     def take(self, taker: Callable[[Publication], None]) -> None:
         """Have the next publication given to `taker`, at once when one waits."""
@@ -154,6 +179,9 @@ class PublishedFeed(ChunkSource):
 
     def _take(self, events: list[Event]) -> None:
         self._deliver(events)
-        for event in events:
-            if isinstance(event, Closed) and self._publication is not None:
-                self._publication.finish(event.reason or STOPPED)
+        last, publication = events[-1], self._publication
+        if isinstance(last, Closed) and publication is not None:
+            if last.code in AGAIN and publication.begin_again():
+                self._slot.put_back(publication)
+            else:
+                publication.finish(last.reason or STOPPED)

@@ -87,6 +87,11 @@ class RtmpPublisher(TcpPublisher):
         """See `TcpPublisher`."""
         self._rtmp.end(why)
 
+    def begin_again(self) -> None:
+        """See `TcpPublisher`."""
+        if self._section is not None:
+            self._begin(self._section.continued())
+
     def leave(self) -> None:
         """See `TcpPublisher`."""
         if self._section is not None and not self._section.is_open:
@@ -119,16 +124,15 @@ class RtmpPublisher(TcpPublisher):
         if self._publication is None or self._is_ending:
             return
         if self._section is None:
-            self._begin(media, [])
+            self._begin([])
         elif not self._section.fits(media):
-            self._begin(media, self._section.continued())
+            self._begin([one for one in self._section.continued() if one.kind is not media.kind])
         assert self._section is not None
         self.write(self._section.push(media))
 
-    def _begin(self, media: Media, configurations: list[Media]) -> None:
+    def _begin(self, configurations: list[Media]) -> None:
         """Begin a file, with the configurations of what did not change."""
         self.begin_file("flv")
         self._section = Section(self._metadata.values)
         for one in configurations:
-            if one.kind is not media.kind:
-                self.write(self._section.push(one))
+            self.write(self._section.push(one))

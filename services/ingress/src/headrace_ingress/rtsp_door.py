@@ -97,6 +97,7 @@ class RtspPublisher(TcpPublisher):
     def __init__(self, door: RtspDoor, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(door, loop)
         self._rtsp_door = door
+        self._description = b""
         session, nonce = secrets.token_hex(8), secrets.token_hex(16)
         self._rtsp = RtspConnection(session, nonce, may_use_udp=door.tls is None)
         self._is_full = False
@@ -114,6 +115,11 @@ class RtspPublisher(TcpPublisher):
     def data_to_send(self) -> bytes:
         """See `TcpPublisher`."""
         return self._rtsp.data_to_send()
+
+    def begin_again(self) -> None:
+        """See `TcpPublisher`."""
+        self.begin_file(FORMAT)
+        self.write(write_description(self._description))
 
     def say_over(self, why: str) -> None:
         """RTSP has no words for it: the connection ends."""
@@ -200,8 +206,8 @@ class RtspPublisher(TcpPublisher):
         except PublishRefused as refused:
             self._refuse(refused)
             return
-        self.begin_file(FORMAT)
-        self.write(write_description(asked.description))
+        self._description = asked.description
+        self.begin_again()
         self._rtsp.accept_record()
 
     def _refuse(self, refused: PublishRefused) -> None:

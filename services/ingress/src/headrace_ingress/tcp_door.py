@@ -181,6 +181,10 @@ class TcpPublisher(asyncio.Protocol, ABC):
     def say_over(self, why: str) -> None:
         """Prepare the last words of a stream of which nothing more is taken."""
 
+    @abstractmethod
+    def begin_again(self) -> None:
+        """Begin its file anew, for who read it is gone."""
+
     # -- asyncio --------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -227,6 +231,7 @@ class TcpPublisher(asyncio.Protocol, ABC):
         peer = self._door.peer(self._address)
         self._publication = self._door.publications.admit(target.stream, target.key, peer, over)
         tickets.append(self._publication)
+        self._publication.on_again = self.begin_again
         self._target = target
         self._stop_timer()
         self._door.is_waiting(self, False)

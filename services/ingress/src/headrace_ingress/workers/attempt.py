@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from headrace.identifiers import Epoch
-from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Numbers
+from headrace_ingress.events import LOST, MOVED, Chunks, Closed, EpochOpened, Event, Numbers
 from headrace_ingress.jobs import Job
 from headrace_ingress.reading import Reading
 from headrace_ingress.workers.messages import MessageError, write_file, write_files_end, write_stop
@@ -17,7 +17,7 @@ from headrace_ingress.workers.process import WorkerProcess
 LOAD_SECONDS: Final = 10.0
 """Over how long the CPU time of a feed is measured: longer than opening it takes, with all that it had waiting."""
 
-MOVED: Final = "it goes on in a process of its own"
+GOES_ON: Final = "it goes on in a process of its own"
 """What viewers are told of a feed that takes more CPU than it may beside others."""
 
 
@@ -83,7 +83,7 @@ class WorkerReading(Reading):
         self._place = self._workers.begin(self, numbers)
         if self._place is None:
             reason = "no process can be started to read this feed"
-            asyncio.get_running_loop().call_soon(self.lost, reason, "worker")
+            asyncio.get_running_loop().call_soon(self.lost, reason, LOST)
 
     def stop(self) -> None:
         if self._place is not None and not self._is_over:
@@ -128,7 +128,7 @@ class WorkerReading(Reading):
         if isinstance(last, Closed):
             self._finish()
             if self._is_moved and not last.ended:
-                events[-1] = Closed(MOVED, False, last.numbers, "moved")
+                events[-1] = Closed(GOES_ON, False, last.numbers, MOVED)
         self._deliver(events)
 
     def move(self) -> None:

@@ -22,7 +22,7 @@ import structlog
 from headrace.identifiers import StreamName
 from headrace.service.runtime import Runtime
 from headrace.transport.backoff import Backoff
-from headrace_ingress.events import GUILTY, Event, Numbers
+from headrace_ingress.events import GUILTY, LOST, Event, Numbers
 from headrace_ingress.jobs import Job, ReaderOptions
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.pull import PLAYLIST_STALL_SECONDS
@@ -203,7 +203,7 @@ class Workers:
             self._blame(feeds, culprit, now)
         for reading in readings:
             guilty = self._suspects.is_guilty(reading.job.stream, now)
-            reading.lost(ENDED, GUILTY if guilty else "worker")
+            reading.lost(ENDED, GUILTY if guilty else LOST)
         if not worker.is_own and worker.beat is not None and not any(not one.is_own for one in self._workers):
             self._spawn(is_own=False)  # ready when its feeds come back
 
