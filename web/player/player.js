@@ -102,11 +102,15 @@ export class Player {
     this._address = address;
     this._fresh = true;
     this._streamState = null;
-    this._connection = new Connection(address, (output) => this._heed(output));
-    this._session = this._connection.session;
-    this._set("connecting");
+    const connection = new Connection(address, (output) => {
+      if (connection === this._connection) {
+        this._heed(output); // otherwise the page, told of the output before, has left it
+      }
+    });
+    this._connection = connection;
+    this._session = connection.session;
     this._reportTimer = setInterval(() => this._report(), REPORT_EVERY_MS);
-    this._connection.start();
+    connection.start(); // last, for the page is told and may leave at once
   }
 
   /** Stop and hold the picture; `resume` goes on at live. */
