@@ -61,9 +61,10 @@ def programme(seconds: float, seed: int) -> Iterator[tuple[float, list[Entry]]]:
     """Yield steps of a stream: seconds of media, and the entries that come in them.
 
     Epochs of every kind, with their gaps: lost chunks, lost segments, pictures left out, numbers that a publisher that
-    died may have given out, sound alone, an end and a new beginning.
+    died may have given out, what it left open, an epoch that it told and never began, sound alone, an end and a new
+    beginning.
     """
-    rng = random.Random(seed)
+    rng, deaths = random.Random(seed), random.Random(seed + 1)
     made = Programme()
     left = seconds
     while left > 0:
@@ -81,6 +82,10 @@ def programme(seconds: float, seed: int) -> Iterator[tuple[float, list[Entry]]]:
             tracks=tracks,
             leave_out=range(hole, hole + rng.choice([0, 0, 20, 60])),
         )
+        if deaths.random() < 0.3:
+            del entries[-deaths.randrange(1, 40) :]
+            made.segment += 1
+            made.epochs += deaths.random() < 0.3
         yield from _steps(rng, list(_with_losses(rng, entries)))
         if rng.random() < 0.2:
             yield 0.0, [StateChange(StreamState.ENDED, "over")]
@@ -248,8 +253,8 @@ class Watcher:
     async def _media(self, edge: EdgeNode, address: str) -> None:
         async with self._http.get(f"{edge.url}/live/demo/{address}") as answer:
             body = await answer.read()
-            own = {"Date", "Connection", REQUEST_ID}
-            headers = sorted(item for item in answer.headers.items() if item[0] not in own)
+            own = {"date", "connection", REQUEST_ID.lower()}
+            headers = sorted(item for item in answer.headers.items() if item[0].lower() not in own)
             assert answer.status == 200, (address, answer.status, body)
         kind = "header" if "header" in address else "part" if address.count(".") == 2 else "segment"
         self.hour.compare(kind, address, _hash(body + repr(headers).encode()))

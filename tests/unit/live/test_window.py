@@ -11,7 +11,7 @@ from headrace.relay.broadcast import Opened
 from headrace.relay.window import Window, WindowLimits
 from headrace.wire.chunk import Chunk
 from unit.live.m3u8 import read
-from unit.live.streams import BEGIN_SECONDS, Programme, audio, window_of
+from unit.live.streams import BEGIN_SECONDS, Programme, audio, video, window_of
 
 EPOCH = BEGIN_SECONDS * 1000
 
@@ -148,6 +148,18 @@ def test_an_epoch_without_media_changes_nothing() -> None:
     window = window_of(first + aside + second)
     assert numbers(window) == [100, 101, 102, 103]
     assert text_of(window, 2) == text_of(window_of(first + second), 2)
+
+
+def test_a_track_that_comes_back_begins_anew() -> None:
+    """Its window tells that it is another one than before: what was made of that is not true of it."""
+    programme = Programme()
+    window = window_of(programme.epoch(4.0))
+    before = window.windows[2]
+    window_of(programme.epoch(4.0, tracks=(video(),)), window)
+    assert 2 not in window.windows
+    window_of(programme.epoch(4.0), window)
+    assert numbers(window, 2) == [104, 105]
+    assert window.windows[2].since != before.since
 
 
 def test_an_unknown_number_of_epochs_ends_what_is_named() -> None:

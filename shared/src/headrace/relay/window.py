@@ -49,6 +49,7 @@ class TrackWindow:
 
     Attributes:
         number: of the track.
+        since: the epoch that it begins with: a track that was left out of one begins anew.
         segments: by number, in order, without holes; the last one may be open.
         version: grows whenever something that a playlist says has changed.
         progress: grows with each chunk.
@@ -56,6 +57,7 @@ class TrackWindow:
     """
 
     number: int
+    since: Epoch = Epoch(0)
     segments: dict[int, Segment] = field(default_factory=dict)
     version: int = 0
     progress: int = 0
@@ -189,7 +191,7 @@ class Window:
         for number in self.windows.keys() - self.tracks.keys():
             self._forget(self.windows.pop(number).segments.values())
         for number in self.tracks:
-            window = self.windows.setdefault(number, TrackWindow(number))
+            window = self.windows.setdefault(number, TrackWindow(number, opened.epoch))
             window.fresh = True
         self._touch()
 

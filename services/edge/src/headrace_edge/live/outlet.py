@@ -185,7 +185,7 @@ class Outlet:
         def render() -> str:
             return media_playlist(MediaView(segments, self.window.ended, self.window.epochs), skip=skip)
 
-        return self._text(("playlist", track.number, skip), track.version, render, PLAYLIST_TYPE)
+        return self._text(("playlist", track.number, skip), (track.since, track.version), render, PLAYLIST_TYPE)
 
     def manifest(self, start_seconds: float | None) -> Text | None:
         """Return the DASH manifest as it stands; `None` while there is nothing to list."""
@@ -198,7 +198,7 @@ class Outlet:
             self.window.ended,
             start_seconds,
         )
-        versions = tuple(window.progress for window in self.window.windows.values())
+        versions = tuple((window.number, window.since, window.progress) for window in self.window.windows.values())
         return self._text(("manifest", start_seconds), versions, lambda: manifest(view), MANIFEST_TYPE)
 
     def _timed(self, window: TrackWindow) -> list[Segment]:
