@@ -9,11 +9,10 @@ import re
 import signal
 import socket
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import Final
 
 from headrace_ingress.workers.messages import SAID_BY_WORKERS, Beat, Frame, FrameReader, MessageError
 
@@ -26,7 +25,7 @@ ORDERS_MAX: Final = 10_000
 """Most orders that wait to be sent: a worker that takes none hangs, and is seen to long before."""
 
 REPORT_MAX_BYTES: Final = 64 * 1024
-"""How much is read of a crash's last words: the stacks of a hundred threads have less."""
+"""How much is read of a crash's last words: what a pipe holds."""
 
 TRACE_PLACES: Final = 6
 """How many callers of where it crashed are logged."""
@@ -91,15 +90,19 @@ class WorkerProcess:
         Raises:
             OSError: when it cannot be started.
         """
-        with tempfile.TemporaryFile() as report:
-            try:
-                await self._start(report)
-                assert self._process is not None
-                code = await self._process.wait()
-                self._drain()
-            finally:
-                self._close()
-            return code, read_crash(report)
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        os.set_blocking(writing, False)  # what does not fit is left out: a process that crashes must not wait
+        try:
+            await self._start(writing)
+            assert self._process is not None
+            code = await self._process.wait()
+            self._drain()
+            return code, read_crash(reading)
+        finally:
+            self._close()
+            os.close(reading)
+            os.close(writing)
 
     def order(self, frame: bytes, descriptor: int = -1) -> None:
         """Send an order, and a descriptor with it, which is closed here."""
@@ -119,8 +122,8 @@ class WorkerProcess:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    async def _start(self, report: IO[bytes]) -> None:
-        passed = self._far.fileno(), report.fileno()
+    async def _start(self, report: int) -> None:
+        passed = self._far.fileno(), report
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
         # A session of its own: Ctrl-C reaches ingress alone, and what the worker starts can be killed with it.
         self._process = await asyncio.create_subprocess_exec(
@@ -211,10 +214,12 @@ class WorkerProcess:
         self._link.close()
 
 
-def read_crash(report: IO[bytes]) -> Crash:
-    """Return what the interpreter wrote when a signal ended it (faulthandler's format)."""
-    report.seek(0)
-    return parse_crash(report.read(REPORT_MAX_BYTES).decode(errors="replace"))
+def read_crash(report: int) -> Crash:
+    """Return what the interpreter wrote into a pipe when a signal ended it (faulthandler's format)."""
+    try:
+        return parse_crash(os.read(report, REPORT_MAX_BYTES).decode(errors="replace"))
+    except BlockingIOError:
+        return Crash()
 
 
 def parse_crash(text: str) -> Crash:

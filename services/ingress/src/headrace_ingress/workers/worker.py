@@ -1,6 +1,6 @@
 """The program of a worker: reads feeds in threads, and tells ingress what they tell.
 
-`python -m headrace_ingress.workers.worker LINK REPORT NAME`: a socket to ingress, a file for the last words of a crash,
+`python -m headrace_ingress.workers.worker LINK REPORT NAME`: a socket to ingress, a pipe for the last words of a crash,
 and a name for lists of processes. What is to be read comes by the socket, so no credentials stand in arguments or
 environment.
 
