@@ -309,6 +309,17 @@ async def test_pauses_and_resumes_at_live() -> None:
         await on.settle()
 
 
+async def test_shows_nothing_without_a_source() -> None:
+    """Without `src` the picture and the memory of its media are gone; another `src` is played."""
+    async with stage() as on:
+        await on.settle()
+        await on.browser.page.evaluate("document.querySelector('headrace-player').removeAttribute('src')")
+        await on.browser.wait_for_player("stats.state === 'idle' && video.buffered.length === 0", timeout=5)
+        assert (await on.browser.player())["videoWidth"] == 0
+        await on.browser.page.evaluate("document.querySelector('headrace-player').src = '/play/test'")
+        await on.settle()
+
+
 async def test_tells_pages_how_it_goes() -> None:
     """State and statistics come as events, statistics cannot be changed, and keys work."""
     async with stage(script=_EVENTS) as on:

@@ -72,7 +72,6 @@ export class Playback {
     this._nudges = 0;
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this._timer = undefined;
-    this._listening = new AbortController();
     this._listen();
   }
 
@@ -133,10 +132,9 @@ export class Playback {
     this.video.pause();
   }
 
-  /** Let go of the element. */
-  close() {
+  /** Show nothing, and let go of the media too. */
+  clear() {
     this.halt();
-    this._listening.abort();
     this.video.removeAttribute("src");
     this.video.load();
   }
@@ -181,11 +179,10 @@ export class Playback {
   }
 
   _listen() {
-    const { signal } = this._listening;
-    this.video.addEventListener("waiting", () => this._waited(), { signal });
-    this.video.addEventListener("playing", () => this._played(), { signal });
-    this.video.addEventListener("pause", () => this._paused(), { signal });
-    this.video.addEventListener("error", () => this._fail(errorWords(this.video.error)), { signal });
+    this.video.addEventListener("waiting", () => this._waited());
+    this.video.addEventListener("playing", () => this._played());
+    this.video.addEventListener("pause", () => this._paused());
+    this.video.addEventListener("error", () => this._fail(errorWords(this.video.error)));
   }
 
   _reset() {

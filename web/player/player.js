@@ -136,6 +136,7 @@ export class Player {
   /** Stop and show nothing. */
   stop() {
     this._leave();
+    this._playback.clear();
     this._address = "";
     this._set("idle");
   }
@@ -147,12 +148,6 @@ export class Player {
   fail(reason) {
     this._leave();
     this._set("failed", reason);
-  }
-
-  /** Let go of the element; the player is of no more use. */
-  close() {
-    this._leave();
-    this._playback.close();
   }
 
   /** Whether media flows but none could be begun with yet: a viewer joins at a random access point only. */
