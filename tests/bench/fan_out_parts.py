@@ -153,7 +153,7 @@ def product(load: Load, **settings: str) -> Iterator[Server]:
         ]
         stack.enter_context(running(*nodes))
         prefix = "/play/" if load.door == "play" else "/"
-        port = nodes[1].port(0 if load.door == "play" else 1)
+        port = nodes[1].port_of("edge" if load.door == "play" else "fmp4")
         paths = [prefix + name for name in stream_names(load.streams)]
         yield Server("headrace", nodes[1].pid, port, paths, load.door, nodes[1])
 

@@ -107,6 +107,17 @@ class Service:
             time.sleep(0.05)
         raise AssertionError(f"{self.node} does not listen after {START_SECONDS:.0f} s:\n{self.log}")
 
+    def port_of(self, name: str) -> int:
+        """Return the port of the listener of that name, once it is listened on."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            for line in self.events("listening"):
+                if line["name"] == name:
+                    return int(str(line["address"]).rpartition(":")[2])
+            assert self.is_running, f"{self.node} ended:\n{self.log}"
+            time.sleep(0.05)
+        raise AssertionError(f"{self.node} does not listen as {name} after {START_SECONDS:.0f} s:\n{self.log}")
+
     def get(self, path: str, number: int = 0) -> Any:
         """GET `path` from one of its listeners; JSON is parsed, anything else is text."""
         request = urllib.request.Request(f"http://{self.host}:{self.port(number)}{path}")

@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from headrace.service.certificate import certificate_metric
 from headrace.session.metrics import RelayMetrics
+from headrace.telemetry.process import process_metrics
+from headrace_edge.workers.counting import WorkerCounts, families_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|", re.MULTILINE)
@@ -24,10 +26,15 @@ def documented() -> dict[str, str]:
 
 
 def exported_elsewhere() -> dict[str, str]:
-    """Return what nodes export beside that: those of a cluster, and those with a certificate."""
+    """Return what nodes export beside that: those of a cluster, those with a certificate, and edges with workers."""
     registry = CollectorRegistry()
     RelayMetrics.make(registry)
     certificate_metric(registry)
+    counts, worker = WorkerCounts(), CollectorRegistry()
+    RelayMetrics.make(worker)
+    process_metrics(worker, "edge-1", "worker", "")
+    counts.take("1", families_of(worker))
+    registry.register(counts)
     ends = {"counter": "_total"}
     return {family.name + ends.get(family.type, ""): family.type for family in registry.collect()}
 

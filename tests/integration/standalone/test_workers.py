@@ -158,4 +158,4 @@ def test_an_intermediate_has_no_workers() -> None:
         [sys.executable, "-c", program, "--workers", "2"], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("headrace-intermediate: --workers: edges and ingresses have workers; run another intermediate ")
+    assert done.stderr.startswith("headrace-intermediate: --workers: edges and ingresses have workers; run another ")

@@ -36,8 +36,7 @@ class Cluster:
 
     def address(self, name: str) -> str:
         """Return host and port of one of the edge's listeners."""
-        (found,) = [line["address"] for line in self.edge.events("listening") if line["name"] == name]
-        return str(found)
+        return f"127.0.0.1:{self.edge.port_of(name)}"
 
     @property
     def url(self) -> str:

@@ -114,9 +114,10 @@ async def test_stopping_sends_every_viewer_away_and_leaves_nothing(served: Clust
 
 
 async def test_workers_end_with_their_node(served: Cluster) -> None:
-    """A node that is killed leaves no worker behind."""
+    """A node that is killed leaves no worker behind, be it one that is stopped."""
     workers = served.workers
     assert len(workers) == 2
+    os.kill(workers[0], signal.SIGSTOP)
     served.edge.kill()
     await wait_until(lambda: not any(map(is_alive, workers)), PATIENCE)
 

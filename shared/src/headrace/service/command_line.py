@@ -36,7 +36,7 @@ def read_command_line(program: str, role: str, environ: Mapping[str, str], argum
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help="TOML file with settings (or HEADRACE_CONFIG)")
-    parser.add_argument("--workers", metavar="N", type=int, help="processes that do the work (edge.workers, ingress.workers)")
+    parser.add_argument("--workers", metavar="N", type=int, help="processes of an edge or ingress (edge.workers, …)")
     parser.add_argument("--show-config", action="store_true", help="print the settings in force, secrets masked")
     parser.add_argument("--version", action="version", version=f"{program} {VERSION}")
     options = parser.parse_args(arguments)
@@ -57,7 +57,7 @@ def _overrides(role: str, workers: int | None) -> dict[str, Any] | None:
         return None
     if "workers" not in group_models()[role.replace("-", "_")].model_fields:
         raise ConfigurationError(
-            f"--workers: edges and ingresses have workers; run another {role} on this machine, with a port and a node.id of its own, "
-            "and the cluster spreads its work over both"
+            f"--workers: edges and ingresses have workers; run another {role} on this machine, with a port and node.id "
+            "of its own, and the cluster spreads its work over both"
         )
     return {role: {"workers": workers}}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
 import sys
 from functools import partial
@@ -15,9 +17,13 @@ from headrace_edge.workers.line import receive_hello
 
 ROLE = "worker"
 
+_PR_SET_PDEATHSIG = 1
+
 
 def main() -> None:
     """Serve viewers until the node says otherwise, or is gone."""
+    if sys.platform == "linux":  # else one that is stopped when its node dies would never hear of it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT), 0, 0, 0)
     own = socket.socket(fileno=os.dup(sys.stdin.fileno()))
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), sys.stdin.fileno())

@@ -1,0 +1,146 @@
+"""Workers: what a message costs when two processes share the viewers, against one process that has them all.
+
+Both are the whole product with the same load, on the same core, in turns; the load is on the other core. All processes
+of an edge count: the node, which takes the stream once and serves its workers, and the workers. Cores can be added only
+as far as a message does not cost more for it, which is what is measured; machines with two cores have none left for a
+second worker beside the load.
+
+    PYTHONPATH=tests python tests/bench/workers.py --json build/workers.json [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.building import NoCompiler
+from bench.fan_out_parts import SERVER_CORE, Load, Server, Viewers, cpu_seconds, memory_kib, product, softirq_pid
+
+LOADS = {
+    "25/s x 10 KiB, 1,000 viewers": Load(25, 10_240, 1000),
+    "25/s x 10 KiB, 3,000 viewers": Load(25, 10_240, 3000),
+    "10/s x 25 KiB, 3,000 viewers": Load(10, 25_600, 3000),
+}
+
+WORKERS = 2
+ROUNDS, QUICK_ROUNDS = 5, 2
+SECONDS = 3.0
+WARM_SECONDS = 1.0
+
+DELIVERED_LEAST = 0.99
+"""A trial in which less arrives measures something else: it counts for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What an edge did in one window.
+
+    Attributes:
+        cpu: seconds of CPU, by process, the node first; `ksoftirqd` last.
+        messages: that arrived.
+        delivered: part of what was due.
+        memory_kib: of all processes.
+    """
+
+    cpu: Sequence[float]
+    messages: int
+    delivered: float
+    memory_kib: int
+
+    @property
+    def us_per_message(self) -> float:
+        """CPU for a message."""
+        return sum(self.cpu) / max(1, self.messages) * 1e6
+
+
+def processes(server: Server) -> list[int]:
+    """Return the processes of an edge, the node first."""
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    return [server.pid, *map(int, children)]
+
+
+def attempt(server: Server, load: Load) -> Trial:
+    """Let the viewers in and measure for `SECONDS`."""
+    with Viewers(server, load) as crowd:
+        time.sleep(WARM_SECONDS)
+        softirq = softirq_pid(SERVER_CORE)
+        pids = processes(server) + ([softirq] if softirq else [])
+        crowd.say("go")
+        began, before = time.monotonic(), [cpu_seconds(pid) for pid in pids]
+        time.sleep(SECONDS)
+        lasted = time.monotonic() - began
+        spent = [cpu_seconds(pid) - was for pid, was in zip(pids, before, strict=True)]
+        messages = crowd.told()["messages"]
+        memory = sum(memory_kib(pid) for pid in processes(server))
+    return Trial(spent, messages, min(1.0, messages / (load.expected * lasted)), memory)
+
+
+def compare(load: Load, rounds: int) -> dict[str, Any]:
+    """Measure one process and `WORKERS` of them in turns; return the row."""
+    pairs: list[tuple[Trial, Trial]] = []
+    with ExitStack() as stack:
+        one = stack.enter_context(product(load))
+        many = stack.enter_context(product(load, **{"edge.workers": str(WORKERS)}))
+        for number in range(rounds):
+            found: dict[int, Trial] = {}
+            for server in (one, many) if number % 2 else (many, one):
+                found[server.pid] = attempt(server, load)
+            pairs.append((found[one.pid], found[many.pid]))
+    whole = [pair for pair in pairs if all(trial.delivered >= DELIVERED_LEAST for trial in pair)]
+    valid = whole or pairs
+    ratios = [alone.us_per_message / shared.us_per_message for alone, shared in valid]
+    shares = [[cpu / sum(shared.cpu) for cpu in shared.cpu[: WORKERS + 1]] for _, shared in valid]
+    return {
+        "us_per_message": round(statistics.median(shared.us_per_message for _, shared in valid), 2),
+        "one_us_per_message": round(statistics.median(alone.us_per_message for alone, _ in valid), 2),
+        "ratio_to_one": round(statistics.median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+        "share_of_node": round(statistics.median(share[0] for share in shares), 3),
+        "share_of_busiest_worker": round(statistics.median(max(share[1:]) for share in shares), 3),
+        "rss_mib": round(max(shared.memory_kib for _, shared in valid) / 1024, 1),
+        "one_rss_mib": round(max(alone.memory_kib for alone, _ in valid) / 1024, 1),
+        "delivered": round(statistics.mean(shared.delivered for _, shared in pairs), 4),
+        "void": len(pairs) - len(whole),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+
+
+def main() -> None:
+    """Measure what was asked for, print the rows and write them where `--json` says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--quick", action="store_true", help="one load, rougher")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {'; '.join(LOADS)}")
+    given = parser.parse_args()
+    if (os.cpu_count() or 1) < 2:
+        parser.exit(0, "workers: one core; the load and the servers need one each, so nothing is measured\n")
+    rows: list[dict[str, Any]] = []
+    for name in given.names or (list(LOADS)[1:2] if given.quick else LOADS):
+        load = LOADS[name]
+        facts = {
+            "name": f"{WORKERS} workers, {name}",
+            "viewers": load.viewers,
+            "messages_per_s": load.rate * len(load.payloads),
+            "message_bytes": load.video,
+        }
+        try:
+            rows.append({**facts, **compare(load, QUICK_ROUNDS if given.quick else ROUNDS)})
+        except NoCompiler as error:
+            rows.append({"name": facts["name"], "absent": str(error)})
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    print(json.dumps(rows, indent=1))
+    if given.json:
+        given.json.write_text(json.dumps(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()
