@@ -1,4 +1,4 @@
-"""How long the control API takes to tell of 1,000 streams on 50 nodes, as one process on one core.
+"""How long the control API takes to tell of 1,000 streams on 50 nodes, and 1,000 transfers, as one process on one core.
 
 The process is asked by one connection, one request after the other, so what is measured is the whole way of an answer:
 HTTP, access, the view, JSON. Its CPU is /proc/<pid>/schedstat of all its threads.
@@ -32,15 +32,25 @@ from headrace.registry.records import NodeRecord, StreamRecord, TrackSummary
 from headrace.service.runtime import Runtime
 from headrace.telemetry.logging import configure_logging
 from headrace_control_api.access import Access
+from headrace_control_api.cluster_counts import ClusterCounts
 from headrace_control_api.counting import api_metrics
 from headrace_control_api.events import EventLog
 from headrace_control_api.routes import add_routes
 from headrace_control_api.tokens import TokenOffice
+from headrace_control_api.transfers import Engine, Wanted
 
 STREAMS = 1000
 INGRESSES, INTERMEDIATES, EDGES = 10, 10, 30
 CARRIED_BY_EDGE = 200
-PATHS = ("/rest-api/stream/find_all", "/api/v1/streams", "/api/v1/streams?state=live&limit=100", "/api/v1/topology")
+PATHS = (
+    "/rest-api/stream/find_all",
+    "/rest-api/pull/find_all",
+    "/api/v1/streams",
+    "/api/v1/streams?state=live&limit=100",
+    "/api/v1/transfers",
+    "/api/v1/topology",
+    "/metrics",
+)
 TRACKS = (
     TrackSummary(track=1, kind="video", codec="avc1.64001f", width=1920, height=1080, bandwidth=4_000_000),
     TrackSummary(track=2, kind="audio", codec="mp4a.40.2", sample_rate=48_000, channels=2, bandwidth=128_000),
@@ -65,17 +75,26 @@ def fill(registry: MemoryRegistry) -> None:
         registry.keep_node(NodeRecord(node=f"edge-{number}", role="edge", layer=1000, streams=own))
 
 
+async def order(registry: MemoryRegistry) -> None:
+    """Ask for a transfer of each stream."""
+    engine = Engine(registry, SystemClock(), settle_seconds=0.0)
+    for number in range(STREAMS):
+        await engine.begin(Wanted("push", "ws://far.example:8080", f"site{number % 20}/cam{number}"))
+
+
 async def serve() -> None:
     """Be the process that is measured: print the port, serve until stdin ends."""
     configure_logging("warning")
     registry = MemoryRegistry(clock=SystemClock())
     await registry.start()
     fill(registry)
+    await order(registry)
     runtime = Runtime(NodeId("api"), "control-api")
     app = make_application(runtime)
     events = EventLog(registry, runtime.clock)
     office = TokenOffice(MemoryViewing(runtime.clock), runtime.clock, "s" * 32)
     add_routes(app, registry, Access(), api_metrics(runtime.metrics), events, office)
+    runtime.metrics.register(ClusterCounts(registry, office.viewing, STREAMS))
     app.router.add_get("/idle", _idle)
     listener = HttpListener("bench", "127.0.0.1", 0, app)
     await events.start()
