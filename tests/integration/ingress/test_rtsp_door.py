@@ -20,10 +20,11 @@ from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
 from headrace_ingress.rtsp_door import CHALLENGES_MAX, RtspDoor
 from headrace_ingress.tcp_door import WAITING_MAX
-from integration.ingress.publishing import publishing_rtsp
+from integration.ingress.publishing import check_carried, publishing_rtsp
 from integration.ingress.rig import NAME, Watched
 from support import publishers
 from support.certificates import Authority
+from support.rtsp_proxy import Disorder, disordering
 from unit.ingress.rtsp.client import SDP, announce, basic, digest, frame, record, request, setup
 
 KEY = "correct-horse"
@@ -191,6 +192,32 @@ async def test_one_that_records_and_sends_nothing() -> None:
             assert b" 200 OK" in await ask(reader, writer, sent)
         assert await asyncio.wait_for(reader.read(), 20) == b""
         assert "nothing received from its publisher" in watched.reason
+
+
+async def test_packets_that_overtake_each_other() -> None:
+    """Nothing is missing, whatever the network did to their order."""
+    async with publishing_rtsp() as (watched, uri):
+        port = urlsplit(uri).port or 0
+        async with disordering(port, Disorder(swap_every=7)) as way:
+            with ffmpeg(uri.replace(str(port), str(way)), audio="aac") as publisher:
+                await watched.live(3.0)
+                assert publisher.is_running, publisher.log
+    check_carried(watched, ["avc1", "mp4a"])
+
+
+async def test_packets_that_are_lost() -> None:
+    """The stream goes on without a break; what came whole is carried."""
+    disorder = Disorder(lose_every=100)
+    async with publishing_rtsp() as (watched, uri):
+        port = urlsplit(uri).port or 0
+        async with disordering(port, disorder) as way:
+            with ffmpeg(uri.replace(str(port), str(way)), audio="aac"):
+                await watched.live(3.0)
+                await wait_until(lambda: disorder.lost >= 4, 30, what="packets lost")
+                await watched.live(1.0)
+    watched.check()
+    assert watched.states[:2] == [StreamState.INTERRUPTED, StreamState.LIVE]
+    assert abs(watched.seconds(1) - watched.seconds(2)) < 0.7
 
 
 async def test_datagrams_of_others() -> None:
