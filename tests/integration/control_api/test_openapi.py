@@ -16,7 +16,7 @@ from headrace.http.application import make_application
 from headrace.identifiers import NodeId, StreamName
 from headrace.registry.memory import MemoryRegistry
 from headrace.registry.records import NodeRecord, StreamRecord, TrackSummary
-from headrace.registry.sealing import Vault
+from headrace.registry.sealing import Uri, Vault
 from headrace.service.runtime import Runtime
 from headrace_control_api.access import Access
 from headrace_control_api.counting import api_metrics
@@ -65,6 +65,16 @@ class Painter:
         """Nothing is held."""
 
 
+class Looker:
+    """Has looked at every feed."""
+
+    async def check(self, uri: Uri, seconds: float) -> bytes:
+        return b'{"source":"somewhere","problem":"nothing is there"}'
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> object:
     # Nobody carries transfers out here: there is no first word of theirs to settle for.
@@ -79,7 +89,8 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> object:
     app = make_application(runtime)
     events = EventLog(registry, runtime.clock)
     office = TokenOffice(MemoryViewing(runtime.clock), runtime.clock, "s" * 32)
-    add_routes(app, registry, Access(), api_metrics(runtime.metrics), events, office, pictures=Painter())
+    metrics = api_metrics(runtime.metrics)
+    add_routes(app, registry, Access(), metrics, events, office, pictures=Painter(), checks=Looker())
     server = TestServer(app)
     await server.start_server()
     yield server

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from headrace.access.viewing import Viewing
+from headrace.http.checks import Checks
 from headrace.http.operations import Api, Call, Nothing
 from headrace.http.problems import Problem
 from headrace.identifiers import NodeId, StreamName
@@ -13,6 +14,7 @@ from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.registry import Registry
 from headrace.version import VERSION
 from headrace_control_api.asking_nodes import Nodes
+from headrace_control_api.check import add_check
 from headrace_control_api.choosing import add_choosing
 from headrace_control_api.events import EventLog, follow
 from headrace_control_api.hops import measured, parents
@@ -60,6 +62,7 @@ def make_api(
     office: TokenOffice,
     pictures: Pictures | None = None,
     nodes: Nodes | None = None,
+    checks: Checks | None = None,
 ) -> Api:
     """Return the operations, which answer from what `registry` knows, and what `nodes` tell when they are asked."""
     api = Api(PREFIX, "Headrace control API", VERSION, DESCRIPTION)
@@ -69,6 +72,7 @@ def make_api(
     _add_nodes(api, registry)
     _add_cluster(api, registry, events, nodes)
     add_sources(api, registry, office.clock)
+    add_check(api, registry, checks)
     add_transfers(api, Engine(registry, office.clock))
     add_orders(api, registry, office.clock)
     add_tokens(api, office)

@@ -10,6 +10,7 @@ import structlog
 from headrace.access.viewing import Viewing, make_viewing
 from headrace.clock import microseconds
 from headrace.http.application import make_application
+from headrace.http.checks import Checks
 from headrace.http.listener import HttpListener
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.records import NodeRecord
@@ -22,6 +23,7 @@ from headrace.version import SOFTWARE
 from headrace_control_api.access import Access, Scope, is_loopback
 from headrace_control_api.asking_nodes import HttpNodes, Nodes
 from headrace_control_api.authorities import Authorities
+from headrace_control_api.check import IngressChecks
 from headrace_control_api.cluster_counts import ClusterCounts
 from headrace_control_api.counting import api_metrics
 from headrace_control_api.events import EventLog
@@ -59,10 +61,12 @@ def build(
     hub: Hub | None = None,
     registry: Registry | None = None,
     viewing: Viewing | None = None,
+    checks: Checks | None = None,
 ) -> Sequence[Component]:
     """Return the service's components; with `registry` it looks into that one and announces no node of its own.
 
-    Revoked viewer tokens stand in `viewing`, or where the registry is.
+    Revoked viewer tokens stand in `viewing`, or where the registry is. Feeds are looked at by `checks`, or by the
+    ingress nodes of the cluster.
     """
     components: list[Component] = []
     if registry is None:
@@ -83,8 +87,11 @@ def build(
     pictures, nodes = _others(settings, runtime, hub, registry)
     counts = ClusterCounts(registry, office.viewing, listening.metrics_names_max)
     runtime.metrics.register(counts)
-    add_routes(app, registry, access, api_metrics(runtime.metrics), events, office, rates, pictures, nodes)
-    app.on_cleanup.extend([lambda _: pictures.close(), lambda _: nodes.close()])
+    if checks is None:
+        secret = settings.relay.secret.get_secret_value()
+        checks = IngressChecks(registry, secret, runtime.clock, Authorities(settings.relay.ca_file))
+    add_routes(app, registry, access, api_metrics(runtime.metrics), events, office, rates, pictures, nodes, checks)
+    app.on_cleanup.extend([lambda _: pictures.close(), lambda _: nodes.close(), lambda _: checks.close()])
     app.on_cleanup.append(lambda _: office.viewing.close())
     _warn_if_deaf(listening.host, access)
     listener = HttpListener(ROLE, listening.host, listening.port, app, tls=runtime.tls, setting="control_api.port")

@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from headrace.http.application import refuse_encoded
+from headrace.http.checks import Checks
 from headrace.http.problems import Problem, problem
 from headrace.http.request_ids import REQUEST_ID
 from headrace.registry.registry import Registry
@@ -52,6 +53,7 @@ def add_routes(
     rates: Rates | None = None,
     pictures: Pictures | None = None,
     nodes: Nodes | None = None,
+    checks: Checks | None = None,
 ) -> None:
     """Let `app` answer the API from what `registry` knows, as often as `rates` allow."""
     app.middlewares.insert(1, _share(access))  # inside of what names requests
@@ -59,7 +61,7 @@ def add_routes(
     app.middlewares.extend([answer_wcs_errors, _guard(access, metrics, rates), refuse_encoded])
     app.on_response_prepare.append(_tell_sharing(access))
     app.on_shutdown.append(events.end)
-    api = make_api(registry, events, office, pictures, nodes)
+    api = make_api(registry, events, office, pictures, nodes, checks)
     wcs = [
         snapshot_route(WCS, registry, pictures),
         *wcs_routes(registry, Engine(registry, office.clock), _may_not_write),

@@ -28,6 +28,7 @@ from headrace_ingress.admission import Keys
 from headrace_ingress.border.door import BorderDoor
 from headrace_ingress.border.intake import Intake
 from headrace_ingress.border.sources import BorderSources
+from headrace_ingress.check.asking import CheckDoor, local_checks
 from headrace_ingress.feed import FeedOptions
 from headrace_ingress.feeds import Feeds
 from headrace_ingress.http_door import HttpDoor
@@ -89,6 +90,7 @@ def build(
     )
     app.router.add_get("/relay", member.node.relay_handler())
     CarriedDoor(hub, runtime.node, settings.relay.secret.get_secret_value(), runtime.clock).add_to(app)
+    CheckDoor(local_checks(listening), settings.relay.secret.get_secret_value(), runtime.clock).add_to(app)
     *doors, feeds = make_doors(settings, runtime, requests, hub, registry, app)
     assert isinstance(feeds, Feeds)
     intake = make_intake(feeds)

@@ -17,6 +17,7 @@ from headrace.relay.broadcast import RingLimits
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Component, Runtime
 from headrace.service.settings import Settings
+from headrace_ingress.check.asking import local_checks
 from headrace_standalone.presence import Presence
 
 ROLE = "standalone"
@@ -45,7 +46,7 @@ def build(settings: Settings, runtime: Runtime) -> Sequence[Component]:
     viewing = MemoryViewing(runtime.clock, settings.registry.lease_seconds)
     return [
         Presence(settings, runtime, hub, registry),
-        *headrace_control_api.app.build(settings, runtime, hub, registry, viewing),
+        *headrace_control_api.app.build(settings, runtime, hub, registry, viewing, local_checks(settings.ingress)),
         *headrace_edge.app.build(settings, runtime, hub, registry, viewing),
         *headrace_ingress.app.build(settings, runtime, hub, registry),
     ]

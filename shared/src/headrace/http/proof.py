@@ -30,10 +30,16 @@ def is_proven(secret: str, what: str, proof: str, now: float) -> bool:
     return hmac.compare_digest(signature.encode(errors="surrogateescape"), _sign(secret, what, at).encode())
 
 
-def is_of_cluster(request: web.Request, secret: str, now: float) -> bool:
+def with_body(path: str, body: bytes) -> str:
+    """Return what the proof of a request with a body is made for: its path and query, and all that is in it."""
+    return f"{path}\n{hashlib.sha256(body).hexdigest()}"
+
+
+def is_of_cluster(request: web.Request, secret: str, now: float, body: bytes | None = None) -> bool:
     """Return whether a process of the cluster asks; without a secret only this machine is believed."""
     proof = request.headers.get(PROOF_HEADER, "")
-    return is_proven(secret, request.path_qs, proof, now) and bool(secret or _is_loopback(request.remote or ""))
+    what = request.path_qs if body is None else with_body(request.path_qs, body)
+    return is_proven(secret, what, proof, now) and bool(secret or _is_loopback(request.remote or ""))
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 
 from headrace.clock import Clock
 from headrace.media.samples import PackagerOptions
 from headrace.registry.feed_uri import FeedUri, Scheme
+from headrace.transport.reaching import Network
 from headrace.wire.stream import Track
 from headrace_ingress.check.browsers import all_played
 from headrace_ingress.check.findings import Findings, TrackLog, advise
@@ -22,14 +25,23 @@ BEGIN_SECONDS = 0.5
 """What comes in this time was there already when the source was opened: it says nothing about how packets arrive."""
 
 
-def look(uri: FeedUri, seconds: float, clock: Clock) -> Findings:
+def look(
+    uri: FeedUri, seconds: float, clock: Clock, networks: Sequence[Network] = (), roots: Sequence[Path] = ()
+) -> Findings:
     """Open a feed, read it for `seconds`, and return what was seen.
+
+    Args:
+        uri: where it is.
+        seconds: how long.
+        clock: tells when packets come.
+        networks: private networks that it may be in, if it is not trusted.
+        roots: folders that its file lies below, if it is not trusted.
 
     Raises:
         SourceBroken: when it cannot be opened, breaks, or nothing comes.
     """
     notes: list[str] = []
-    source = make_source(uri, clock)
+    source = make_source(uri, clock, networks, roots)
     begun = clock.monotonic()
     try:
         source.open(notes.append)
@@ -45,7 +57,7 @@ def look(uri: FeedUri, seconds: float, clock: Clock) -> Findings:
     return Findings(str(uri), round(opened - begun, 3), seconds, tracks, browsers, told, advise(tracks))
 
 
-def make_source(uri: FeedUri, clock: Clock) -> Source:
+def make_source(uri: FeedUri, clock: Clock, networks: Sequence[Network], roots: Sequence[Path]) -> Source:
     """Return the source of a URI, as an ingress makes it.
 
     Raises:
@@ -54,12 +66,12 @@ def make_source(uri: FeedUri, clock: Clock) -> Source:
     options, stopping = PackagerOptions(), threading.Event()
     match uri.scheme:
         case Scheme.FILE:
-            return FileSource(uri, (), False, options, clock, stopping)
+            return FileSource(uri, roots, False, options, clock, stopping)
         case Scheme.TEST:
             return PatternSource(uri.pattern, options, clock, stopping)
         case Scheme.WS | Scheme.WSS | Scheme.HEADRACE | Scheme.HEADRACES:
             raise SourceBroken("what comes from another Headrace is packaged already: watch it with headrace probe")
-    return PulledSource(uri, "tcp", (), options, STALL_SECONDS, clock, stopping)
+    return PulledSource(uri, "tcp", networks, options, STALL_SECONDS, clock, stopping)
 
 
 def _read(source: Source, seconds: float, clock: Clock) -> dict[int, TrackLog]:
