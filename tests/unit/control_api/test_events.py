@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -54,6 +55,16 @@ def application_of(log: EventLog, wait: float | None) -> web.Application:
     app.on_shutdown.append(log.end)
     app.router.add_get("/events", events)
     return app
+
+
+def seconds_of(log: EventLog, number: int) -> float:
+    """Return how long it takes to read what came after an event, at best."""
+    times = []
+    for _ in range(20):
+        began = time.perf_counter()
+        assert log.after(number)
+        times.append(time.perf_counter() - began)
+    return min(times)
 
 
 def names(log: EventLog, after: int = 0) -> list[str]:
@@ -207,3 +218,15 @@ async def test_followers_hear_at_once_and_end_with_the_server(registry: MemoryRe
         assert b"event: node_gone" in await answer.content.readuntil(b"\n\n")
         assert log.followers == 1
     await wait_until(lambda: log.followers == 0)
+
+
+async def test_the_newest_event_costs_the_same_however_many_are_remembered(registry: MemoryRegistry) -> None:
+    """Each of the followers reads after each change: nobody goes through ten thousand events for the last one."""
+    log = EventLog(registry, SystemClock(), events_max=10_000)
+    await log.start()
+    for count in range(5000):
+        registry.keep_stream(StreamRecord(stream=f"cam{count}", node="n1", epoch=7, state="live"))
+    await wait_until(lambda: log.newest == 5000)
+    assert [event.number for event in log.after(4997) or []] == [4998, 4999, 5000]
+    assert seconds_of(log, 4999) < seconds_of(log, 0) / 5
+    await log.stop()
