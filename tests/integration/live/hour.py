@@ -29,6 +29,9 @@ from unit.live.streams import Programme, audio, video
 
 Entry = Opened | Chunk | StateChange
 
+HELD_SECONDS = 72.0
+"""What every node holds whole: `ring.seconds` less the way from the ingress, which is steps of some seconds here."""
+
 SAME_SECONDS = 10.0
 """Longest wait for two edges to have the same chunks; they have them within milliseconds."""
 
@@ -235,9 +238,10 @@ class Watcher:
         return listed.closed or parts == listed.parts_listed
 
     async def _same_media(self, number: int, playlist: Playlist) -> None:
-        """Ask both edges for what was not asked for yet, and for one segment of all that is held."""
-        held = self._reference.windows[number].segments
-        past = self._rng.choice(list(held.values()))
+        """Ask both edges for what was not asked for yet, and for a segment of all that an edge may have begun with."""
+        held = self._reference.windows[number].segments.values()
+        newest = max(one.newest.end_seconds for one in self._reference.windows.values() if one.newest)
+        past = self._rng.choice([one for one in held if one.start_seconds > newest - HELD_SECONDS] or list(held)[-1:])
         wanted = [f"{past.epoch}/{number}/{past.number}.m4s"] if past.closed and not past.lost else []
         for segment in playlist.segments:
             addresses = [uri for uri, _ in segment.parts]
