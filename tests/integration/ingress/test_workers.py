@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -238,6 +239,17 @@ async def test_credentials_are_in_no_list_of_processes(monkeypatch: pytest.Monke
         assert SECRET.encode() not in worker.words
 
 
+async def test_without_workers() -> None:
+    """With none of them all is read in threads of the ingress, published or not."""
+    async with publishing(workers=0, sources={"cam2": PATTERN}) as (watched, url):
+        with publishers.ffmpeg("-f", "flv", url):
+            await watched.live(1.0)
+        assert "feed cam1" in {thread.name for thread in threading.enumerate()}
+        assert "feed cam2" in {thread.name for thread in threading.enumerate()}
+        assert not list(workers_of(os.getpid()))
+    watched.check()
+
+
 @pytest.mark.parametrize("stopped", [False, True])
 def test_no_worker_outlives_its_ingress(stopped: bool) -> None:
     """Killed without a word, ingress leaves nothing behind: not even workers that are stopped at that moment."""
@@ -356,6 +368,24 @@ async def test_one_that_talks_nonsense(tmp_path: Path, monkeypatch: pytest.Monke
     workers.make(job(PATTERN)).start(BEGIN, told.take)
     await wait_until(lambda: told.closed is not None, 30)
     assert exported.get_sample_value("headrace_ingress_worker_ends_total", {"reason": "protocol"}) == 1
+    await workers.stop()
+
+
+async def test_what_it_logs(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its lines stand in the log of ingress, with the stream that they are about; its fault ends one attempt only."""
+    workers, _ = pool()
+    await workers.start()
+    told, other = Told(), Told()
+    reading = workers.make(job(PATTERN, "cam2"))
+    reading.start(BEGIN, other.take)
+    workers.make(job("ws://127.0.0.1:1/another-cluster")).start(BEGIN, told.take)
+    await wait_until(lambda: told.closed is not None and bool(other.events), 30)
+    assert told.closed is not None
+    assert told.closed.code == "fault"
+    (line,) = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "reader_not_started" in line]
+    assert (line["stream"], line["level"]) == ("cam1", "error")
+    reading.stop()
+    await wait_until(lambda: other.closed is not None, 30)
     await workers.stop()
 
 
