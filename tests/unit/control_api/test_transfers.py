@@ -337,3 +337,24 @@ async def test_transfers_are_counted(client: Client, registry: MemoryRegistry) -
     assert (value("push", "NEW"), value("pull", "FAILED")) == (0, 0)
     assert (await wcs(client, "pull/push", PUSH))[0] == 200
     assert (value("push", "NEW"), value("pull", "NEW")) == (1, 0)
+
+
+async def test_as_many_as_there_may_be(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is 409 at both faces and leaves nothing; all are listed, found by key, and ended at once."""
+    monkeypatch.setattr("headrace.registry.memory.DESIRED_MAX", 300)
+    asked = {"kind": "pull", "uri": "rtsp://cam.example/a"}
+    for number in range(300):
+        body = {**asked, "local_name": f"p{number:03}"} | ({"key": "k7"} if number == 7 else {})
+        assert (await client.post("/api/v1/transfers", json=body)).status == 201
+    answer = await client.post("/api/v1/transfers", json={**asked, "local_name": "more"})
+    assert (answer.status, "no more are allowed" in (await answer.json())["detail"]) == (409, True)
+    status, told = await wcs(client, "pull/pull", {"uri": "rtsp://cam.example/a", "localStreamName": "more"})
+    assert (status, "no more are allowed" in told["message"]) == (409, True)
+    again = await client.post("/api/v1/transfers", json={**asked, "local_name": "p007", "key": "k7"})
+    assert (again.status, (await again.json())["local_name"]) == (201, "p007")
+    found = (await wcs(client, "pull/find_all"))[1]
+    assert (len(found), "more" in str(found)) == (300, False)
+    page = await (await client.get("/api/v1/transfers?limit=100")).json()
+    assert (page["total"], len(page["transfers"])) == (300, 100)
+    assert await wcs(client, "pull/terminate", {}) == (200, None)
+    assert (await wcs(client, "pull/find_all"))[0] == 404
