@@ -12,6 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from headrace.access import keyring
+from headrace.access.tokens import KEYS_MAX
 from headrace.testing import wait_until
 from integration.access.rig import GuardedRig
 from integration.access.test_doors import refusal_of
@@ -77,3 +78,24 @@ async def test_keys_come_change_and_stay(provider: Provider) -> None:
         provider.status = 500
         await wait_until(rig.runtime.health.problems)
         assert await takes(NEW)
+
+
+async def test_more_keys_than_are_taken_end_no_edge(provider: Provider) -> None:
+    """A set that is too large beside the secrets is told by ready; the keys from before stay."""
+    url = str(provider.server.make_url("/jwks"))
+    async with GuardedRig(jwks_url=url, jwks_seconds=5) as rig:
+
+        async def takes_old() -> bool:
+            return await refusal_of(rig, f"demo?token={signed(OLD)}") == ""
+
+        await wait_until(takes_old)
+        provider.keys = [OLD, *(ECKey.generate_key("P-256") for _ in range(KEYS_MAX - 1))]
+        assert await refusal_of(rig, f"demo?token={signed(NEW)}") == "bad_token"  # which makes the edge ask again
+        await wait_until(lambda: "17 keys, at most 16" in str(rig.runtime.health.problems()))
+        assert await takes_old()
+        provider.keys = [NEW]
+
+        async def is_well() -> bool:
+            return await refusal_of(rig, f"demo?token={signed(NEW)}") == "" and rig.runtime.health.problems() == {}
+
+        await wait_until(is_well)

@@ -94,13 +94,14 @@ class Keyring:
         self._file = None if jwks_file is None else _watched_keys(jwks_file)
         self._remote = remote
         self._looked = 0.0
-        self._keys = self._own
-        self._gather()
+        self._too_many = ""
+        self._keys = self._gathered()
 
     @property
     def problem(self) -> str | None:
         """What is wrong, for `/health/ready`; `None` when all is well."""
         wrong = [source.problem for source in (self._file, self._remote) if source is not None and source.problem]
+        wrong += [self._too_many] if self._too_many else []
         if wrong:
             return "; ".join(wrong)
         return None if self._keys else "no key is known that viewer tokens could be signed with"
@@ -146,10 +147,18 @@ class Keyring:
             await self._remote.close()
 
     def _gather(self) -> None:
+        """Take the keys of all sources; the ones from before stay when there are too many together."""
+        try:
+            self._keys, self._too_many = self._gathered(), ""
+        except InvalidKeys as error:
+            self._too_many = f"access.secrets, jwks_file and jwks_url together: {error}"
+            log.warning("viewer_keys_not_taken", reason=str(error))
+
+    def _gathered(self) -> Keys:
         keys = self._own
         for found in (self._file.value if self._file is not None else None, self._remote and self._remote.keys):
             keys = keys + found if found else keys
-        self._keys = keys
+        return keys
 
 
 def _watched_keys(path: Path) -> WatchedFile[Keys]:
