@@ -15,7 +15,7 @@ import websockets
 from headrace.testing import wait_until
 from headrace.wire import play
 from integration.access.rig import SECRET, token
-from integration.workers.rig import PATIENCE, Cluster, cluster, get, json_of, metrics_of
+from integration.workers.rig import PATIENCE, Cluster, cluster, followers, get, json_of, metrics_of
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
@@ -33,6 +33,16 @@ def guarded() -> Iterator[Cluster]:
 def served() -> Iterator[Cluster]:
     with cluster() as made:
         yield made
+
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "Sec-WebSocket-Protocol": play.SUBPROTOCOL,
+}
+"""What asks for a WebSocket, for who only wants to know whether there would be one."""
 
 
 class Player:
@@ -100,6 +110,18 @@ async def test_the_limit_of_a_token_holds_over_workers(guarded: Cluster) -> None
         for number in range(3):
             codes.append((await Player(guarded, text, f"later-{number}").begin(stack))[1])
         assert codes == ["", "", "viewers"]
+
+
+async def test_the_limit_of_the_edge_holds_over_workers() -> None:
+    """Nobody is let in beyond it by either worker, as soon as they know of each other's viewers."""
+    with cluster(**{"edge.viewers_max": "6"}) as served:
+        async with followers(6, served.play()):
+
+            async def is_full() -> bool:
+                codes = {(await get(served.play().replace("ws", "http", 1), **UPGRADE))[0] for _ in range(TIMES)}
+                return codes == {503}
+
+            await wait_until(is_full, PATIENCE)
 
 
 async def test_a_session_of_hls_is_one_viewer_at_both_workers(guarded: Cluster) -> None:

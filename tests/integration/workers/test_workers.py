@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from headrace.testing import wait_until
 from integration.workers.rig import PATIENCE, Cluster, cluster, followers, get, is_alive, json_of, metrics_of
+from support.certificates import Authority
 from support.play_client import out_of_order
+from support.redis_server import RedisServer
 from support.services import Service, running
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
@@ -145,3 +149,26 @@ async def test_a_drained_node_sends_its_viewers_away(served: Cluster) -> None:
                 return (await get(served.play().replace("ws", "http", 1)))[0] == 426
 
             await wait_until(is_closed, PATIENCE)
+
+
+async def test_workers_speak_tls(redis_server: RedisServer, tmp_path: Path) -> None:
+    """With a certificate all doors of all workers have it, and that where other nodes come."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("127.0.0.1")
+    settings = {
+        "registry.url": redis_server.url,
+        "relay.secret": "a secret of the tests",
+        "tls.certificate": str(certificate),
+        "tls.key": str(key),
+        "edge.port": "0",
+        "edge.fmp4_port": "0",
+        "edge.workers": "2",
+    }
+    with running(Service("edge", "edge-1", settings)) as (edge,):
+        context = ssl.create_default_context(cafile=str(authority.file))
+        for name in ("edge", "nodes", "edge", "edge"):
+            url = f"https://127.0.0.1:{edge.port_of(name)}/health/ready"
+            async with aiohttp.ClientSession() as http, http.get(url, ssl=context) as answer:
+                assert (answer.status, (await answer.json())["ready"]) == (200, True)
+        lines = edge.events("listening")
+        assert {line["scheme"] for line in lines if line["name"] in ("edge", "fmp4", "nodes")} == {"https"}

@@ -132,9 +132,12 @@ def test_there_are_only_so_many_streams(monkeypatch: pytest.MonkeyPatch) -> None
 def test_one_who_demands_for_many_counts_as_many() -> None:
     """What a node tells of its load is how many want its streams, whoever asks for them."""
     hub, _ = watched_hub()
-    hub.demand(CAM)
+    demand = hub.demand(CAM)
     hub.borne = 99
     assert (hub.demands(CAM), hub.demands_total) == (1, 100)
+    hub.borne = -1
+    demand.release()
+    assert hub.demands_total == 0
 
 
 def test_a_cold_stream_begins_a_segment_before_the_place_that_was_asked_for() -> None:

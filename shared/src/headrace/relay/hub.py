@@ -76,7 +76,7 @@ class Hub:
     @property
     def demands_total(self) -> int:
         """How many consumers want streams of this process now."""
-        return sum(self._demands.values()) + self.borne
+        return max(0, sum(self._demands.values()) + self.borne)  # demands may have gone since `borne` was told
 
     def begin_after(self, name: StreamName) -> Mapping[int, ChunkId] | None:
         """Return after which chunks a carried stream should begin here, `None` for the newest random access point."""
