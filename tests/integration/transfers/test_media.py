@@ -242,6 +242,14 @@ async def test_srt(hub: Hub, tmp_path: Path) -> None:
     assert (streams["video"]["codec_name"], streams["audio"]["codec_name"]) == ("h264", "aac")
 
 
+async def test_srt_where_nothing_speaks_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ffmpeg the push is refused for good, and the reason says what is missing."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(PushFailed, match="no program ffmpeg") as failed:
+        await asyncio.wait_for(carriers(hub).make(record("srt://127.0.0.1:9")).run(Told()), WAIT_SECONDS)
+    assert (failed.value.code, failed.value.is_final) == ("unsupported", True)
+
+
 async def test_a_slow_target_is_moved_forward(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A target that takes nothing keeps little, delays nobody, and is moved on to a random access point."""
     monkeypatch.setattr("headrace_edge.push.pacing.QUEUE_BYTES", 20_000)
