@@ -226,6 +226,7 @@ def _read(text: str, claims: dict[str, Any]) -> ViewerToken:
     try:
         found = msgspec.convert(claims, _Claims)
         networks = None if found.addresses is None else tuple(map(network, found.addresses))
+        found.jti.encode()  # which fails for half a character: "\ud83d" is JSON, but no text that can be stored
     except (msgspec.ValidationError, ValueError) as error:
         raise TokenRefused("bad_token", f"this token's claims cannot be read: {error}") from None
     return ViewerToken(
@@ -236,5 +237,5 @@ def _read(text: str, claims: dict[str, Any]) -> ViewerToken:
         origins=found.origins,
         networks=networks,
         viewers_max=found.viewers,
-        subject=found.sub,
+        subject=found.sub.encode(errors="replace").decode(),  # a name that was cut within a character
     )
