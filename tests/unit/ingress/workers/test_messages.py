@@ -192,6 +192,7 @@ def framed(kind: Kind, payload: bytes) -> bytes:
     "data",
     [
         framed(Kind.CHUNK, b""),
+        framed(Kind.CHUNK, bytes(NUMBERS.size - 1)),
         framed(Kind.CHUNK, bytes(NUMBERS.size)),
         framed(Kind.CHUNK, bytes(NUMBERS.size) + b"\x01\x00" + ONE.record[2:]),
         framed(Kind.CHUNK, bytes(NUMBERS.size) + b"\x02" + ONE.record[1:]),

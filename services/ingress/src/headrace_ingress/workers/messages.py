@@ -81,11 +81,12 @@ class MessageError(Exception):
 
 
 class Frame(NamedTuple):
-    """One frame, its payload copied out of what was received."""
+    """One frame, its payload copied out of what was received; of a chunk that is its record, and the numbers apart."""
 
     kind: Kind
     attempt: int
     payload: bytes
+    numbers: Numbers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,30 +148,43 @@ class FrameReader:
         self._kinds = {int(kind): kind for kind in kinds}
         self._buffer = bytearray()
 
-    def take(self, data: bytes) -> list[Frame]:
-        """Return the frames that are complete with `data`.
+    def take(self, data: bytes | memoryview) -> list[Frame]:
+        """Return the frames that are complete with `data`, which may be used again afterwards.
 
         Raises:
-            MessageError: `bad_kind` for what the other side may not say, `too_long` for a length beyond its kind's.
+            MessageError: `bad_kind` for what the other side may not say, `too_long` for a length beyond its kind's,
+                `bad_payload` for a chunk without its numbers.
         """
-        self._buffer += data
-        frames, at, there = [], 0, len(self._buffer)
-        with memoryview(self._buffer) as view:
-            while there - at >= FRAME.size:
-                number, attempt, length = FRAME.unpack_from(view, at)
-                kind = self._kinds.get(number)
-                if kind is None:
-                    raise MessageError("bad_kind", f"a frame of kind {number}")
-                if length > (CHUNK_FRAME_MAX_BYTES if kind is Kind.CHUNK else PAYLOAD_MAX_BYTES):
-                    raise MessageError("too_long", f"a frame of kind {kind.name} with {length} bytes")
-                end = at + FRAME.size + length
-                if end > there:
-                    break
-                frames.append(Frame(kind, attempt, bytes(view[at + FRAME.size : end])))
-                at = end
-        if at:
+        if self._buffer:
+            self._buffer += data
+            with memoryview(self._buffer) as view:
+                frames, at = self._cut(view)
             del self._buffer[:at]
+            return frames
+        frames, at = self._cut(data)
+        if at < len(data):
+            self._buffer += memoryview(data)[at:]
         return frames
+
+    def _cut(self, view: bytes | memoryview) -> tuple[list[Frame], int]:
+        """Return whole frames, and where the rest begins."""
+        frames, at, there = [], 0, len(view)
+        while there - at >= FRAME.size:
+            number, attempt, length = FRAME.unpack_from(view, at)
+            kind = self._kinds.get(number)
+            if kind is None:
+                raise MessageError("bad_kind", f"a frame of kind {number}")
+            if length > (CHUNK_FRAME_MAX_BYTES if kind is Kind.CHUNK else PAYLOAD_MAX_BYTES):
+                raise MessageError("too_long", f"a frame of kind {kind.name} with {length} bytes")
+            begin, end = at + FRAME.size, at + FRAME.size + length
+            if end > there:
+                break
+            if kind is Kind.CHUNK:
+                frames.append(_chunk_frame(attempt, view, begin, end))
+            else:
+                frames.append(Frame(kind, attempt, bytes(view[begin:end])))
+            at = end
+        return frames, at
 
     def end(self) -> None:
         """Nothing more comes.
@@ -180,6 +194,14 @@ class FrameReader:
         """
         if self._buffer:
             raise MessageError("truncated", f"the end after {len(self._buffer)} bytes of a frame")
+
+
+def _chunk_frame(attempt: int, view: bytes | memoryview, begin: int, end: int) -> Frame:
+    if end - begin < NUMBERS.size:
+        raise MessageError("bad_payload", f"CHUNK: {end - begin} bytes")
+    epoch, segment, seconds, epochs = NUMBERS.unpack_from(view, begin)
+    record = bytes(view[begin + NUMBERS.size : end])  # the one copy
+    return Frame(Kind.CHUNK, attempt, record, Numbers(Epoch(epoch), segment, seconds, epochs))
 
 
 # -- said by workers --------------------------------------------------------------------------------------------------
@@ -225,10 +247,8 @@ def read_said(frame: Frame) -> Event | Begun | Beat:
     """
     try:
         match frame.kind:
-            case Kind.CHUNK:
-                epoch, segment, end, epochs = NUMBERS.unpack_from(frame.payload)
-                chunk = parse_chunk(frame.payload[NUMBERS.size :])
-                return Chunks((chunk,), Numbers(Epoch(epoch), segment, end, epochs))
+            case Kind.CHUNK if frame.numbers is not None:
+                return Chunks((parse_chunk(frame.payload),), frame.numbers)
             case Kind.EPOCH:
                 epoch, tracks = _EPOCH.decode(frame.payload)
                 check_tracks(tracks)
@@ -241,7 +261,7 @@ def read_said(frame: Frame) -> Event | Begun | Beat:
                 return Begun(_THREAD.decode(frame.payload))
             case Kind.BEAT:
                 return _BEAT.decode(frame.payload)
-    except (msgspec.MsgspecError, struct.error, WireError, ValueError) as error:
+    except (msgspec.MsgspecError, WireError, ValueError) as error:
         raise MessageError("bad_payload", f"{frame.kind.name}: {error}") from None
     raise MessageError("bad_kind", f"{frame.kind.name} is no worker's to say")
 

@@ -79,6 +79,7 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._link, self._far = socket.socketpair()
         self._link.setblocking(False)
+        self._room = memoryview(bytearray(RECEIVE_BYTES))
         self._is_read = self._is_watched = False
         self._orders: deque[tuple[bytes, int]] = deque()
         self._process: asyncio.subprocess.Process | None = None
@@ -144,18 +145,18 @@ class WorkerProcess:
     def _receive(self) -> bool:
         """Take what came; return whether anything did."""
         try:
-            data = self._link.recv(RECEIVE_BYTES)
+            count = self._link.recv_into(self._room)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
-            data = b""
-        if not data:
+            count = 0
+        if not count:
             self._stop_reading()
             self.kill("")  # without its socket it is of no use
             return False
         self.silent_ticks = 0
         try:
-            self._on_said(self, self._frames.take(data))
+            self._on_said(self, self._frames.take(self._room[:count]))
         except MessageError:
             self._stop_reading()
             self.kill("protocol")
