@@ -18,7 +18,7 @@ from headrace.http.proof import is_of_cluster
 from headrace.registry.feed_uri import InvalidUri, parse_uri
 from headrace.registry.sealing import SealError, Uri, Vault
 from headrace.service.settings import IngressSettings
-from headrace_ingress.check.__main__ import Order, Problem
+from headrace_ingress.check.child import Order, Problem
 
 CHECKS_MAX: Final = 2
 """Most feeds that are looked at at once: each takes a process of some 80 MB, and a share of a core."""
@@ -58,7 +58,7 @@ class LocalChecks:
     async def _run(self, uri: Uri, seconds: float) -> bytes:
         order = Order(uri.reveal(), seconds, self._networks, self._roots)
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-        command = (sys.executable, "-m", "headrace_ingress.check")
+        command = (sys.executable, "-m", "headrace_ingress.check.child")
         process = await asyncio.create_subprocess_exec(
             *command, stdin=pipe, stdout=pipe, stderr=nothing, limit=FOUND_MAX_BYTES
         )
