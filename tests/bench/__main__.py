@@ -39,6 +39,7 @@ class Benchmark:
 BENCHMARKS = (
     Benchmark("packager", ("--quick",)),
     Benchmark("fan_out", ("--quick",), seconds=1800.0),
+    Benchmark("workers", None),
     Benchmark("peers", None),
     Benchmark("bad_input", None),
     Benchmark("relay_hop", ("--rounds", "2", "--seconds", "2")),

@@ -27,8 +27,8 @@ from bench.fan_out_parts import SERVER_CORE, Load, Server, Viewers, cpu_seconds,
 
 LOADS = {
     "25/s x 10 KiB, 1,000 viewers": Load(25, 10_240, 1000),
-    "25/s x 10 KiB, 3,000 viewers": Load(25, 10_240, 3000),
     "10/s x 25 KiB, 3,000 viewers": Load(10, 25_600, 3000),
+    "25/s x 10 KiB, 3,000 viewers": Load(25, 10_240, 3000),
 }
 
 WORKERS = 2
