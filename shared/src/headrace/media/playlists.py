@@ -163,15 +163,11 @@ def _hint(segments: Sequence[Segment]) -> str:
     before = segments[-2] if len(segments) > 1 else None
     target = last.track.segment_seconds - 0.5 * part_target(last.track)
     whole = (
-        last.closed
-        or last.parts_listed < last.parts_complete
-        or (
-            last.listed_end - last.start >= target * last.track.timescale
-            and before is not None
-            and last.parts_listed >= len(before.parts)
-        )
+        last.listed_end - last.start >= target * last.track.timescale
+        and before is not None
+        and last.parts_listed >= len(before.parts)
     )
-    if whole:
+    if last.closed or whole:
         return f"{last.epoch}/{last.track.track}/{last.number + 1}.0.m4s"
     return f"{_address(last)}.{last.parts_listed}.m4s"
 
