@@ -135,3 +135,20 @@ async def test_a_store_that_lost_them_is_told_again(
     (known,) = (await store.rules.read()).licences
     assert await store.rules.put_licence(known.activated("a.example", SystemClock().utc()), known)
     await store.close()
+
+
+async def test_a_licence_of_a_newer_version_ends_no_edge(
+    cluster: tuple[Office, list[GuardedRig]], redis_server: RedisServer
+) -> None:
+    """What an edge cannot read lets nobody in; the other licences hold, and what is ordered later does too."""
+    office, (edge, _) = cluster
+    redis_server.command("HSET", "{guarded}:licences", "new", '{"key":"new","kind":"eternal","days":1}')
+    for domain in ("a.example", "b.example"):
+        key = f"/{(await office.ask('POST', '', {}))[1]['key']}"
+        assert (await office.ask("POST", f"{key}/activate", {"domain": domain}))[0] == 200
+
+        async def is_let_in(page: str = f"https://{domain}") -> bool:
+            return await refusal_of(edge, "demo", origin=page) == ""
+
+        await wait_until(is_let_in)
+    assert len((await office.ask("GET", ""))[1]["licences"]) == 2

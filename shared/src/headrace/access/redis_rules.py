@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
 import msgspec
+import structlog
 
 from headrace.access.licences import LICENCES_MAX, Licence
 from headrace.access.policy import MODES, Mode
@@ -45,6 +46,9 @@ end
 redis.call('SET', KEYS[3], ARGV[1] + 1)
 return 'restored'
 """
+
+
+log = structlog.get_logger(__name__)
 
 
 class RedisRules:
@@ -81,8 +85,8 @@ class RedisRules:
         known = {pattern.decode(): mode.decode() for pattern, mode in policies.items()}
         return AccessRules(
             int(turn or 0),
-            tuple(msgspec.json.decode(text, type=Licence) for text in licences),
             # What a newer control API may have written and this edge does not know lets nobody in.
+            tuple(filter(None, map(_licence, licences))),
             {pattern: cast("Mode", mode if mode in MODES else "token") for pattern, mode in known.items()},
         )
 
@@ -111,3 +115,11 @@ class RedisRules:
         if answer == b"full":
             raise TooManyRules
         return bool(answer == b"put")
+
+
+def _licence(text: bytes) -> Licence | None:
+    try:
+        return msgspec.json.decode(text, type=Licence)
+    except msgspec.DecodeError as error:
+        log.warning("licence_not_read", reason=str(error))
+        return None
