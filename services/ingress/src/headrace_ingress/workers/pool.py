@@ -204,7 +204,7 @@ class Workers:
         for reading in readings:
             guilty = self._suspects.is_guilty(reading.job.stream, now)
             reading.lost(ENDED, GUILTY if guilty else LOST)
-        if not worker.is_own and worker.beat is not None and not any(not one.is_own for one in self._workers):
+        if readings and not worker.is_own and worker.beat is not None:
             self._spawn(is_own=False)  # ready when its feeds come back
 
     def _blame(self, feeds: set[StreamName], culprit: WorkerReading | None, now: float) -> None:
