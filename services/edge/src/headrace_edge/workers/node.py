@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -66,7 +66,7 @@ class WorkerPlan:
 
     number: int
     settings: Callable[[], dict[str, Any]]
-    secret: str
+    secret: str = field(repr=False)
     ports: Sequence[SharedPort]
     door: HttpListener
 
@@ -239,7 +239,9 @@ class Workers:
     def _look_at(self, worker: WorkerProcess, others: int) -> None:
         if not worker.running or worker.talk is None:
             return
-        worker.talk.say(Others(others))
+        if worker.others != others:
+            worker.others = others
+            worker.talk.say(Others(others))
         worker.silence += 1
         if worker.silence >= SILENT_TICKS:
             log.error("worker_hangs", process=worker.spec.name, seconds=SILENT_TICKS * TICK_SECONDS)

@@ -30,6 +30,7 @@ class WorkerProcess(Child):
         told: what that was told of the cluster.
         report: what it told last of itself; `None` before it did.
         silence: how often it was looked at since it said something.
+        others: how many viewers it was told that the others have.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class WorkerProcess(Child):
         self.told = Told()
         self.report: Report | None = None
         self.silence = 0
+        self.others = 0
         self._begin = begin
 
     def kill(self) -> None:
@@ -55,7 +57,7 @@ class WorkerProcess(Child):
         try:
             with others:
                 process = await super()._spawn(others.fileno())
-            self.told, self.report, self.silence = Told(), None, 0
+            self.told, self.report, self.silence, self.others = Told(), None, 0, 0
             self.talk = await self._begin(self, own)
         except BaseException:
             own.close()
