@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.building import NoCompiler
-from bench.fan_out_parts import KEY, LOAD_CORE, Load, Server, Viewers, edge_of, memory_kib, product
+from bench.fan_out_parts import KEY, LOAD_CORE, Load, Server, Viewers, cpu_seconds, edge_of, memory_kib, product
 from support.services import Service
 
 LOAD = Load(10, 25_600, 100)
@@ -34,6 +34,9 @@ SETTLE_SECONDS = 2.0
 QUIET_SECONDS = 3.0
 BAD_SECONDS = 15.0
 """Longer than a connection may take to send its first request."""
+
+STUCK_SECONDS = 25.0
+"""Longer than a viewer may take nothing."""
 
 DIAL_AT_ONCE = 200
 
@@ -88,14 +91,14 @@ async def ask_for_anything(
     await wait_end(reader, until)
 
 
-WAYS: dict[str, tuple[Guest, bool]] = {
-    "never finish the handshake": (never_finish, False),
-    "never read": (never_read, False),
-    "send text for ever": (talk, True),
-    "open and close in a loop": (come_and_go, True),
-    "ask for 1,000 different streams": (ask_for_anything, False),
+WAYS: dict[str, tuple[Guest, bool, float]] = {
+    "never finish the handshake": (never_finish, False, BAD_SECONDS),
+    "never read": (never_read, False, STUCK_SECONDS),
+    "send text for ever": (talk, True, BAD_SECONDS),
+    "open and close in a loop": (come_and_go, True, BAD_SECONDS),
+    "ask for 1,000 different streams": (ask_for_anything, False, BAD_SECONDS),
 }
-"""Each way by its name, and whether a guest that is done comes again."""
+"""Each way by its name, whether a guest that is done comes again, and for how long they all do it."""
 
 
 async def wait_end(reader: asyncio.StreamReader, until: float) -> None:
@@ -106,9 +109,9 @@ async def wait_end(reader: asyncio.StreamReader, until: float) -> None:
                 pass
 
 
-async def misbehave(port: int, guests: int, way: str, seconds: float) -> int:
+async def misbehave(port: int, guests: int, way: str) -> int:
     """Let guests misbehave for a while; return how many connections that took."""
-    guest, again = WAYS[way]
+    guest, again, seconds = WAYS[way]
     until = time.monotonic() + seconds
     dialling, dialled = asyncio.Semaphore(DIAL_AT_ONCE), 0
 
@@ -140,6 +143,7 @@ def measure(way: str, guests: int) -> dict[str, Any]:
         time.sleep(SETTLE_SECONDS)
         quiet = listen(crowd, QUIET_SECONDS)
         before, most = memory_kib(server.pid), 0
+        cpu, since = cpu_seconds(server.pid), time.monotonic()
         child = start_guests(server, way, guests)
         time.sleep(1.0)
         crowd.say("go")
@@ -150,6 +154,7 @@ def measure(way: str, guests: int) -> dict[str, Any]:
             if time.monotonic() - began > 4 * BAD_SECONDS:
                 os.kill(child, 9)
         busy = crowd.told()
+        cpu = (cpu_seconds(server.pid) - cpu) / (time.monotonic() - since)
         time.sleep(2.0)
         after = memory_kib(server.pid)
         refused = refusals(edge_of(server))
@@ -163,6 +168,8 @@ def measure(way: str, guests: int) -> dict[str, Any]:
         "busy_p50_ms": busy["p50_ms"],
         "busy_p99_ms": busy["p99_ms"],
         "viewers_lost": busy["lost"],
+        "cpu": round(cpu, 2),
+        "load_average": round(os.getloadavg()[0], 1),
         "refused": refused,
     }
 
@@ -185,7 +192,7 @@ def start_guests(server: Server, way: str, guests: int) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     code = 1
     try:
-        dialled = asyncio.run(misbehave(server.port, guests, way, BAD_SECONDS))
+        dialled = asyncio.run(misbehave(server.port, guests, way))
         print(f"{way}: {dialled} connections", file=sys.stderr, flush=True)
         code = 0
     finally:

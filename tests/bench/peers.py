@@ -73,6 +73,7 @@ def measure(servers: Sequence[Server], load: Load, rounds: int) -> tuple[dict[st
             with Viewers(server, load) as crowd:
                 time.sleep(WARM_SECONDS)
                 found[server.name] += watch([server], [crowd], load, SECONDS)
+                print(f"{server.name}: {found[server.name][-1]}", file=sys.stderr, flush=True)
                 kib[server.name] = max(kib[server.name], memory_kib(server.pid))
     return found, kib
 
@@ -126,11 +127,9 @@ def main() -> None:
             rows += compare(name, Load(rate, size, VIEWERS), peers, QUICK_ROUNDS if given.quick else ROUNDS)
         except NoCompiler as error:
             rows.append({"name": f"peers {name}", "absent": str(error)})
-        for row in rows:
-            print(json.dumps(row), file=sys.stderr, flush=True)
+        if given.json:
+            given.json.write_text(json.dumps(rows) + "\n")
     print(json.dumps(rows, indent=1))
-    if given.json:
-        given.json.write_text(json.dumps(rows) + "\n")
 
 
 if __name__ == "__main__":

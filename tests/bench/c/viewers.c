@@ -13,7 +13,7 @@
      SLOW        further viewers that read SLOW_BYTES a second, with a small buffer
      NEVER       further viewers that never read, with a small buffer
    Words on standard input: "go" forgets what was counted, "tell" prints one line of JSON; its end ends the program.
-   "open N" is printed once everybody is in and all readers have had a message. */
+   "open N" is printed once everybody is in and all readers that were not lost have had a message. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -367,7 +367,7 @@ int main(int count, char **words) {
   struct epoll_event events[512];
   for (;;) {
     begin();
-    if (!told && begun == total && opening == 0 && heard >= readers) {
+    if (!told && begun == total && opening == 0 && heard + lost >= readers) {
       printf("open %d\n", opened);
       fflush(stdout);
       told = 1;
