@@ -13,12 +13,14 @@ from headrace.access.gate import IDLE_SECONDS, Gate
 from headrace.access.gate_options import GateOptions
 from headrace.access.keyring import Keyring
 from headrace.access.policy import Asked, Policy
+from headrace.access.tokens import ViewerToken, issue_token
 from headrace.access.viewing import Ends, MemoryViewing
 from headrace.clock import SystemClock
 from headrace.identifiers import StreamName
 from headrace.testing import wait_until
 
 ASKED = Asked(StreamName("cam1"), session="s1")
+SECRET = "a secret for tests, of 32 bytes at least"
 FOREVER = 3600.0
 
 
@@ -66,3 +68,27 @@ async def test_the_first_viewer_and_the_last_are_told_at_once(monkeypatch: pytes
         gate.leave(held)
         await wait_until(lambda: store.asked == 3)
         await wait_until(lambda: not store._audiences["edge-1"].viewers)
+
+
+async def test_media_goes_on_while_many_viewers_are_compared_with_other_rules() -> None:
+    """No turn of the event loop takes long when somebody orders a policy while thousands watch."""
+    store, clock = MemoryViewing(SystemClock()), SystemClock()
+    options = GateOptions("edge-1", Policy("token"), lease_seconds=3 * FOREVER)
+    gate = Gate(options, Keyring([SECRET]), store, clock, lambda name, run: asyncio.create_task(run, name=name))
+    token = issue_token(SECRET, ViewerToken("t1", ("cam1",), clock.utc() + 600))
+    for number in range(2000):
+        await gate.admit(Asked(ASKED.stream, token, f"s{number}"))
+    await store.rules.put_policy("cam2", "public")
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count_turns())
+    await gate._exchange()
+    counting.cancel()
+    assert turns > 20
+    assert len(gate._passes) == 2000
