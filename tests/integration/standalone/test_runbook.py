@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from headrace.registry.transfers import Flow
 from headrace.service.loading import settings_by_location
 from headrace.session.metrics import KNOWN_FAILURES
 from headrace_standalone.cli import app
@@ -26,6 +27,7 @@ LOGGED = frozenset(
 ) | {
     "drain_begun",
     "drain_ended",
+    *(f"push_{flow.value}" for flow in Flow),
 }
 EVENT = re.compile(r"[a-z]+(?:_[a-z]+)+|started|stopped|stopping")
 REASON = re.compile(r"\breason=([a-z_]+)")
