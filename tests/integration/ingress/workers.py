@@ -66,14 +66,26 @@ class Worker:
 
 def workers_of(parent: int) -> Iterator[Worker]:
     """Yield the living workers of a process."""
-    for path in Path("/proc").iterdir():
+    for pid in children_of(parent):
         try:
-            if path.name.isdecimal() and PROGRAM in (path / "cmdline").read_bytes():
-                state, its_parent = (path / "stat").read_text().rpartition(")")[2].split()[:2]
-                if int(its_parent) == parent and state != "Z":
-                    yield Worker(int(path.name))
+            if PROGRAM in Path(f"/proc/{pid}/cmdline").read_bytes():
+                yield Worker(pid)
         except (FileNotFoundError, ProcessLookupError):
             continue
+
+
+def children_of(parent: int) -> list[int]:
+    """Return the living processes that a process started."""
+    found = []
+    for path in Path("/proc").iterdir():
+        try:
+            if path.name.isdecimal():
+                state, its_parent = (path / "stat").read_text().rpartition(")")[2].split()[:2]
+                if int(its_parent) == parent and state != "Z":
+                    found.append(int(path.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
 
 
 def is_there(pid: int) -> bool:

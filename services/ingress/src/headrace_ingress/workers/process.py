@@ -116,10 +116,9 @@ class WorkerProcess:
     def kill(self, reason: str) -> None:
         """End it at once, with all that it started."""
         self.reason = self.reason or reason
-        process = self._process
-        if process is not None and process.returncode is None:
+        if self.pid:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -207,7 +206,8 @@ class WorkerProcess:
             self._loop.remove_reader(self._link)
 
     def _close(self) -> None:
-        self.kill("")
+        self.kill("")  # what it started may have outlived it
+        self.pid = 0
         self._stop_reading()
         self._forget_orders()
         self._send()
