@@ -12,9 +12,11 @@ from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
 from headrace.http.application import make_application
 from headrace.identifiers import NodeId
-from headrace.registry.desired import DesiredKey, DesiredKind
+from headrace.registry.desired import DesiredKey, DesiredKind, DesiredSource
 from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.registry.records import NodeRecord, StreamRecord
+from headrace.registry.sealing import Uri
+from headrace.registry.transfers import OPTION_PUBLISHER, PUSHED
 from headrace.service.runtime import Runtime
 from headrace_control_api.access import Access
 from headrace_control_api.counting import api_metrics
@@ -90,6 +92,20 @@ async def test_a_source_is_moved_before_anybody_has_it(client: Client, registry:
     assert (await client.post("/api/v1/streams/new", json={"uris": ["test:"]})).status == 201
     assert (await client.put(path, json={"to": "in"})).status == 204
     assert (await client.put(path, json={"to": "n1", "child": "n2"})).status == 409
+
+
+async def test_what_is_published_here_is_moved_by_its_publisher_alone(client: Client, registry: MemoryRegistry) -> None:
+    """A stream that nobody fetches, or that another cluster pushes here, goes to no other ingress by order."""
+    registry.keep_node(NodeRecord(node="in", role="ingress", relay_url="ws://in.example/relay"))
+    path, key = "/api/v1/streams/cam1/move", DesiredKey(DesiredKind.SOURCE, "cam1")
+    assert (await client.put(path, json={"to": "in"})).status == 409
+    claim = await registry.claim(key, NodeId("n1"), lambda claim: None)  # it stands in a configuration
+    assert claim is not None
+    assert (await client.put(path, json={"to": "in"})).status == 204
+    pushed = DesiredSource(stream="cam1", uris=(Uri(PUSHED),), options={OPTION_PUBLISHER: "far"})
+    await registry.put_desired(pushed)
+    answer = await client.put(path, json={"to": "in"})
+    assert (answer.status, "another cluster" in (await answer.json())["detail"]) == (409, True)
 
 
 @pytest.mark.parametrize(

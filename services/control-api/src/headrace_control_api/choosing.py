@@ -7,9 +7,11 @@ from pydantic import Field
 from headrace.http.operations import Api, Call, Model, Nothing, Query
 from headrace.http.problems import Problem
 from headrace.identifiers import NodeId, StreamName
+from headrace.registry.desired import DesiredKey, DesiredKind, DesiredSource
 from headrace.registry.placement import explain_parents
 from headrace.registry.records import NodeRecord
 from headrace.registry.registry import Registry
+from headrace.registry.transfers import OPTION_PUBLISHER
 from headrace.session.placing import moved_to
 from headrace_control_api.models import StreamPath
 
@@ -83,9 +85,20 @@ def move_objection(registry: Registry, stream: StreamName, to: NodeId, child: No
         objection = why_not(registry, stream, child, to)
         return objection and f"{child} cannot fetch {stream} from {to}: {objection}"
     node = registry.nodes[to]
-    if node.role != "ingress" and not node.relay_url:
-        return f"nobody can fetch {stream} from {to}: it tells no relay URL"
-    return None
+    if node.role == "ingress":
+        return _source_objection(registry, stream)
+    return None if node.relay_url else f"nobody can fetch {stream} from {to}: it tells no relay URL"
+
+
+def _source_objection(registry: Registry, stream: StreamName) -> str | None:
+    """Return why no ingress can be told to fetch a stream."""
+    key = DesiredKey(DesiredKind.SOURCE, stream)
+    entry = registry.desired.get(key)
+    if entry is None:
+        # Of a configuration's source the claim tells that it is fetched, by one of those that are configured so.
+        return None if key in registry.claims else f"{stream} is fetched by nobody: its publisher decides where to"
+    pushed = isinstance(entry.record, DesiredSource) and OPTION_PUBLISHER in entry.record.options
+    return f"{stream} is pushed here by another cluster, which decides where to" if pushed else None
 
 
 def add_choosing(api: Api, registry: Registry) -> None:
