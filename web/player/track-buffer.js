@@ -9,9 +9,9 @@ import { mimeType, sameHeader } from "./tracks.js";
 
 /**
  * Most bytes that wait for a SourceBuffer. Who joins has all since the last random access point at once, at most what an
- * edge keeps of a stream (64 MiB unless it is told otherwise); more means that the SourceBuffer is stuck.
+ * edge keeps of a stream (96 MiB unless it is told otherwise); more means that the SourceBuffer is stuck.
  */
-export const WAITING_MAX_BYTES = 96 * 1024 * 1024;
+export const WAITING_MAX_BYTES = 128 * 1024 * 1024;
 
 /** Most bytes joined into one append: an append of many chunks costs hardly more than one of one. */
 const APPEND_MAX_BYTES = 1024 * 1024;
