@@ -17,6 +17,12 @@ from headrace_ingress.workers.process import WorkerProcess
 LOAD_SECONDS: Final = 10.0
 """Over how long the CPU time of a feed is measured: longer than opening it takes, with all that it had waiting."""
 
+SEGMENTS_MAX: Final = 1000
+"""Most segments that one message may add: there are a few, where a source sends all that it had kept."""
+
+END_MAX_SECONDS: Final = 2.0**33
+"""A timeline ends before the year 2242."""
+
 GOES_ON: Final = "it goes on in a process of its own"
 """What viewers are told of a feed that takes more CPU than it may beside others."""
 
@@ -115,12 +121,22 @@ class WorkerReading(Reading):
                 if epoch <= self._numbers.epoch:
                     raise MessageError("bad_payload", "an epoch that is not newer")
                 at = self._numbers
-                self._numbers = Numbers(epoch, at.next_segment, at.end_seconds, at.epochs + 1)
+                self._numbers = Numbers(epoch, at.next_segment, at.end_seconds, at.epochs)  # it counts with media
                 self._tracks = frozenset(track.track for track in tracks)
             case Chunks(chunks, numbers):
                 if any(one.id.epoch != self._numbers.epoch or one.id.track not in self._tracks for one in chunks):
                     raise MessageError("bad_payload", "a chunk of another epoch or track")
+                self._check_numbers(numbers)
                 self._numbers = numbers
+            case Closed(numbers=numbers):
+                self._check_numbers(numbers)
+
+    def _check_numbers(self, numbers: Numbers) -> None:
+        """Numbers never run backwards, so that wrong ones would stay with the stream."""
+        at = self._numbers
+        goes_on = numbers.next_segment - at.next_segment in range(SEGMENTS_MAX) and numbers.epochs - at.epochs in {0, 1}
+        if numbers.epoch != at.epoch or not goes_on or not numbers.end_seconds < END_MAX_SECONDS:
+            raise MessageError("bad_payload", "numbers that do not go on")
 
     def take(self, events: list[Event]) -> None:
         """Deliver what the worker told."""

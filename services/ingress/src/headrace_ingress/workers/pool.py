@@ -235,7 +235,12 @@ class Workers:
                 reading.check(said)
                 append(events.setdefault(frame.attempt, []), said)
         for number, told in events.items():
-            readings[number].take(told)
+            reading = readings[number]
+            try:
+                reading.take(told)
+            except Exception:
+                # A fault of ours with one feed; the others' events are in the same bytes.
+                log.exception("events_not_taken", stream=reading.job.stream)
 
     def _take_beat(self, worker: WorkerProcess, beat: Beat) -> None:
         before, worker.beat = worker.beat, beat
