@@ -13,7 +13,7 @@ from headrace.access.gate import Gate
 from headrace.access.passes import Pass
 from headrace.access.policy import Asked
 from headrace.access.tokens import TokenRefused
-from headrace.clock import Clock
+from headrace.clock import Clock, next_beat
 from headrace_edge.metrics import EdgeMetrics
 
 IDLE_SECONDS: Final = 10.0
@@ -50,6 +50,14 @@ class LiveSession:
     asking: set[asyncio.Task[Any]] = field(default_factory=set)
 
 
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """Where the requests of one session wait for each other; there while one of them does."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    requests: int = 0
+
+
 class LiveSessions:
     """The sessions of one edge; a component of the process."""
 
@@ -65,7 +73,7 @@ class LiveSessions:
         self._viewers = metrics.viewers.labels("live")
         self._spawn = spawn
         self._sessions: dict[_Key, LiveSession] = {}
-        self._entering: dict[_Key, asyncio.Lock] = {}
+        self._entering: dict[_Key, _Entry] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -90,13 +98,15 @@ class LiveSessions:
             TokenRefused: when it may not watch.
         """
         key = (asked.session, asked.token, asked.stream)
-        lock = self._entering.setdefault(key, asyncio.Lock())
+        entry = self._entering.setdefault(key, _Entry())
+        entry.requests += 1
         try:
-            async with lock:  # the first requests of a session come together, and are one viewer
+            async with entry.lock:  # the first requests of a session come together, and are one viewer
                 return await self._enter(key, asked, begins=begins)
         finally:
-            if not lock.locked():
-                self._entering.pop(key, None)
+            entry.requests -= 1
+            if not entry.requests:
+                del self._entering[key]
 
     async def _enter(self, key: _Key, asked: Asked, *, begins: bool) -> LiveSession:
         session = self._sessions.get(key)
@@ -137,7 +147,7 @@ class LiveSessions:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await next_beat(SWEEP_SECONDS)
             now = self._clock.monotonic()
             for key, session in tuple(self._sessions.items()):
                 patience = IDLE_SECONDS if session.held.ended is None else REFUSED_SECONDS
