@@ -60,6 +60,9 @@ OWN_MAX: Final = 8
 STOP_SECONDS: Final = 1.0
 """How long a killed worker may take to be gone."""
 
+CANNOT_START: Final = "no process can be started to read feeds"
+"""What the readiness says while none can."""
+
 ENDED: Final = "the process that read this feed ended"
 """What viewers are told."""
 
@@ -108,6 +111,7 @@ class Workers:
         """Start the first worker; it is not waited for."""
         self._spawn(is_own=False)
         self._tick = self._runtime.spawn("workers", self._look())
+        self._runtime.health.add("workers", lambda: self.problem)
 
     async def stop(self) -> None:
         """End all; what they read has ended before."""
@@ -118,6 +122,11 @@ class Workers:
             worker.kill("stopped")
         tasks = {*self._tasks.values(), *([self._tick] if self._tick is not None else [])}
         await asyncio.wait(tasks, timeout=STOP_SECONDS)
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong, for `/health/ready`; `None` when all is well."""
+        return CANNOT_START if self._now() < self._not_before else None
 
     def make(self, job: Job) -> Reading:
         """See `Readers`."""
