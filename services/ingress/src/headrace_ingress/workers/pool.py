@@ -51,8 +51,9 @@ may keep that waiting for a second or two."""
 START_TICKS: Final = 60
 """The same before its first word: it imports libav, which takes half a second, and many on a busy machine."""
 
-STUCK_EXTRA_SECONDS: Final = 15.0
-"""How much longer than the longest stall a source may keep its reader before it counts as stuck in a library."""
+STUCK_EXTRA_SECONDS: Final = 60.0
+"""How much longer than the longest stall a source may keep its reader before it counts as stuck in a library: where
+media begin anywhere, opening them waits for the first keyframe, for a minute."""
 
 OWN_MAX: Final = 8
 """Most workers with one feed only, each of 60 MB; feeds that are kept apart beyond it share these."""
