@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -29,9 +30,9 @@ from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.workers import process
 from headrace_ingress.workers.pool import Workers, WorkersOptions
 from integration.ingress.clips import make_clip
-from integration.ingress.publishing import publishing, publishing_rtsp
+from integration.ingress.publishing import publishing, publishing_rtsp, publishing_srt
 from integration.ingress.rig import Watched
-from integration.ingress.workers import PATTERN, Site, is_there, linux, site, workers_of
+from integration.ingress.workers import PATTERN, Site, children_of, is_there, linux, site, workers_of
 from support import publishers
 from support.services import Service
 
@@ -202,13 +203,14 @@ async def test_a_publisher_whose_worker_dies() -> None:
             assert await asyncio.wait_for(sending, 30) == (409, "the process that read this feed ended\n")
 
 
-@pytest.mark.parametrize("protocol", ["rtmp", "rtsp"])
+@pytest.mark.parametrize("protocol", ["rtmp", "rtsp", "srt"])
 async def test_a_publisher_goes_on(protocol: str) -> None:
-    """By RTMP and RTSP its connection stays when the worker dies, and the next one reads on at a keyframe."""
-    over = publishing if protocol == "rtmp" else publishing_rtsp
-    output = ("-f", "flv") if protocol == "rtmp" else ("-f", "rtsp", "-rtsp_transport", "tcp")
-    async with over() as (watched, url):
-        with publishers.ffmpeg(*output, url) as publisher:
+    """By RTMP, RTSP and SRT its connection stays when the worker dies, and the next one reads on at a keyframe."""
+    over: Any = {"rtmp": publishing, "rtsp": publishing_rtsp, "srt": publishing_srt}[protocol]
+    formats = {"rtmp": "flv", "rtsp": "rtsp", "srt": "mpegts"}
+    async with over() as (watched, place):
+        url = f"srt://127.0.0.1:{place}?streamid=cam1" if protocol == "srt" else place
+        with publishers.ffmpeg("-f", formats[protocol], url) as publisher:
             await watched.live(1.0)
             (worker,) = workers_of(os.getpid())
             began = time.monotonic()
@@ -248,6 +250,19 @@ async def test_without_workers() -> None:
         assert "feed cam2" in {thread.name for thread in threading.enumerate()}
         assert not list(workers_of(os.getpid()))
     watched.check()
+
+
+async def test_what_a_worker_started_ends_with_it() -> None:
+    """A program that reads for it, as ffmpeg does for SRT, does not go on alone."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        uri = f"srt://127.0.0.1:{silent.getsockname()[1]}"
+        async with site({"cam1": uri}, workers=1, retry_min_seconds=60, retry_max_seconds=60) as ingress:
+            worker = await ingress.worker("cam1")
+            await wait_until(lambda: bool(children_of(worker.pid)), 30)
+            children = children_of(worker.pid)
+            worker.signal(signal.SIGKILL)
+            await wait_until(lambda: not any(is_there(pid) for pid in children), 30)
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -402,6 +417,7 @@ async def test_none_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
         await wait_until(lambda: second.closed is not None)
         assert second.closed is not None
         assert second.closed.reason == "no process can be started to read this feed"
+        assert workers.problem == "no process can be started to read feeds"
     tries = [(workers.make(job(PATTERN)), Told())]
 
     def is_read() -> bool:

@@ -18,13 +18,16 @@ from headrace_ingress.libav import OPEN_SECONDS, PROBE_BYTES, PROBE_MICROSECONDS
 from headrace_ingress.live import LiveContainer
 from headrace_ingress.pipe import LOOK_SECONDS, PipeBarren, PipeReader, PipeStalled
 from headrace_ingress.rtsp_replay import FORMAT, RtspReplay
-from headrace_ingress.source import Note, SourceBroken
+from headrace_ingress.source import LATE, Note, SourceBroken
 
 SECTIONS_MAX: Final = 4
 """Most files of one publisher that wait to be read: a codec does not change more often."""
 
 DELAYED_FORMATS: Final = frozenset({FORMAT, "mpegts"})
 """Formats whose pictures libav lets go of when the next one begins."""
+
+KEYFRAME_SECONDS: Final = 65.0
+"""How long the first keyframe is waited for where media begin anywhere: the longest GOPs have a minute."""
 
 NO_MEDIA: Final = "no media in what its publisher sends"
 """What is told of bytes that libav does not know."""
@@ -166,8 +169,31 @@ class PublishedSource:
         format, descriptor = arrived
         self._file = PipeReader(descriptor, self._stopping, self._stall_seconds)
         try:
-            self._live = LiveContainer(
-                self._open_file(format, self._file),
+            live = self._open_late(format, self._file) if format == "mpegts" else self._open_live(format, self._file)
+        except (av.error.FFmpegError, OSError, PipeStalled, SourceBroken) as error:
+            raise self._broken(error) from None
+        self._live, self.tracks = live, live.tracks
+
+    def _open_late(self, format: str, file: PipeReader) -> LiveContainer:
+        """Open what may begin in the middle of a GOP: again and again, until the keyframe came that tells its tracks.
+
+        Raises:
+            SourceBroken: when none came for so long, or for another reason.
+        """
+        until = self._clock.monotonic() + KEYFRAME_SECONDS
+        while True:
+            try:
+                return self._open_live(format, file)
+            except SourceBroken as broken:
+                if broken.code != LATE or self._clock.monotonic() > until:
+                    raise
+            file.found_media()
+
+    def _open_live(self, format: str, file: PipeReader) -> LiveContainer:
+        container = self._open_file(format, file)
+        try:
+            return LiveContainer(
+                container,
                 self._options,
                 self._stall_seconds,
                 self._clock,
@@ -175,9 +201,9 @@ class PublishedSource:
                 self._note,
                 parser_delay=format in DELAYED_FORMATS,
             )
-        except (av.error.FFmpegError, OSError, PipeStalled, SourceBroken) as error:
-            raise self._broken(error) from None
-        self.tracks = self._live.tracks
+        except SourceBroken:
+            container.close()
+            raise
 
     def _open_file(self, format: str, file: PipeReader) -> Any:
         if format != FORMAT:

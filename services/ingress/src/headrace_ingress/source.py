@@ -20,6 +20,10 @@ Note = Callable[[str], None]
 """Takes a sentence for the log about what is carried otherwise than asked, for example without its audio."""
 
 
+LATE = "late"
+"""The code of what cannot be carried before its parameter sets have come."""
+
+
 class SourceBroken(Exception):
     """The source cannot be opened, went silent, or sends what cannot be carried; trying again later may help.
 

@@ -45,13 +45,13 @@ _HINT: Final = "ingress.srt_port chooses another port, ingress.srt = false close
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Publisher:
     """A caller that was let in."""
 
     name: StreamName
     publication: Publication
-    pipe: BytePipe
+    pipe: BytePipe | None = None
 
 
 class SrtDoor:
@@ -142,12 +142,6 @@ class SrtDoor:
     def came(self, caller: Caller) -> None:
         """Let one publish that is connected now."""
         try:
-            pipe = BytePipe("mpegts", lambda: _resume(caller))
-        except OSError:  # no descriptor is left
-            self._metrics.door_ended.labels("srt", "limit").inc()
-            caller.is_unwanted = True
-            return
-        try:
             target = self._target(caller.address, caller.streamid)
             publication = self._publications.admit(
                 target.stream, target.key, self._peer(caller.address), lambda why: self._over(caller, why)
@@ -155,11 +149,12 @@ class SrtDoor:
         except PublishRefused as refused:  # another came first
             self._metrics.door_ended.labels("srt", refused.code).inc()
             caller.is_unwanted = True
-            pipe.drop()
             return
         self._metrics.door_connections.labels("srt").inc()
-        self._publishers[caller] = _Publisher(target.stream, publication, pipe)
-        publication.add(pipe)
+        self._publishers[caller] = _Publisher(target.stream, publication)
+        # MPEG-TS can be read from any packet on.
+        publication.on_again = lambda: self._begin(caller)
+        self._begin(caller)
 
     def sent(self, caller: Caller) -> None:
         """Take what came."""
@@ -167,17 +162,16 @@ class SrtDoor:
         publisher = self._publishers.get(caller)
         if publisher is None:
             return
-        # Before it is written: room may be told while it is.
-        caller.is_paused = True
-        if publisher.pipe.write(data):
-            caller.is_paused = False
+        if publisher.pipe is not None:
+            caller.is_paused = not publisher.pipe.write(data)
 
     def went(self, caller: Caller) -> None:
         """Its connection is over."""
         publisher = self._publishers.pop(caller, None)
         if publisher is not None:
             self._metrics.door_connections.labels("srt").dec()
-            publisher.pipe.end()
+            if publisher.pipe is not None:
+                publisher.pipe.end()
             self._publications.leave(publisher.name, publisher.publication)
 
     def failed(self, address: str, streamid: str) -> None:
@@ -189,6 +183,17 @@ class SrtDoor:
         self._metrics.door_ended.labels("srt", refused.code).inc()
 
     # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, caller: Caller) -> None:
+        """Begin the file that a caller's bytes are written to."""
+        publisher = self._publishers[caller]
+        try:
+            publisher.pipe = BytePipe("mpegts", lambda: _resume(caller))
+        except OSError:
+            self._over(caller, "this node has no descriptor left")
+            return
+        caller.is_paused = False
+        publisher.publication.add(publisher.pipe)
 
     def _target(self, address: str, streamid: str) -> Target:
         try:

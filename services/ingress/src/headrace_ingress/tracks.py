@@ -12,10 +12,10 @@ import av
 import av.error
 
 from headrace.media.bitstream import VideoCodec, is_annexb, join_annexb, parameter_sets
-from headrace.media.headers import HeaderChanged, TrackReader, UnsupportedTrack
+from headrace.media.headers import HeaderChanged, ParametersMissing, TrackReader, UnsupportedTrack
 from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.stream import Track
-from headrace_ingress.source import Note, SourceBroken
+from headrace_ingress.source import LATE, Note, SourceBroken
 from headrace_ingress.timing import Stamps, TrackClock
 from headrace_ingress.transcode import EncodedFeed, is_encoded
 
@@ -175,6 +175,8 @@ class TrackFeed:
     def _make_reader(self, stream: Any, extradata: bytes = b"") -> TrackReader:
         try:
             return TrackReader(stream, self._number, self._options, extradata)
+        except ParametersMissing as error:
+            raise SourceBroken(str(error), LATE) from None
         except (UnsupportedTrack, ValueError) as error:
             raise SourceBroken(str(error)) from None
 

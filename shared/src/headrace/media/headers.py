@@ -51,6 +51,10 @@ class UnsupportedTrack(Exception):
     """A stream of the source that cannot be carried as it is; says why."""
 
 
+class ParametersMissing(UnsupportedTrack):
+    """Its parameter sets have not come yet: they come with a keyframe."""
+
+
 class HeaderChanged(Exception):
     """The source changed its parameter sets: begin a new epoch with `TrackReader(..., extradata=exc.extradata)`.
 
@@ -209,7 +213,7 @@ def _adts_config(context: Any) -> bytes:
 
 def _require(extradata: bytes, codec: str) -> bytes:
     if not extradata:
-        raise UnsupportedTrack(f"the source did not tell the configuration of its {codec} stream")
+        raise ParametersMissing(f"the source did not tell the configuration of its {codec} stream")
     return extradata
 
 
