@@ -32,6 +32,14 @@ async def test_hls_where_there_is_no_websocket(tmp_path: Path) -> None:
         assert "WebSocket" in (await page.page.locator("#way-note").inner_text())
 
 
+async def test_dash_where_hls_does_not_get_through_either(tmp_path: Path) -> None:
+    """The last way, by itself, when the one before gives up."""
+    async with demo(tmp_path / "log") as url, open_page(f"{url}/watch/demo", script=NO_WEBSOCKET) as page:
+        await page.page.route("**/*.m3u8*", lambda route: route.fulfill(status=403))
+        await page.page.wait_for_function(PLAYS, arg="dash", timeout=60_000)
+        assert await page.page.locator("#way").input_value() == "dash"
+
+
 async def test_each_way_can_be_chosen(tmp_path: Path) -> None:
     """And back again."""
     async with demo(tmp_path / "log") as url, open_page(f"{url}/watch/demo") as page:
