@@ -119,6 +119,8 @@ def test_secrets_are_masked_however_deep() -> None:
         ("https://h/p?api_key=1&token=2&streamid=3&q=4", "https://h/p?api_key=***&token=***&streamid=***&q=4"),
         ("https://h/p?monkey=1&design=2", "https://h/p?monkey=1&design=2"),
         ("mail me@example.org, rtsp://host/a@b", "mail me@example.org, rtsp://host/a@b"),
+        ("/live/~s1~eyJh.eyJz.c2ln/demo/index.m3u8", "/live/~s1~***/demo/index.m3u8"),
+        ("GET /~ and /home/~user/a~b~c", "GET /~ and /home/~user/a~b~c"),
         ("nothing here", "nothing here"),
     ],
 )
