@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-_PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "Via")
+from headrace.transport.reaching import PROXY_HEADERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Access:
 
 
 def _refuse_remote(headers: Mapping[str, str], peer: str | None, access: Access) -> Refusal | None:
-    if not is_loopback(peer or "") or any(name in headers for name in _PROXY_HEADERS):
+    if not is_loopback(peer or "") or any(name in headers for name in PROXY_HEADERS):
         return Refusal(403, "Without configured tokens (control_api.tokens) only this machine is answered.")
     host = headers.get("Host", "")
     if not is_loopback(_hostname(f"//{host}")):

@@ -17,6 +17,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from headrace.transport.channel import Channel, quiet_logger
+from headrace.transport.reaching import PROXY_HEADERS
 
 SWITCHING_PROTOCOLS = 101
 
@@ -47,7 +48,8 @@ async def accept(
     if transport is None:
         raise ConnectionResetError("the client went away during the handshake")
     protocol = ServerProtocol(state=State.OPEN, max_size=max_size, logger=quiet_logger())
-    channel = _Accepted(protocol, send_limit_bytes, transport.get_protocol())
+    is_proxied = any(name in request.headers for name in PROXY_HEADERS)
+    channel = _Accepted(protocol, send_limit_bytes, transport.get_protocol(), is_proxied=is_proxied)
     transport.set_protocol(channel)
     channel.connection_made(transport)
     transport.write(response.serialize())
@@ -65,9 +67,17 @@ async def accept(
 class _Accepted(Channel):
     """A channel on a transport that was aiohttp's, which is told of its end."""
 
-    def __init__(self, protocol: ServerProtocol, send_limit_bytes: int, before: asyncio.BaseProtocol) -> None:
+    def __init__(
+        self, protocol: ServerProtocol, send_limit_bytes: int, before: asyncio.BaseProtocol, *, is_proxied: bool
+    ) -> None:
         super().__init__(protocol, send_limit_bytes)
         self._before = before
+        self._is_proxied = is_proxied
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether both ends are on this machine; behind a proxy nobody is known to be."""
+        return not self._is_proxied and super().is_loopback
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -23,6 +23,9 @@ TRANSLATED: Final = tuple(
 LOCAL: Final = tuple(IPv6Network(text) for text in ("fec0::/10", "5f00::/16"))
 """IPv6 networks of one site that `is_global` does not know: deprecated ones (RFC 3879) and segments (RFC 9602)."""
 
+PROXY_HEADERS: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+"""By these a request tells that it came through a proxy: the address of its connection is not that of who asks."""
+
 RESOLVE_SECONDS: Final = 5.0
 """How long a name may take to be resolved: what resolvers take for two servers that do not answer."""
 

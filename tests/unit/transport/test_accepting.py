@@ -1,0 +1,42 @@
+"""What is known of who dials."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from headrace.transport.accepting import accept
+from headrace.transport.channel import Channel
+
+SUBPROTOCOL = "test.v1"
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_here"),
+    [
+        ({}, True),
+        ({"X-Forwarded-For": "203.0.113.7"}, False),
+        ({"Forwarded": "for=203.0.113.7"}, False),
+        ({"X-Real-IP": "203.0.113.7"}, False),
+        ({"Via": "1.1 front"}, False),
+    ],
+)
+async def test_who_comes_by_a_proxy_is_not_of_this_machine(headers: dict[str, str], is_here: bool) -> None:
+    """Though the connection is: an empty secret is believed from this machine alone."""
+    seen: list[bool] = []
+
+    async def serve(channel: Channel) -> None:
+        seen.append(channel.is_loopback)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await accept(request, SUBPROTOCOL, serve, max_size=1000, send_limit_bytes=1000)
+
+    app = web.Application()
+    app.router.add_get("/relay", handle)
+    async with (
+        TestClient(TestServer(app)) as client,
+        client.ws_connect("/relay", protocols=[SUBPROTOCOL], headers=headers) as socket,
+    ):
+        await socket.receive(timeout=20)
+    assert seen == [is_here]
