@@ -6,7 +6,9 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+import structlog
 from aiohttp import web
 
 from headrace.access.viewing import Viewing, make_viewing
@@ -55,6 +57,8 @@ RING_SECONDS: Final = 20.0
 LOOPBACK: Final = "127.0.0.1"
 """Where workers take their streams, on any free port; who knows no secret of theirs gets nothing there."""
 
+log = structlog.get_logger(__name__)
+
 
 def build_node(
     settings: Settings, runtime: Runtime, hub: Hub | None, registry: Registry | None, viewing: Viewing | None
@@ -75,6 +79,7 @@ def build_node(
     if hub is not None:
         forget_unwanted(hub)
     else:
+        _warn_of_relay_url(settings)
         hub = Hub(RingLimits(settings.ring.seconds, settings.ring.bytes))
         app = make_application(runtime)
         nodes = HttpListener("nodes", group.host, group.relay_port, app, tls=runtime.tls, setting="edge.relay_port")
@@ -101,6 +106,14 @@ def build_node(
     workers = Workers(plan, runtime, hub, registry, feeding, desk, counts)
     runtime.health.add("workers", lambda: workers.problem)
     return [main, fmp4, door, *membership, workers, make_pushes(settings, runtime, hub, registry)]
+
+
+def _warn_of_relay_url(settings: Settings) -> None:
+    url = settings.node.relay_url
+    if url and urlsplit(url).port == settings.edge.port:
+        log.warning(
+            "relay_url_leads_to_workers", url=url, reason="nodes are taken at edge.relay_port, not at edge.port"
+        )
 
 
 def _viewing(settings: Settings, runtime: Runtime) -> Viewing:
