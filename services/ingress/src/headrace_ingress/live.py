@@ -74,6 +74,7 @@ class LiveContainer:
 
         Raises:
             SourceBroken: when sound goes on without a picture.
+            TimeoutError: when nothing came for too long.
             EOFError: when it is over.
             OSError: libav's errors, and what the file raises that it reads.
         """
@@ -118,10 +119,14 @@ class LiveContainer:
         return packets
 
     def _next(self) -> av.Packet[Any]:
+        began = self._clock.monotonic()
         packet = next(self._packets, None)
         if packet is None or packet.size == 0:
             # After the last packet libav gives an empty one for each stream.
             raise EOFError
+        if self._clock.monotonic() - began >= self._stall_seconds:
+            # libav's wait is over too, but it has a packet left to give: asked again it would wait as long again.
+            raise TimeoutError
         feed = self._feeds[packet.stream_index]
         feed.arrived(packet, self._clock.utc())
         if self._watch is not None and self._watch.is_stalled(feed.is_video, self._clock.monotonic()):
