@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import timeit
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -134,3 +136,14 @@ def test_any_configuration_ends_well(data: bytes) -> None:
     strip_adts(data)
     with contextlib.suppress(BitstreamError):
         parse_aac_config(data)
+
+
+def test_zeros_after_a_unit_take_no_longer_than_looking_for_the_next() -> None:
+    """A publisher may send megabytes of them: nobody else's feed waits for that."""
+    data = join_annexb([IDR]) + bytes(2**20) + join_annexb([SLICE])
+
+    def seconds(work: Callable[[], object]) -> float:
+        return min(timeit.repeat(work, number=1, repeat=5))
+
+    assert list(split_annexb(data)) == [IDR, SLICE]
+    assert seconds(lambda: list(split_annexb(data))) < 4 * seconds(lambda: data.find(b"\x00\x00\x01", 5))

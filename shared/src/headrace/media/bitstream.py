@@ -41,11 +41,9 @@ def split_annexb(data: bytes) -> Iterator[bytes]:
     while begin >= 0:
         begin += 3
         following = data.find(START_CODE, begin)
-        end = len(data) if following < 0 else following
-        while end > begin and data[end - 1] == 0:
-            end -= 1
-        if end > begin:
-            yield data[begin:end]
+        unit = data[begin : len(data) if following < 0 else following].rstrip(b"\x00")
+        if unit:
+            yield unit
         begin = following
 
 
