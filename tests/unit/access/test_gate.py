@@ -53,7 +53,7 @@ async def test_an_idle_gate_asks_once_a_second() -> None:
     async with started(store):
         began = time.monotonic()
         await wait_until(lambda: store.asked == 3)
-        assert time.monotonic() - began > 1.5 * IDLE_SECONDS
+        assert time.monotonic() - began > 1.1 * IDLE_SECONDS  # the first beat may be near
 
 
 async def test_the_first_viewer_and_the_last_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

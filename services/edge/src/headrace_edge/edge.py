@@ -14,7 +14,7 @@ from headrace.access.gate import Gate
 from headrace.access.passes import Pass
 from headrace.access.policy import Asked
 from headrace.access.tokens import TokenRefused
-from headrace.clock import Clock, microseconds
+from headrace.clock import Clock, microseconds, next_beat
 from headrace.identifiers import ChunkId, NodeId, StreamName
 from headrace.relay.broadcast import Broadcast
 from headrace.relay.hub import Hub
@@ -333,7 +333,7 @@ class Edge:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(self.options.heartbeat_seconds)
+            await next_beat(self.options.heartbeat_seconds)
             self._pings += 1
             ping = message_frame(play.Ping(id=self._pings, utc_us=self.utc_us()))
             for fan_out in self._players():
@@ -342,7 +342,7 @@ class Edge:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await next_beat(SWEEP_SECONDS)
             for fan_out in tuple(self._fan_outs.values()):
                 fan_out.sweep()
 

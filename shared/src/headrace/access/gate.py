@@ -24,7 +24,7 @@ from headrace.access.rules import AccessRules
 from headrace.access.tokens import TokenRefused, ViewerToken
 from headrace.access.viewing import Answer, Ends, GateStore, Seat, TooManyRevoked
 from headrace.access.webhook import Webhook
-from headrace.clock import Clock, microseconds
+from headrace.clock import Clock, microseconds, until_beat
 from headrace.identifiers import StreamName
 from headrace.registry.leases import StoreAway
 
@@ -283,7 +283,7 @@ class Gate:
 
     async def _rest(self, sooner: asyncio.Event) -> bool:
         """Wait until it is time to look again, or `sooner`, and return whether the gate stops instead."""
-        seconds = WATCH_SECONDS if self._passes else IDLE_SECONDS
+        seconds = until_beat(WATCH_SECONDS if self._passes else IDLE_SECONDS)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(seconds, self.options.lease_seconds / 3)):
                 await sooner.wait()

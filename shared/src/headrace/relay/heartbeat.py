@@ -3,9 +3,9 @@
 Anything at all that arrives proves that the peer lives, so media are a heartbeat; a side that has nothing to say sends
 a pong that answers nothing. Whoever hears something and has been silent for half an interval says so in the same
 moment: waking up costs more than the message, so both sides of a quiet link wake together, and one that receives media
-sends its heartbeats with them. Pings are for the clock: the four stamps of ping and pong give round trip and offset as in NTP
-(RFC 5905, section 8). Queues only ever lengthen a round trip, so the sample with the shortest one in a window is the
-one to believe.
+sends its heartbeats with them. Pings are for the clock: the four stamps of ping and pong give round trip and offset as
+in NTP (RFC 5905, section 8). Queues only ever lengthen a round trip, so the sample with the shortest one in a window is
+the one to believe.
 """
 
 from __future__ import annotations

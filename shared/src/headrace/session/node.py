@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from headrace.clock import Clock
+from headrace.clock import Clock, next_beat
 from headrace.identifiers import ChunkId, NodeId, StreamName
 from headrace.registry.placement import INGRESS_LAYER, Candidate
 from headrace.registry.records import NodeRecord
@@ -328,7 +328,7 @@ class Node:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await next_beat(TICK_SECONDS)
             self.refresh_credentials()
             self._announce()
             self._follow_orders()

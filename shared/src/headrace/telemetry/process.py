@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, PlatformCollector, ProcessCollector
 
-from headrace.clock import Clock
+from headrace.clock import next_beat
 
 LAG_INTERVAL_SECONDS = 0.25
 """How often the loop's lag is measured: four cheap wake-ups a second."""
@@ -38,9 +37,7 @@ def process_metrics(registry: CollectorRegistry, node: str, role: str, software:
     return ProcessMetrics(lag, node_info)
 
 
-async def measure_loop_lag(lag: Histogram, clock: Clock) -> None:
+async def measure_loop_lag(lag: Histogram) -> None:
     """Observe the event loop's lag until cancelled."""
     while True:
-        due = clock.monotonic() + LAG_INTERVAL_SECONDS
-        await asyncio.sleep(LAG_INTERVAL_SECONDS)
-        lag.observe(max(0.0, clock.monotonic() - due))
+        lag.observe(await next_beat(LAG_INTERVAL_SECONDS))

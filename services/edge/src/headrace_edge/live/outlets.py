@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from headrace.clock import Clock
+from headrace.clock import Clock, next_beat
 from headrace.identifiers import StreamName
 from headrace.relay.hub import Hub, TooManyStreams
 from headrace.relay.window import WindowLimits
@@ -166,7 +166,7 @@ class Outlets:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await next_beat(SWEEP_SECONDS)
             over = self.clock.monotonic() - self.options.idle_seconds
             for name, outlet in tuple(self._outlets.items()):
                 if not outlet.waiting and outlet.used_at < over:
