@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from headrace.access.licences import Licence, LicenceRefused, licensed, requested_domain
@@ -62,10 +64,11 @@ def test_after_its_time_one_session_may_be_opened() -> None:
 
 
 def test_without_a_licence_only_the_same_machine_watches() -> None:
-    """The page and the viewer are both there."""
+    """The page and the viewer are both there; whoever comes by a proxy is not known to be."""
     assert licensed([], asked("http://127.0.0.1:8088", "127.0.0.1"), 0.0).viewers_max is None
     assert licensed([], asked("http://localhost", "::1"), 0.0).id == ""
-    for wrong in (asked("http://localhost", "203.0.113.7"), asked("https://a.example", "127.0.0.1")):
+    proxied = replace(asked("http://localhost", "127.0.0.1"), is_proxied=True)
+    for wrong in (asked("http://localhost", "203.0.113.7"), asked("https://a.example", "127.0.0.1"), proxied):
         with pytest.raises(TokenRefused):
             licensed([NEW], wrong, 0.0)
 

@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 
 from headrace.access.policy import Asked
 from headrace.identifiers import StreamName
+from headrace.transport.reaching import PROXY_HEADERS
 from headrace_edge.live.tickets import is_session
 
 ORIGIN_MAX_CHARACTERS: Final = 300
@@ -28,6 +29,7 @@ def asked_of(request: web.Request, name: StreamName, session: str = "") -> Asked
         origin=_origin(request),
         address=request.remote or "",
         host=_host(request),
+        is_proxied=any(header in request.headers for header in PROXY_HEADERS),
     )
 
 

@@ -112,7 +112,7 @@ def licensed(licences: Iterable[Licence], asked: Asked, now: float) -> ViewerTok
     host = requested_domain(asked)
     found = max((each for each in licences if each.covers(host)), key=lambda each: each.expires, default=None)
     if found is None:
-        if _is_loopback(host) and _is_loopback(asked.address):
+        if _is_loopback(host) and _is_loopback(asked.address) and not asked.is_proxied:
             return ViewerToken(id="", streams=(asked.stream,), expires=math.inf)
         raise TokenRefused("licence_domain", INVALID_DOMAIN)
     return ViewerToken(

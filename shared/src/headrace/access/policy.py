@@ -32,6 +32,7 @@ class Asked:
         address: of the viewer.
         door: at which it asks.
         host: by which name it reached the edge.
+        is_proxied: whether it came through a proxy, whose address `address` is then.
     """
 
     stream: StreamName
@@ -41,6 +42,7 @@ class Asked:
     address: str = ""
     door: str = ""
     host: str = ""
+    is_proxied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
