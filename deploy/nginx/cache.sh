@@ -40,6 +40,7 @@ END
     sed -e "s#server 127.0.0.1:8088;#$servers#" \
         -e "s#listen 443 ssl#listen $listen ssl#" \
         -e "s#/var/cache/nginx/headrace#$folder/cache#" \
+        -e "s#/var/log/nginx/#$folder/#" \
         -e "s#/etc/nginx/headrace/#$folder/#" "$here/headrace.conf"
     echo "}"
 } >"$folder/nginx.conf"

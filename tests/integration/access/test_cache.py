@@ -112,3 +112,16 @@ async def test_the_cache_gives_nothing_to_who_may_not_watch(front: Front) -> Non
 
     await wait_until(is_refused)
     print(f"the cache gave nothing {time.monotonic() - revoked:.2f} s after the revocation")
+
+
+async def test_its_log_holds_no_token(front: Front, tmp_path: Path) -> None:
+    """Neither one in a query, nor one in a path, however that is spelt."""
+    text = token(id="one")
+    mine = await front.begin(text)
+    session = urlsplit(mine).path.split("~")[1]
+    await front.get_raw(f"/%6cive/~{session}~{text}/demo/1.m3u8")
+    log = tmp_path / "headrace.log"
+    line = f"GET /live/~{session}~***/demo/1.m3u8 200"
+    await wait_until(lambda: line in log.read_text())
+    assert " GET /live/demo/index.m3u8 302 " in log.read_text()
+    assert text.rpartition(".")[2] not in log.read_text()
