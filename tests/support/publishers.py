@@ -174,7 +174,8 @@ def _run_libav(uri: str, format: str, video: str, audio: str) -> None:
 
     import av
 
-    container = av.open(uri, "w", format=format)
+    # libav calls its own packets of VP9 and AV1 experimental.
+    container = av.open(uri, "w", format=format, container_options={"strict": "experimental"})
     picture: Any = container.add_stream(video, rate=25) if video else None
     if picture is not None:
         picture.width, picture.height, picture.pix_fmt = 320, 180, "yuv420p"

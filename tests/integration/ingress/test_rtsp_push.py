@@ -39,6 +39,33 @@ async def test_ffmpeg_records_g711() -> None:
     check_carried(watched, ["avc1", "mp4a"])
 
 
+async def test_ffmpeg_records_motion_jpeg() -> None:
+    """Motion JPEG becomes H.264."""
+    async with publishing_rtsp() as (watched, uri):
+        output = ["-huffman", "default", "-f", "rtsp", "-rtsp_transport", "tcp", uri]
+        with publishers.ffmpeg(*output, video="mjpeg") as publisher:
+            await watched.live(3.0)
+            assert publisher.is_running, publisher.log
+    check_carried(watched, ["avc1", "mp4a"])
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "codecs"),
+    [
+        ("libsvtav1", "libopus", ["av01", "opus"]),
+        ("libx264", "libmp3lame", ["avc1", "mp4a"]),
+        ("libx264", "pcm_s16be", ["avc1", "mp4a"]),
+    ],
+)
+async def test_libav_records(video: str, audio: str, codecs: list[str]) -> None:
+    """libav of the version that we ship, with what Debian's cannot; L16 becomes AAC."""
+    async with publishing_rtsp() as (watched, uri):
+        with publishers.libav(uri, "rtsp", video, audio) as publisher:
+            await watched.live(3.0)
+            assert publisher.is_running, publisher.log
+    check_carried(watched, codecs)
+
+
 @pytest.mark.gstreamer
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize(
