@@ -54,7 +54,8 @@ async def test_a_chain_is_measured_hop_by_hop(services: tuple[Service, ...]) -> 
 
         async def is_measured() -> Any:
             found = (await ask("streams/demo?measure=true"))["measured"]
-            return found if all("added_seconds" in hop for hop in found["hops"][1:]) else None
+            answered = len(found["hops"]) == 3  # one that took too long on a busy machine is asked again
+            return found if answered and all("added_seconds" in hop for hop in found["hops"][1:]) else None
 
         found = await wait_until(is_measured, 30)
         hops = found["hops"]

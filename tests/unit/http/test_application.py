@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Counter
 from headrace.errors import StartupError
 from headrace.http.application import PROBES, make_application
 from headrace.http.listener import HttpListener
-from headrace.http.request_ids import REQUEST_ID
+from headrace.http.request_ids import REQUEST_ID, onward
 from headrace.telemetry.health import Health
 from headrace.telemetry.logging import configure_logging
 from headrace.version import SOFTWARE
@@ -115,6 +115,20 @@ async def test_lines_written_for_a_request_name_it(probed: Probed) -> None:
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     named = {line["event"]: line.get("request_id") for line in lines}
     assert named == {"asked": "r-1", "worked": "r-1", "in a thread": "r-1", "request_failed": "r-1", "went on": None}
+
+
+async def test_requests_to_other_nodes_get_the_name(probed: Probed) -> None:
+    """One that is made for another goes by its name; one that is made for nobody has none."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(onward())
+
+    app = make_application(probed)
+    app.router.add_get("/x", answer)
+    async with TestClient(TestServer(app)) as client:
+        got = await client.get("/x", headers={REQUEST_ID: "r-1"})
+        assert await got.json() == {REQUEST_ID: "r-1"}
+    assert onward() == {}
 
 
 async def test_metrics_are_those_of_the_process(client: Client, probed: Probed) -> None:

@@ -102,7 +102,10 @@ def _add_streams(api: Api, registry: Registry, viewing: Viewing, nodes: Nodes | 
         record = _stream(registry, call.path.name)
         found: MeasuredView | None = None
         if call.query.measure and nodes is not None:
-            carriers = [node for node in registry.nodes.values() if record.stream in node.streams]
+            # The owner's own record may say so a moment later than the stream's.
+            carriers = [
+                node for node in registry.nodes.values() if record.stream in node.streams or node.node == record.node
+            ]
             found = measured(await nodes.carried(record.stream, carriers))
         return show_stream(record, registry.nodes, await _viewers_of(viewing, record.stream), found)
 

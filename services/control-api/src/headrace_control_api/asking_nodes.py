@@ -14,6 +14,7 @@ from yarl import URL
 
 from headrace.clock import Clock
 from headrace.http.proof import PROOF_HEADER, prove
+from headrace.http.request_ids import onward
 from headrace.registry.records import NodeRecord
 from headrace_control_api.authorities import Authorities
 
@@ -116,7 +117,7 @@ class HttpNodes:
             connector = aiohttp.TCPConnector(limit=AT_ONCE)
             self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
         url = base_of(node).with_path(path, encoded=True)
-        headers = {PROOF_HEADER: prove(self.secret, url.raw_path_qs, self.clock.utc())}
+        headers = {PROOF_HEADER: prove(self.secret, url.raw_path_qs, self.clock.utc()), **onward()}
         try:
             tls = self.authorities.now()
             async with self._session.get(url, headers=headers, allow_redirects=False, ssl=tls) as answer:

@@ -12,6 +12,7 @@ from pydantic import Field
 from headrace.clock import Clock
 from headrace.http.operations import WHOLE, Query
 from headrace.http.proof import PROOF_HEADER, prove
+from headrace.http.request_ids import onward
 from headrace.identifiers import StreamName
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.registry import Registry
@@ -122,7 +123,7 @@ class EdgePictures:
             self._session = aiohttp.ClientSession(timeout=timeout)
         query = {"format": form} | ({} if width is None else {"width": str(width)})
         url = base_of(edge).with_path(f"/still/{stream}").with_query(query)
-        headers = {PROOF_HEADER: prove(self.secret, url.raw_path_qs, self.clock.utc())}
+        headers = {PROOF_HEADER: prove(self.secret, url.raw_path_qs, self.clock.utc()), **onward()}
         try:
             tls = self.authorities.now()
             async with self._session.get(url, headers=headers, allow_redirects=False, ssl=tls) as answer:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from headrace.telemetry.logging import answering
+from headrace.telemetry.logging import answered_request, answering
 
 REQUEST_ID = "X-Request-Id"
 
@@ -26,6 +26,12 @@ async def name_request(request: web.Request, handler: Handler) -> web.StreamResp
     request[_NAME] = name = given if _GIVEN.fullmatch(given) else secrets.token_hex(8)
     with answering(name):
         return await handler(request)
+
+
+def onward() -> dict[str, str]:
+    """Return the header by which a request to another node gets the name of the one that it is made for."""
+    name = answered_request()
+    return {} if name is None else {REQUEST_ID: name}
 
 
 async def tell_request_id(request: web.Request, response: web.StreamResponse) -> None:

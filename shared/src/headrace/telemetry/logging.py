@@ -81,11 +81,16 @@ def answering(request_id: str) -> Iterator[None]:
         _request.reset(before)
 
 
+def answered_request() -> str | None:
+    """Return the id of the request that is being answered, if any."""
+    request = _request.get()
+    return None if request is None or request.is_over else request.id
+
+
 def add_request_id(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Name the request that is being answered, if any."""
-    request = _request.get()
-    if request is not None and not request.is_over:
-        event.setdefault("request_id", request.id)
+    if (id := answered_request()) is not None:
+        event.setdefault("request_id", id)
     return event
 
 
