@@ -34,7 +34,7 @@ from support.publishers import Publisher, ffmpeg
 from support.rtsp_server import RtspServer
 from support.services import Service, running
 
-AWAY = {"killed": 1.0, "stopped": 8.0, "rebooted": 10.0}
+AWAY = {"killed": 1.0, "stopped": 16.0, "rebooted": 10.0}
 """Seconds that a source is away: it is started again, it hangs for longer than is waited, it boots."""
 
 STEADY_SECONDS = 6.0
@@ -100,12 +100,14 @@ class Source:
         begin: starts it; it is back when that returns.
         kill: ends it without a word.
         signal: sends it a signal, `None` where there is no process.
+        is_publisher: whether it sends by itself, and ends when it is sent away.
     """
 
     name: str
     begin: Callable[[], None]
     kill: Callable[[], None]
     signal: Callable[[int], None] | None = None
+    is_publisher: bool = False
 
 
 class Published:
@@ -143,9 +145,12 @@ async def fault(source: Source, viewer: Viewer, kind: str) -> tuple[float, float
         # It is read to its end before anybody can notice.
         await wait_until(lambda: any(at > begun for at in viewer.interruptions), WAIT_SECONDS)
     back = time.monotonic()
-    if kind == "stopped":
-        assert source.signal is not None
+    if kind == "stopped" and source.signal is not None:
         source.signal(signal.SIGCONT)
+        if source.is_publisher:
+            # It was sent away meanwhile, and whoever minds it starts it again.
+            await asyncio.to_thread(source.kill)
+            await asyncio.to_thread(source.begin)
     else:
         await asyncio.to_thread(source.begin)
         if source.name.startswith("RTSP"):
@@ -195,8 +200,8 @@ def sources(server: RtspServer, rtmp_port: int, http_port: int, clip: Path, fold
             server.kill,
             lambda number: server.freeze() if number == signal.SIGSTOP else server.thaw(),
         ),
-        "rtmp": Source("RTMP publisher, ffmpeg", rtmp.begin, rtmp.kill, rtmp.signal),
-        "http": Source("HTTP publisher, ffmpeg", http.begin, http.kill, http.signal),
+        "rtmp": Source("RTMP publisher, ffmpeg", rtmp.begin, rtmp.kill, rtmp.signal, True),
+        "http": Source("HTTP publisher, ffmpeg", http.begin, http.kill, http.signal, True),
         "file": Source("file", lambda: _move(kept, clip), lambda: _move(clip, kept)),
     }
 

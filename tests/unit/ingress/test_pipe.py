@@ -104,6 +104,19 @@ async def test_dropped() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+async def test_a_silence_is_waited_for_once() -> None:
+    """libav asks again after a silence, which for MP4 took three stall times: then it is the end, and told apart."""
+    pipe = BytePipe("flv")
+    file = PipeReader(pipe.take_reading_end(), threading.Event(), 0.1)
+    with pytest.raises(PipeStalled):
+        await asyncio.to_thread(file.read, 10)
+    pipe.write(b"late")
+    assert file.has_stalled
+    assert file.read(10) == b""
+    file.close()
+    pipe.drop()
+
+
 async def test_waits_end() -> None:
     """By the stall time, or as soon as it is time to stop."""
     pipe, stopping = BytePipe("flv"), threading.Event()

@@ -131,6 +131,8 @@ class PublishedSource:
         except EOFError as error:
             if self._replay is not None and self._replay.failure is not None:
                 raise self._broken(error) from None
+            if self._file is not None and self._file.has_stalled:
+                raise self._broken(PipeStalled()) from None
             return self._end_file(self._live)
         except (av.error.FFmpegError, OSError, PipeStalled, SourceBroken) as error:
             raise self._broken(error) from None

@@ -149,12 +149,16 @@ class PipeReader:
         descriptor: non-blocking; closed by `close`.
         stopping: ends every wait.
         stall_seconds: longest silence.
+
+    Attributes:
+        has_stalled: whether nothing came for so long; libav may take that for the end of the file.
     """
 
     def __init__(self, descriptor: int, stopping: threading.Event, stall_seconds: float) -> None:
         self._descriptor = descriptor
         self._stopping = stopping
         self._stall_seconds = stall_seconds
+        self.has_stalled = False
         self._media_at = time.monotonic()
         self._reads = 0
         self._lock = threading.Lock()
@@ -165,9 +169,11 @@ class PipeReader:
         """Return from 1 to `most` bytes as soon as there are any; nothing at the end or when it is time to stop.
 
         Raises:
-            PipeStalled: when none came for too long.
+            PipeStalled: when none came for too long; libav asks again all the same, and then that was the end.
             PipeBarren: when they were no media for too long.
         """
+        if self.has_stalled:
+            return b""
         now = time.monotonic()
         deadline = now + self._stall_seconds
         self._reads += 1
@@ -182,6 +188,7 @@ class PipeReader:
                 except BlockingIOError:
                     pass
             if time.monotonic() > deadline:
+                self.has_stalled = True
                 raise PipeStalled
             self._poll.poll(LOOK_SECONDS * 1000)
         return b""

@@ -53,8 +53,9 @@ class SimulatedClock:
 
 @dataclass(slots=True)
 class Packet:
-    """One packet: when it comes, its stamps in ticks with wraps, and what it is."""
+    """One packet: when it was sent and when it comes, its stamps in ticks with wraps, and what it is."""
 
+    sent: float
     arrival: float
     stamps: Stamps
     keyframe: bool
@@ -161,7 +162,7 @@ class SimulatedSource:
             while self._next[index].arrival < self._at + 1.0:
                 self._waiting.append((self._next[index], feed))
                 self._next[index] = next(packets)
-        self._waiting.sort(key=lambda one: one[0].arrival)
+        self._waiting.sort(key=lambda one: (one[0].arrival, one[0].sent))
         count = sum(packet.arrival <= self._at for packet, _ in self._waiting)
         due, self._waiting = self._waiting[:count], self._waiting[count:]
         return due
@@ -178,7 +179,7 @@ class SimulatedSource:
             arrived = max(arrived, self._stalled(ready))
             true = (pts - self._scenario.start) / self._scenario.rate
             stamps = self._stamped(number, round((pts + shift) / tick), round((dts + shift) / tick), duration / tick)
-            yield Packet(arrived, stamps, keyframe, IDENTITY.pack(pts + shift, true))
+            yield Packet(ready, arrived, stamps, keyframe, IDENTITY.pack(pts + shift, true))
 
     def _stamped(self, number: int, pts: int, dts: int, duration: float) -> Stamps:
         scenario, chance = self._scenario, self._chance
