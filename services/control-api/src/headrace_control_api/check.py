@@ -15,6 +15,7 @@ from headrace.http.checks import CHECK, OPEN_SECONDS, SECONDS_MAX, CheckRequest,
 from headrace.http.operations import Api, Call, Model, Nothing
 from headrace.http.problems import FieldError, Problem
 from headrace.http.proof import PROOF_HEADER, prove, with_body
+from headrace.http.request_ids import onward
 from headrace.registry.records import NodeRecord
 from headrace.registry.registry import Registry
 from headrace.registry.sealing import SealError, Uri, Vault
@@ -148,7 +149,7 @@ class IngressChecks:
             timeout = aiohttp.ClientTimeout(total=SECONDS_MAX + OPEN_SECONDS + 5, sock_connect=3)
             self._session = aiohttp.ClientSession(timeout=timeout)
         url = base_of(node).with_path(CHECK)
-        headers = {PROOF_HEADER: prove(self.secret, with_body(url.raw_path_qs, body), self.clock.utc())}
+        headers = {PROOF_HEADER: prove(self.secret, with_body(url.raw_path_qs, body), self.clock.utc()), **onward()}
         try:
             tls = self.authorities.now()
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False, ssl=tls) as answer:

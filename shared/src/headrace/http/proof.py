@@ -9,6 +9,8 @@ from typing import Final
 
 from aiohttp import web
 
+from headrace.transport.reaching import PROXY_HEADERS
+
 PROOF_HEADER: Final = "X-Headrace-Proof"
 
 CLOCKS_SECONDS: Final = 30
@@ -39,13 +41,16 @@ def is_of_cluster(request: web.Request, secret: str, now: float, body: bytes | N
     """Return whether a process of the cluster asks; without a secret only this machine is believed."""
     proof = request.headers.get(PROOF_HEADER, "")
     what = request.path_qs if body is None else with_body(request.path_qs, body)
-    return is_proven(secret, what, proof, now) and bool(secret or _is_loopback(request.remote or ""))
+    return is_proven(secret, what, proof, now) and (bool(secret) or _is_here(request))
 
 
-def _is_loopback(host: str) -> bool:
+def _is_here(request: web.Request) -> bool:
+    """Return whether this machine asks, and not by a proxy on it, which anybody may use."""
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(request.remote or "")
     except ValueError:
+        return False
+    if any(header in request.headers for header in PROXY_HEADERS):
         return False
     return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)
 
