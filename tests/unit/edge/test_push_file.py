@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -20,11 +21,17 @@ FRAGMENT = make_box("moof", make_box("traf", make_box("tfdt", b"\x01\0\0\0", byt
 
 
 @pytest.mark.parametrize("chunks", [0, 1])
-async def test_a_full_disk_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch, chunks: int) -> None:
-    """Also where what was written before is refused again as the file is closed: no fault of ours, and tried again."""
-    monkeypatch.setattr(
-        "headrace_edge.push.file.open_new", lambda path: os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb")
-    )
+async def test_a_full_disk_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch, chunks: int, tmp_path: Path) -> None:
+    """Also where what was written before is refused again as the file is closed: no fault of ours, and tried again.
+
+    An empty file would stay of each try, until there are too many of that name.
+    """
+
+    def open_full(path: Path) -> tuple[Path, BinaryIO]:
+        path.touch()
+        return path, os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb")
+
+    monkeypatch.setattr("headrace_edge.push.file.open_new", open_full)
     conveyor = Conveyor(asyncio.get_running_loop())
     conveyor.put(Begin((VIDEO,)))
     for number in range(chunks):
@@ -32,5 +39,6 @@ async def test_a_full_disk_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch
     if not chunks:
         asyncio.get_running_loop().call_later(0.1, conveyor.stop)
     with pytest.raises(PushFailed, match="No space") as failed:
-        await asyncio.to_thread(FileTarget(Path("rec.mp4")).write, conveyor)
+        await asyncio.to_thread(FileTarget(tmp_path / "rec.mp4").write, conveyor)
     assert failed.value.code == "broken"
+    assert list(tmp_path.iterdir()) == []

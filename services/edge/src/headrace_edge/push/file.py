@@ -44,6 +44,8 @@ class FileTarget:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO | None = None
+        self._name = path
+        self._has_media = False
         self._header = b""
         self._timescales: dict[int, int] = {}
         self._base: float | None = None
@@ -54,8 +56,7 @@ class FileTarget:
             try:
                 self._take(conveyor)
             finally:
-                if self._file is not None:
-                    self._file.close()  # which writes what the disk refused before once more
+                self._close()
         except OSError as error:
             raise PushFailed("broken", f"the file cannot be written: {error.strerror or error}") from None
         except BoxError as error:
@@ -76,9 +77,9 @@ class FileTarget:
         self._timescales = {track.track: track.timescale for track in tracks}
         if header == self._header:
             return
-        if self._file is not None:
-            self._file.close()
-        self._file, self._header, self._base = open_new(self._path), header, None
+        self._close()
+        self._name, self._file = open_new(self._path)
+        self._header, self._base, self._has_media = header, None, False
         self._file.write(header)
 
     def _append(self, chunk: Chunk) -> bool:
@@ -93,7 +94,19 @@ class FileTarget:
             return False  # sound from before the first picture
         self._file.write(retimed(bytes(strip_prft(chunk.media)), start))
         self._file.flush()
+        self._has_media = True
         return True
+
+    def _close(self) -> None:
+        """Close the file, if there is one; without media nothing of it stays, or tries would use up its names."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            file.close()  # which writes what the disk refused before once more
+        finally:
+            if not self._has_media:
+                self._name.unlink(missing_ok=True)
 
 
 def retimed(media: bytes, decode_time: int) -> bytes:
@@ -103,8 +116,8 @@ def retimed(media: bytes, decode_time: int) -> bytes:
     return b"".join((media[:at], struct.pack(">Q", decode_time), media[at + 8 :]))
 
 
-def open_new(path: Path) -> BinaryIO:
-    """Open a file that is not there yet: of this name, or with a number after it.
+def open_new(path: Path) -> tuple[Path, BinaryIO]:
+    """Return and open a file that is not there yet: of this name, or with a number after it.
 
     Raises:
         OSError: when that cannot be done.
@@ -116,5 +129,5 @@ def open_new(path: Path) -> BinaryIO:
             descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o640)
         except FileExistsError:
             continue
-        return os.fdopen(descriptor, "wb")
+        return name, os.fdopen(descriptor, "wb")
     raise FileExistsError(None, "there are too many files of that name")
