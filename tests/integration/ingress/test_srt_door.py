@@ -23,9 +23,10 @@ from headrace_ingress import libsrt
 from headrace_ingress.publications import Publications
 from headrace_ingress.srt_door import SrtDoor
 from integration.ingress.clips import make_clip
-from integration.ingress.publishing import publishing_srt
+from integration.ingress.publishing import check_carried, publishing_srt
 from integration.ingress.rig import NAME, Watched
 from support import publishers
+from support.datagram_proxy import Losses, losing
 from support.srt_caller import SrtCaller
 
 KEY = "correct-horse"
@@ -199,6 +200,18 @@ async def test_what_is_no_media() -> None:
         await wait_until(lambda: counted(watched, "door_ended_total", door="srt", reason="over") == 1, 20)
         assert "no media" in watched.reason
         await wait_until(lambda: counted(watched, "door_connections", door="srt") == 0, 20)
+
+
+async def test_packets_that_are_lost() -> None:
+    """One of thirty datagrams gets lost in each direction: it is sent again, and nothing is missing."""
+    losses = Losses(1 / 30)
+    async with publishing_srt() as (watched, port), losing(port, losses) as way:
+        with publishers.ffmpeg("-f", "mpegts", f"{place(way)}&latency=1000000") as publisher:
+            await watched.live(3.0)
+            await wait_until(lambda: losses.lost >= 20, 60, what="datagrams lost")
+            await watched.live(1.0)
+            assert publisher.is_running, publisher.log
+    check_carried(watched, ["avc1", "mp4a"])
 
 
 async def test_those_that_never_call() -> None:
