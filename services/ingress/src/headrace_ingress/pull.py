@@ -118,11 +118,9 @@ class PulledSource:
             samples = self._live.read()
         except EOFError:
             raise SourceBroken("the server ended the stream") from None
-        except av.error.ExitError:
+        except (av.error.ExitError, TimeoutError):
             how = " over UDP" if self._transport == "udp" or self._uri.scheme is Scheme.UDP else ""
             raise SourceBroken(f"nothing received{how} for {self._stall_seconds:g} s") from None
-        except TimeoutError:
-            raise SourceBroken(f"nothing received for {self._stall_seconds:g} s") from None
         except (av.error.FFmpegError, OSError) as error:
             raise SourceBroken(explain(error, self._uri)) from None
         if self._live.tracks is not self.tracks:
