@@ -8,6 +8,8 @@ from typing import TypeVar
 from headrace.relay.credentials import Credential, Identity, cluster_credential
 from headrace.relay.events import Event
 from headrace.relay.protocol import LinkState, RelayConnection, Timing
+from headrace.wire import relay as wire
+from unit.relay.streams import video
 
 CLUSTER = cluster_credential("correct horse")
 E = TypeVar("E")
@@ -88,3 +90,8 @@ def opened_pair(**changes: object) -> Pair:
 def loopback(of: Identity) -> Identity:
     """Return an identity on a connection between loopback addresses."""
     return replace(of, allow_open=True)
+
+
+def chunk_message(handle: int, number: int = 0, sent_us: int = 5) -> bytes:
+    """Return a chunk as it travels."""
+    return wire.chunk_prefix(handle, sent_us) + video(number).record

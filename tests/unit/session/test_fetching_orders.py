@@ -7,7 +7,7 @@ import pytest
 from headrace.identifiers import NodeId
 from headrace.session import aims
 from headrace.testing import wait_until
-from unit.session.test_fetching import fetching_from, pass_seconds
+from unit.session.parents import fetching_from, pass_seconds
 
 
 async def test_a_moved_stream_takes_the_new_parent_before_it_leaves_the_old_one() -> None:
