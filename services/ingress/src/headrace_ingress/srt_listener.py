@@ -254,13 +254,17 @@ class SrtListener:
                 accepted = self._library.accept(listener)
                 if accepted is None:
                     return
-                handle, address = accepted
-                self._note_let_in()
-                expected = self._expected.pop(handle, None)
+            except SrtError:
+                return
+            handle, address = accepted
+            self._note_let_in()
+            expected = self._expected.pop(handle, None)
+            try:
                 streamid = expected.streamid if expected else self._library.streamid(handle)
                 self._library.watch(poll, handle)
-            except SrtError:
-                return  # gone before it was accepted
+            except SrtError:  # gone before it was accepted
+                self._library.close(handle)
+                continue
             caller = self._callers[handle] = Caller(handle, address, streamid)
             self._tell(self._host.came, caller)
 

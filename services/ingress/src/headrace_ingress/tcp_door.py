@@ -241,7 +241,11 @@ class TcpPublisher(asyncio.Protocol, ABC):
         if self._file is not None:
             self._file.end()
         assert self._publication is not None
-        self._file = BytePipe(format, self.resume)
+        try:
+            self._file = BytePipe(format, self.resume)
+        except OSError:
+            self.end("limit", "this node has no descriptor left")
+            return
         self._publication.add(self._file)
 
     def write(self, data: bytes) -> None:
