@@ -102,6 +102,29 @@ async def test_child_that_dies_is_started_again(ended: list[Child], monkeypatch:
     assert any(line["event"] == "process_restarted" for line in logs)
 
 
+async def test_child_that_cannot_be_started_again_is_tried_again(
+    ended: list[Child], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its program is being replaced, or there is no memory for a moment: whoever looks after it goes on."""
+    monkeypatch.setattr(children, "RESTART_MIN_SECONDS", 0.05)
+    program, away = tmp_path / "program", tmp_path / "away"
+    program.write_text(f"#!{sys.executable}\nimport sys, time\n{STARTED}time.sleep(60)\n")
+    program.chmod(0o700)
+    child = Child(ChildSpec("edge-1", (str(program),), dict(os.environ)), SystemClock())
+    ended.append(child)
+    await child.start(within_seconds=20)
+    looking = asyncio.create_task(child.look_after())
+    assert child._process is not None
+    program.rename(away)
+    with capture_logs() as logs:
+        os.kill(child._process.pid, signal.SIGRTMIN + 1)
+        await wait_until(lambda: [log for log in logs if log["event"] == "process_not_restarted"])
+        away.rename(program)
+        await wait_until(lambda: child.running)
+    assert [log["exit"] for log in logs if log["event"] == "process_died"] == [f"signal {signal.SIGRTMIN + 1}"]
+    looking.cancel()
+
+
 async def test_child_that_ignores_sigterm_is_killed(ended: list[Child], monkeypatch: pytest.MonkeyPatch) -> None:
     """No child outlives the end of its supervisor."""
     monkeypatch.setattr(children, "END_SECONDS", 0.2)

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from headrace.clock import Clock
-from headrace.errors import EXIT_CONFIGURATION, ConfigurationError, StartupError
+from headrace.errors import EXIT_CONFIGURATION, ConfigurationError, StartupError, reason
 from headrace.transport.backoff import Backoff
 
 LINE_MAX_BYTES = 1024 * 1024
@@ -116,10 +116,20 @@ class Child:
                 self._backoff.reset()
             wait = self._backoff.next(random.random())
             log.error("process_died", process=self.spec.name, exit=_describe(code), restart_in_s=round(wait, 1))
-            await asyncio.sleep(wait)
-            await self._spawn()
+            while not await self._restart(wait):
+                wait = self._backoff.next(random.random())
             self.restarts += 1
             log.info("process_restarted", process=self.spec.name, restarts=self.restarts)
+
+    async def _restart(self, wait: float) -> bool:
+        """Start the process again after `wait` seconds; return whether the system let us."""
+        await asyncio.sleep(wait)
+        try:
+            await self._spawn()
+        except OSError as error:  # no process, no memory, no file: another time there may be
+            log.error("process_not_restarted", process=self.spec.name, reason=reason(error))
+            return False
+        return True
 
     async def _wait_end(self) -> int:
         """Return the exit code of the process that runs now, noticing meanwhile when it is ready."""
@@ -222,11 +232,14 @@ class Child:
 
 
 _OWN_WORDS = frozenset({"event", "level", "logger", "timestamp", "process"})
+_SIGNALS = frozenset(signal.Signals)
 _LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
 
 
 def _describe(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if code >= 0:
+        return f"exit code {code}"
+    return f"signal {signal.Signals(-code).name if -code in _SIGNALS else -code}"
 
 
 def inherited_environment() -> dict[str, str]:
