@@ -1,9 +1,9 @@
 """Workers: what a message costs when two processes share the viewers, against one process that has them all.
 
-Both are the whole product with the same load, on the same core, in turns; the load is on the other core. All processes
-of an edge count: the node, which takes the stream once and serves its workers, and the workers. Cores can be added only
-as far as a message does not cost more for it, which is what is measured; machines with two cores have none left for a
-second worker beside the load.
+Both are the whole product with the same load, on the same core in the same seconds; the load is on the other core. All
+processes of an edge count: the node, which takes the stream once and serves its workers, and the workers. Cores help
+only as far as a message does not cost more for it, which is what is measured; a machine with two cores has none left
+for a second worker beside the load.
 
     PYTHONPATH=tests python tests/bench/workers.py --json build/workers.json [--quick]
 """
@@ -27,13 +27,13 @@ from bench.fan_out_parts import SERVER_CORE, Load, Server, Viewers, cpu_seconds,
 
 LOADS = {
     "25/s x 10 KiB, 1,000 viewers": Load(25, 10_240, 1000),
-    "10/s x 25 KiB, 3,000 viewers": Load(10, 25_600, 3000),
-    "25/s x 10 KiB, 3,000 viewers": Load(25, 10_240, 3000),
+    "10/s x 25 KiB, 2,500 viewers": Load(10, 25_600, 2500),
+    "25/s x 10 KiB, 2,500 viewers": Load(25, 10_240, 2500),
 }
 
 WORKERS = 2
-ROUNDS, QUICK_ROUNDS = 5, 2
-SECONDS = 3.0
+ROUNDS, QUICK_ROUNDS = 7, 3
+SECONDS = 2.0
 WARM_SECONDS = 1.0
 
 DELIVERED_LEAST = 0.99
@@ -68,33 +68,44 @@ def processes(server: Server) -> list[int]:
     return [server.pid, *map(int, children)]
 
 
-def attempt(server: Server, load: Load) -> Trial:
-    """Let the viewers in and measure for `SECONDS`."""
-    with Viewers(server, load) as crowd:
-        time.sleep(WARM_SECONDS)
-        softirq = softirq_pid(SERVER_CORE)
-        pids = processes(server) + ([softirq] if softirq else [])
+def watch(servers: Sequence[Server], crowds: Sequence[Viewers], load: Load) -> list[Trial]:
+    """Measure servers in the same seconds; what ksoftirqd does is shared out by what each delivered."""
+    softirq = softirq_pid(SERVER_CORE)
+    pids = [processes(server) for server in servers]
+    for crowd in crowds:
         crowd.say("go")
-        began, before = time.monotonic(), [cpu_seconds(pid) for pid in pids]
-        time.sleep(SECONDS)
-        lasted = time.monotonic() - began
-        spent = [cpu_seconds(pid) - was for pid, was in zip(pids, before, strict=True)]
-        messages = crowd.told()["messages"]
-        memory = sum(memory_kib(pid) for pid in processes(server))
-    return Trial(spent, messages, min(1.0, messages / (load.expected * lasted)), memory)
+    began, before = time.monotonic(), [[cpu_seconds(pid) for pid in own] for own in pids]
+    left_over = -cpu_seconds(softirq) if softirq else 0.0
+    time.sleep(SECONDS)
+    left_over += cpu_seconds(softirq) if softirq else 0.0
+    lasted = time.monotonic() - began
+    spent = [
+        [cpu_seconds(pid) - was for pid, was in zip(own, then, strict=True)]
+        for own, then in zip(pids, before, strict=True)
+    ]
+    messages = [crowd.told()["messages"] for crowd in crowds]
+    expected = load.expected * lasted
+    return [
+        Trial(
+            [*cpu, left_over * came / max(1, sum(messages))],
+            came,
+            min(1.0, came / expected),
+            sum(map(memory_kib, own)),
+        )
+        for own, cpu, came in zip(pids, spent, messages, strict=True)
+    ]
 
 
 def compare(load: Load, rounds: int) -> dict[str, Any]:
-    """Measure one process and `WORKERS` of them in turns; return the row."""
-    pairs: list[tuple[Trial, Trial]] = []
+    """Measure one process and `WORKERS` of them beside each other; return the row."""
     with ExitStack() as stack:
-        one = stack.enter_context(product(load))
-        many = stack.enter_context(product(load, **{"edge.workers": str(WORKERS)}))
-        for number in range(rounds):
-            found: dict[int, Trial] = {}
-            for server in (one, many) if number % 2 else (many, one):
-                found[server.pid] = attempt(server, load)
-            pairs.append((found[one.pid], found[many.pid]))
+        servers = [
+            stack.enter_context(product(load)),
+            stack.enter_context(product(load, **{"edge.workers": str(WORKERS)})),
+        ]
+        crowds = [stack.enter_context(Viewers(server, load)) for server in servers]
+        time.sleep(WARM_SECONDS)
+        pairs = [watch(servers, crowds, load) for _ in range(rounds)]
     whole = [pair for pair in pairs if all(trial.delivered >= DELIVERED_LEAST for trial in pair)]
     valid = whole or pairs
     ratios = [alone.us_per_message / shared.us_per_message for alone, shared in valid]
