@@ -28,6 +28,7 @@ class SlowWork:
         self.wanted: set[DesiredKey] = set()
         self.done: set[DesiredKey] = set()
         self.outdated: set[DesiredKey] = set()
+        self.faulty: set[DesiredKey] = set()
         self.ending = asyncio.Event()
         self.may_end = asyncio.Event()
         self.may_end.set()
@@ -56,6 +57,8 @@ class SlowWork:
     def fence(self, key: DesiredKey) -> None: ...
 
     async def end(self, key: DesiredKey) -> None:
+        if key in self.faulty:
+            raise RuntimeError("a fault")
         self.ending.set()
         await self.may_end.wait()
         self.done.discard(key)
@@ -95,6 +98,28 @@ async def test_what_is_ended_while_it_is_begun_anew(registry: MemoryRegistry) ->
         work.may_end.set()
         await wait_until(lambda: work.done == {stays} and gone not in registry.claims)
     assert "contest_failed" not in [line["event"] for line in lines]
+    running.cancel()
+    await asyncio.wait([running])
+    await contest.close()
+
+
+async def test_a_fault_in_ending_one_keeps_no_claim(registry: MemoryRegistry) -> None:
+    """What could not be ended in good order is left to others all the same, and what ends beside it too."""
+    for name in ("a", "b"):
+        await registry.put_desired(_push(name), expect=0)
+    work = SlowWork(registry)
+    contest = Contest(NODE, registry, 0.4, {"edge"}, work)
+    running = asyncio.create_task(contest.run())
+    await wait_until(lambda: len(work.done) == 2)
+    work.faulty.add(min(work.done))
+    work.may_end.clear()
+    work.wanted.clear()
+    with capture_logs() as lines:
+        await wait_until(work.ending.is_set)
+        work.may_end.set()
+        await wait_until(lambda: not registry.claims)
+    assert work.done == work.faulty
+    assert "work_not_ended" in [line["event"] for line in lines]
     running.cancel()
     await asyncio.wait([running])
     await contest.close()

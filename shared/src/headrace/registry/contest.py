@@ -274,9 +274,14 @@ class Contest:
         self._refused.pop(key, None)
         self._unclaimed.discard(key)
         self._work.fence(key)
-        await self._work.end(key)
-        if claim is not None:
-            await self._registry.release(claim)
+        try:
+            await self._work.end(key)
+        except Exception:
+            # A fault of ours: it is fenced, and who has a claim that nobody knows of any more would hold it for ever.
+            log.exception("work_not_ended", claim=str(key))
+        finally:
+            if claim is not None:
+                await self._registry.release(claim)
 
     async def _leave_all(self, keys: list[DesiredKey]) -> None:
         """End several together: each may take a moment."""
