@@ -92,6 +92,18 @@ async def test_sessions_are_counted_over_all_workers(desk: Desk) -> None:
     assert result(await ask(desk, "enter", second, "w2"), Seated) is Seated.HELD
 
 
+async def test_the_store_is_asked_once_for_all_workers(desk: Desk, store: Store, clock: FakeClock) -> None:
+    """What must not go on is the same for all, and a moment later it is asked for again."""
+    assert result(await ask(desk, "ends"), Ends).revoked == {}
+    await store.revoke("t1", clock.utc() + 60)
+    assert result(await ask(desk, "ends", worker="w2"), Ends).revoked == {}
+    clock.advance(0.25)
+    assert set(result(await ask(desk, "ends"), Ends).revoked) == {"t1"}
+    clock.advance(0.25)
+    store.is_away = True
+    assert (await ask(desk, "ends")).error == "away"
+
+
 async def test_the_probes_are_answered_for_the_whole(desk: Desk) -> None:
     """Metrics and what is wrong."""
     assert result(await ask(desk, "metrics"), bytes) == b"all 1"

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
 
 from headrace.access.records import AudienceChange
 from headrace.access.rules import AccessRules
-from headrace.access.viewing import GateStore, Seat, TooManyRevoked
+from headrace.access.viewing import Ends, GateStore, Seat, TooManyRevoked
 from headrace.clock import Clock
 from headrace.http.application import Probes
 from headrace.registry.leases import StoreAway
 from headrace_edge.workers.audiences import Audiences
 from headrace_edge.workers.messages import Answer, Ask
+
+ENDS_SECONDS: Final = 0.2
+"""How long what must not go on is believed without asking again: with an exchange and the gates' own interval less than
+a second."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,11 +54,14 @@ class Desk:
         self._tell_again = lease_seconds / 3
         self._tell_at = 0.0
         self._told = False
+        self._ends = Ends({}, {})
+        self._ends_at = -math.inf
+        self._reading = asyncio.Lock()
         self._questions = {
             "enter": _Question(Seat, lambda _, seat: viewing.enter(seat)),
             "renew": _Question(list[Seat], lambda _, seats: viewing.renew(seats)),
             "leave": _Question(list[Seat], lambda _, seats: viewing.leave(seats)),
-            "ends": _Question(None, lambda _, nothing: viewing.ends()),
+            "ends": _Question(None, lambda _, nothing: self._read_ends()),
             "restore": _Question(dict[str, float], lambda _, revoked: viewing.restore(revoked)),
             "rules": _Question(None, lambda _, nothing: viewing.rules.read()),
             "restore_rules": _Question(AccessRules, lambda _, rules: viewing.rules.restore(rules)),
@@ -74,6 +83,14 @@ class Desk:
         except Exception:
             log.exception("question_failed", what=ask.what, worker=worker)
             return Answer(ask.id, error="failed", reason="a fault of the node; its log says more")
+
+    async def _read_ends(self) -> Ends:
+        """Return what must not go on, of which the store is asked once for all workers."""
+        async with self._reading:
+            if self._clock.monotonic() - self._ends_at >= ENDS_SECONDS:
+                self._ends = await self._viewing.ends()
+                self._ends_at = self._clock.monotonic()
+            return self._ends
 
     async def _take(self, worker: str, change: AudienceChange) -> int:
         return self._audiences.take(worker, change)
