@@ -121,9 +121,10 @@ class HttpNodes:
         try:
             tls = self.authorities.now()
             async with self._session.get(url, headers=headers, allow_redirects=False, ssl=tls) as answer:
-                if answer.status != 200 or (answer.content_length or 0) > ANSWER_MAX_BYTES:
+                said = await read_answer(answer, ANSWER_MAX_BYTES)
+                if answer.status != 200 or said is None:
                     return None
-                return msgspec.json.decode(await answer.read(), type=kind, strict=False)
+                return msgspec.json.decode(said, type=kind, strict=False)
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError):
             return None
 
@@ -132,3 +133,14 @@ def base_of(node: NodeRecord) -> URL:
     """Return where nodes reach a node by HTTP; its public URL may be known to browsers only."""
     url = URL(node.relay_url)
     return url.with_scheme("https" if url.scheme == "wss" else "http")
+
+
+async def read_answer(answer: aiohttp.ClientResponse, most: int) -> bytes | None:
+    """Return the body of an answer; `None`, and no more is read, when it is longer than `most`."""
+    parts, length = [], 0
+    async for part in answer.content.iter_any():
+        length += len(part)
+        if length > most:
+            return None
+        parts.append(part)
+    return b"".join(parts)

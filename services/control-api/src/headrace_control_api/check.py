@@ -20,7 +20,7 @@ from headrace.registry.records import NodeRecord
 from headrace.registry.registry import Registry
 from headrace.registry.sealing import SealError, Uri, Vault
 from headrace_control_api.addresses import BadAddress, check_address
-from headrace_control_api.asking_nodes import base_of
+from headrace_control_api.asking_nodes import base_of, read_answer
 from headrace_control_api.authorities import Authorities
 from headrace_control_api.source_models import SourceText
 
@@ -153,9 +153,9 @@ class IngressChecks:
         try:
             tls = self.authorities.now()
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False, ssl=tls) as answer:
-                if (answer.content_length or 0) > ANSWER_MAX_BYTES:
+                said = await read_answer(answer, ANSWER_MAX_BYTES)
+                if said is None:
                     raise NotChecked(f"ingress {node.node} says too much")
-                said = await answer.read()
                 if answer.status == 200:
                     return said
                 raise NotChecked(f"ingress {node.node}: {said[:200].decode(errors='replace').strip() or answer.status}")

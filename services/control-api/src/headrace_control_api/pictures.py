@@ -16,7 +16,7 @@ from headrace.http.request_ids import onward
 from headrace.identifiers import StreamName
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.registry import Registry
-from headrace_control_api.asking_nodes import base_of
+from headrace_control_api.asking_nodes import base_of, read_answer
 from headrace_control_api.authorities import Authorities
 
 WIDTH_MIN: Final = 16
@@ -127,9 +127,9 @@ class EdgePictures:
         try:
             tls = self.authorities.now()
             async with self._session.get(url, headers=headers, allow_redirects=False, ssl=tls) as answer:
-                body = (
-                    await answer.content.read(PICTURE_MAX_BYTES + 1) if answer.status != 200 else await _whole(answer)
-                )
+                body = await read_answer(answer, PICTURE_MAX_BYTES)
+                if body is None:
+                    raise NoPicture(503, "The picture is too large.")
                 if answer.status == 200:
                     return body
                 said = body[:200].decode(errors="replace").strip()
@@ -155,13 +155,3 @@ def rank_edges(nodes: Iterable[NodeRecord], stream: StreamName) -> list[NodeReco
     """Return the edges that may take a picture, those that carry the stream already first, then the least loaded."""
     found = [node for node in nodes if node.role == "edge" and node.relay_url and not node.draining]
     return sorted(found, key=lambda node: (stream not in node.streams, node.load, node.node))
-
-
-async def _whole(answer: aiohttp.ClientResponse) -> bytes:
-    parts, length = [], 0
-    async for part in answer.content.iter_chunked(64 * 1024):
-        length += len(part)
-        if length > PICTURE_MAX_BYTES:
-            raise NoPicture(503, "The picture is too large.")
-        parts.append(part)
-    return b"".join(parts)
