@@ -44,9 +44,6 @@ TOGETHER_MAX = 0.4
 MESSAGE_SECONDS, GIB_SECONDS = 4e-6, 0.25
 """What the ceiling needs for a message and for a GiB, roughly; only to tell how much one core carries."""
 
-IN_TURNS_ROUNDS = 3
-"""Rounds of trials one after the other: each lets thousands of viewers in anew."""
-
 WARM_SECONDS = 1.0
 IDLE_SECONDS = 2.0
 
@@ -56,13 +53,20 @@ DELIVERED_LEAST = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long things take."""
+    """How long things take.
+
+    Attributes:
+        rounds: windows in which both servers are measured.
+        turns: rounds of trials one after the other, where one core does not carry both: each lets thousands in anew.
+        seconds: of a window.
+    """
 
     rounds: int = 7
+    turns: int = 3
     seconds: float = 2.0
 
 
-QUICK = Plan(rounds=3, seconds=1.5)
+QUICK = Plan(rounds=3, turns=1, seconds=1.5)
 
 GRANULARITIES = {"25/s x 10 KiB": (25, 10_240), "10/s x 25 KiB": (10, 25_600), "4/s x 62 KiB": (4, 63_488)}
 
@@ -121,11 +125,13 @@ class Trial:
         return self.cpu_seconds / self.bytes * GIB
 
 
-def watch(servers: Sequence[Server], viewers: Sequence[Viewers], load: Load, seconds: float) -> list[Trial]:
+def watch(
+    servers: Sequence[Server], viewers: Sequence[Viewers], load: Load, seconds: float, foreign: float = 0.0
+) -> list[Trial]:
     """Measure servers in the same seconds.
 
-    What ksoftirqd does is charged to the last of them, ours: nobody can tell for whom it worked, and the ceiling leaves
-    it next to nothing.
+    What ksoftirqd does, beyond the part `foreign` of the core that it took before anybody watched, is charged to the
+    last of them, ours: nobody can tell for whom it worked, and the ceiling leaves it next to nothing.
     """
     softirq = softirq_pid(SERVER_CORE)
     pids = [server.pid for server in servers] + ([softirq] if softirq else [])
@@ -138,7 +144,7 @@ def watch(servers: Sequence[Server], viewers: Sequence[Viewers], load: Load, sec
     told = [crowd.told() for crowd in viewers]
     left_over = [0.0] * len(servers)
     if softirq:
-        left_over[-1] = spent.pop()
+        left_over[-1] = max(0.0, spent.pop() - foreign * lasted)
     return [
         Trial(
             seconds=lasted,
@@ -162,12 +168,12 @@ def compare(load: Load, plan: Plan) -> dict[str, Any]:
     with ExitStack() as stack:
         least = stack.enter_context(ceiling(load))
         ours = stack.enter_context(product(load))
-        idle = idle_cpu(ours)
+        idle, foreign = idle_cpu(ours)
         empty_kib = memory_kib(ours.pid)
         if together:
-            pairs, full_kib = run_together(least, ours, load, plan)
+            pairs, full_kib = run_together(least, ours, load, plan, foreign)
         else:
-            pairs, full_kib = run_in_turns(least, ours, load, plan)
+            pairs, full_kib = run_in_turns(least, ours, load, plan, foreign)
     told = summary(pairs, idle)
     told["idle_ms_per_s"] = round(1000 * idle, 1)
     told["kib_per_viewer"] = round((full_kib - empty_kib) / (load.viewers + load.slow + load.never), 1)
@@ -175,31 +181,41 @@ def compare(load: Load, plan: Plan) -> dict[str, Any]:
     return {"how": "together" if together else "in turns", **told}
 
 
-def idle_cpu(server: Server) -> float:
-    """Return the part of a core that a server takes while nobody watches: links, registry, timers."""
+def idle_cpu(server: Server) -> tuple[float, float]:
+    """Return the parts of a core that a server and ksoftirqd take while nobody watches.
+
+    The server's is for links, registry and timers; that of ksoftirqd is for other work on the machine.
+    """
     time.sleep(WARM_SECONDS)
-    before = cpu_seconds(server.pid)
+    softirq = softirq_pid(SERVER_CORE)
+    pids = [server.pid, *([softirq] if softirq else [])]
+    before = [cpu_seconds(pid) for pid in pids]
     time.sleep(IDLE_SECONDS)
-    return (cpu_seconds(server.pid) - before) / IDLE_SECONDS
+    spent = [(cpu_seconds(pid) - was) / IDLE_SECONDS for pid, was in zip(pids, before, strict=True)]
+    return spent[0], sum(spent[1:])
 
 
-def run_together(least: Server, ours: Server, load: Load, plan: Plan) -> tuple[list[tuple[Trial, Trial]], int]:
+def run_together(
+    least: Server, ours: Server, load: Load, plan: Plan, foreign: float
+) -> tuple[list[tuple[Trial, Trial]], int]:
     """Measure both in the same seconds."""
     with Viewers(least, load) as those, Viewers(ours, load) as these:
         time.sleep(WARM_SECONDS)
-        pairs = [watch((least, ours), (those, these), load, plan.seconds) for _ in range(plan.rounds)]
+        pairs = [watch((least, ours), (those, these), load, plan.seconds, foreign) for _ in range(plan.rounds)]
         return [(pair[0], pair[1]) for pair in pairs], memory_kib(ours.pid)
 
 
-def run_in_turns(least: Server, ours: Server, load: Load, plan: Plan) -> tuple[list[tuple[Trial, Trial]], int]:
+def run_in_turns(
+    least: Server, ours: Server, load: Load, plan: Plan, foreign: float
+) -> tuple[list[tuple[Trial, Trial]], int]:
     """Measure one after the other, in changing order."""
     pairs, full_kib = [], 0
-    for number in range(min(IN_TURNS_ROUNDS, plan.rounds)):
+    for number in range(plan.turns):
         found: dict[str, Trial] = {}
         for server in (least, ours) if number % 2 else (ours, least):
             with Viewers(server, load) as crowd:
                 time.sleep(WARM_SECONDS)
-                (found[server.name],) = watch([server], [crowd], load, plan.seconds)
+                (found[server.name],) = watch([server], [crowd], load, plan.seconds, foreign)
                 full_kib = max(full_kib, memory_kib(ours.pid)) if server is ours else full_kib
         pairs.append((found[least.name], found[ours.name]))
     return pairs, full_kib
