@@ -38,9 +38,9 @@ FOLLOWER_STRETCH = 1.5
 """Longest chunk of a track that ends its chunks with the lead's, in its nominal lengths: what it falls back to while
 the lead is silent."""
 
-AUDIO_JITTER_SECONDS = 0.02
-"""How far audio may be off its count before it is put right: half of what people notice between sound and picture
-(ITU-R BT.1359: 45 ms)."""
+AUDIO_JITTER_SECONDS = 0.018
+"""How far audio may be off its count before it is put right: with a step of the timeline's steering less than 20 ms,
+which is half of what people notice between sound and picture (ITU-R BT.1359: 45 ms)."""
 
 FRAME_GUESS_SECONDS = 0.04
 """Duration of the very first frame when nothing is known of it: 25 per second."""

@@ -18,7 +18,7 @@ from headrace_ingress.reader import Reader
 from unit.ingress.clocks.scenarios import Scenario
 from unit.ingress.clocks.world import IDENTITY, UTC, SimulatedClock, SimulatedSource
 
-WEIGH_EVERY = 60
+WEIGH_EVERY = 10
 """Batches of chunks after which everything that is held is counted."""
 
 BESIDE_SECONDS = 1.0
