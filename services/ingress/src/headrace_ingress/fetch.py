@@ -8,6 +8,7 @@ addresses that the feed may reach (`headrace.transport.reaching`), and the addre
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import socket
 import ssl
@@ -37,7 +38,7 @@ NAMED_GAP_SECONDS: Final = 0.02
 """Least time from file to file afterwards: a playlist may claim segments that last no time."""
 
 CONNECT_SECONDS: Final = 5.0
-"""How long a connection and its first answer may take."""
+"""How long a connection may take, and, where `stall_seconds` is not longer, TLS and the head of an answer each."""
 
 _WRITE: Final = 2
 """AVIO_FLAG_WRITE."""
@@ -149,8 +150,9 @@ class Fetcher:
             raise NotFollowed(_NO_ADDRESS) from None
         try:
             connection.sock = self._connect(parts.scheme, parts.hostname, connection.port)
-            connection.request("GET", target, headers=headers)
-            return connection.getresponse(), connection
+            with _Deadline(connection.sock, self._patience):
+                connection.request("GET", target, headers=headers)
+                return connection.getresponse(), connection
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
             raise _explained(error) from None
@@ -162,13 +164,17 @@ class Fetcher:
         except socket.gaierror:
             raise SourceBroken("the source's host name cannot be resolved") from None
         try:
-            plain.settimeout(max(CONNECT_SECONDS, self._stall_seconds))
+            plain.settimeout(self._patience)
             if scheme == "https":
                 return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
         except OSError:
             plain.close()
             raise
         return plain
+
+    @property
+    def _patience(self) -> float:
+        return max(CONNECT_SECONDS, self._stall_seconds)
 
     def _checked(self, host: str) -> str:
         try:
@@ -245,6 +251,34 @@ class HttpFile:
             fetcher.closed(self)
             self._response.close()
             self._connection.close()
+
+
+class _Deadline:
+    """Cuts a connection that is not left in time: a socket's own limit begins anew with each byte.
+
+    Raises:
+        TimeoutError: at the end, when it was cut.
+    """
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._connection = connection
+        self._is_over = False
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if self._is_over:
+            raise TimeoutError
+
+    def _cut(self) -> None:
+        self._is_over = True
+        with contextlib.suppress(OSError):
+            # Not that of TLS, which would take the session away from who reads.
+            socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
 
 
 def _split(url: str) -> SplitResult:
