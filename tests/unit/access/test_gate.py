@@ -92,3 +92,20 @@ async def test_media_goes_on_while_many_viewers_are_compared_with_other_rules() 
     counting.cancel()
     assert turns > 20
     assert len(gate._passes) == 2000
+
+
+async def test_an_answer_of_no_use_ends_nothing() -> None:
+    """All edges read the same store: one record that none of them understands must not end them all."""
+
+    class Strange(Store):
+        async def ends(self) -> Ends:
+            found = await super().ends()
+            if self.asked == 2:
+                raise ValueError("a record of a later version")
+            return found
+
+    store = Strange(SystemClock())
+    async with started(store) as gate:
+        held = await gate.admit(ASKED)
+        await wait_until(lambda: store.asked > 2)
+        gate.leave(held)

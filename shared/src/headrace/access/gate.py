@@ -279,6 +279,11 @@ class Gate:
                 self._note_back()
             except StoreAway as error:
                 self._note_away(str(error))
+            except Exception as error:
+                # What one edge cannot make sense of no edge can: a record must not end them all.
+                if self._away is None:
+                    log.exception("viewing_failed")
+                self._note_away(f"the store's answer was of no use: {type(error).__name__}")
             await self._rest(self._news)
 
     async def _rest(self, sooner: asyncio.Event) -> bool:
