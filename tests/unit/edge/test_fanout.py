@@ -293,10 +293,28 @@ def test_a_stuck_viewer_is_cut_off() -> None:
     for _ in range(11):
         trickling.drain(100)
         stage.clock.advance(1.0)
-        stage.fan_out.sweep()
+        stage.fan_out.sweep(20)
     assert (stuck.aborted, trickling.aborted) == (True, False)
     assert stage.fan_out.viewers == 1
     assert stage.value("stuck_total") == 1
+
+
+def test_many_stuck_viewers_are_cut_off_in_several_turns() -> None:
+    """The others do not wait for it."""
+    stage = Stage(chunk_bytes=60_000, stuck_seconds=10.0)
+    stage.push()
+    stuck = [stage.join() for _ in range(25)]
+    for sender in stuck:
+        sender.stuck = True
+    stage.push(10)
+    assert stage.fan_out.places()["paused"] == len(stuck)
+    stage.clock.advance(5.0)
+    assert not stage.fan_out.sweep(20)
+    stage.clock.advance(11.0)
+    assert stage.fan_out.sweep(20)
+    assert stage.fan_out.viewers == 5
+    assert not stage.fan_out.sweep(20)
+    assert stage.fan_out.viewers == 0
 
 
 def test_joining_viewers_do_not_hold_up_live_ones() -> None:

@@ -35,6 +35,10 @@ DRAIN_SECONDS = 1.5
 SWEEP_SECONDS = 1.0
 """How often stuck viewers are looked for."""
 
+CUT_AT_ONCE, CUT_SECONDS = 20, 0.02
+"""Stuck viewers of a fan-out cut off in one turn, and the seconds to the next while there are more: each has its end to
+be told and logged, and thousands may be due together."""
+
 QUIET_SHARE = 0.25
 """Part of a heartbeat for which nothing was sent before a ping is: a stream that flows needs no pings, and ten thousand
 players no ten thousand pongs a second; between two messages there is at most a heartbeat and this."""
@@ -342,9 +346,8 @@ class Edge:
 
     async def _sweep(self) -> None:
         while True:
-            await next_beat(SWEEP_SECONDS)
-            for fan_out in tuple(self._fan_outs.values()):
-                fan_out.sweep()
+            more = [fan_out.sweep(CUT_AT_ONCE) for fan_out in tuple(self._fan_outs.values())]
+            await (asyncio.sleep(CUT_SECONDS) if any(more) else next_beat(SWEEP_SECONDS))
 
     def _players(self) -> list[FanOut]:
         return [fan_out for fan_out in self._fan_outs.values() if isinstance(fan_out.framing, PlayFraming)]

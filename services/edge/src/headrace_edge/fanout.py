@@ -1,7 +1,5 @@
 """Fan-out: one stream in one framing, to any number of viewers, at one write for each of them and turn.
 
-Theory of operation
--------------------
 A `FanOut` listens on a broadcast. When something came, it runs once in that turn of the event loop, reads what is new
 through one shared cursor, has it framed once, joins it (video and audio that came together leave together) and hands
 the very same bytes to every *live* viewer. Nothing is awaited and no viewer has a task that wakes for it.
@@ -16,8 +14,6 @@ where it is, which costs nothing, for the chunks are in the ring anyway. A viewe
 behind it than allowed is moved forward to the newest random access point, told so and counted; one that takes nothing
 at all for too long is cut off. So a viewer never has more in this process than one batch, and even that is shared with
 others unless it was made for it alone. (Through a transport, which takes everything, it is the high water and a batch.)
-
-The fan-out knows no protocol: `Framing` makes bytes of entries, `Sender` takes them.
 """
 
 from __future__ import annotations
@@ -213,8 +209,8 @@ class FanOut:
         for viewer in (*self._live, *self._joining, *self._paused):
             self._finish(viewer, code, reason)
 
-    def sweep(self) -> None:
-        """Cut off viewers that were paused and took nothing for too long; to be called about once a second."""
+    def sweep(self, most: int) -> bool:
+        """Cut off up to `most` viewers that took nothing for too long; return whether there are more."""
         now = self._clock.monotonic()
         for viewer in tuple(self._paused):
             unsent = viewer.sender.unsent()
@@ -222,9 +218,13 @@ class FanOut:
                 viewer.unsent = unsent
                 viewer.paused_since = now
             elif now - viewer.paused_since >= self._limits.stuck_seconds:
+                if not most:
+                    return True
+                most -= 1
                 self._counts.stuck.inc()
                 viewer.sender.abort()
                 self.remove(viewer)
+        return False
 
     def close(self) -> None:
         """Listen no more; the fan-out must have no viewers."""

@@ -16,6 +16,9 @@ them within seconds."""
 SWEEPS = 5
 """How often in that time connections are looked at."""
 
+CLOSED_AT_ONCE, CLOSED_SECONDS = 50, 0.02
+"""Connections closed in one turn, and the seconds to the next: thousands at once would keep everybody waiting."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -66,9 +69,11 @@ class SilentConnections:
             self._asked &= connections
             silent = {connection: silent.get(connection, 0) + 1 for connection in connections - self._asked}
             late = [connection for connection, sweeps in silent.items() if sweeps > SWEEPS]
-            for connection in late:
+            for number, connection in enumerate(late, 1):
                 connection.force_close()
                 del silent[connection]
+                if number % CLOSED_AT_ONCE == 0:
+                    await asyncio.sleep(CLOSED_SECONDS)
             if late:
                 log.info("silent_connections_closed", count=len(late))
                 self.on_closed(len(late))
