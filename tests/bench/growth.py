@@ -92,7 +92,7 @@ def cost_chart(viewers: Axis, video: Sequence[Row], sound: Sequence[Row]) -> lis
     ]
     most = 10 ** math.ceil(math.log10(max((y for curve in curves for _, y in curve.points), default=10)))
     costs = Axis(1, most, [10**power for power in range(round(math.log10(most)) + 1)], is_log=True)
-    return chart(LEFT, TOP, "CPU for a message, µs (viewers)", viewers, costs, curves)
+    return chart(LEFT, TOP, "CPU for a message, µs (viewers)", viewers, costs, curves, falls=True)
 
 
 def ratio_chart(
@@ -119,8 +119,10 @@ def memory_chart(left: float, top: float, video: Sequence[Row], sound: Sequence[
     return chart(left, top, "memory of the edge, MiB (viewers)", viewers, Axis(0, most, range(0, most + 1, 50)), curves)
 
 
-def chart(left: float, top: float, title: str, across: Axis, up: Axis, curves: Sequence[Curve]) -> list[str]:
-    """Return one chart."""
+def chart(
+    left: float, top: float, title: str, across: Axis, up: Axis, curves: Sequence[Curve], *, falls: bool = False
+) -> list[str]:
+    """Return one chart; where its curves fall, their names stand at the top."""
     bottom, right = top + PLOT_HEIGHT, left + PLOT_WIDTH
     x, y = across.scale(left, right), up.scale(bottom, top)
     parts = [f'<text x="{left}" y="{top - 15}" font-size="13">{title}</text>']
@@ -129,12 +131,13 @@ def chart(left: float, top: float, title: str, across: Axis, up: Axis, curves: S
     for value in up.ticks:
         parts.append(f'<line x1="{left}" x2="{right}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#ddd"/>')
         parts.append(f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:,}</text>')
-    for number, curve in enumerate(curves):
+    for number, curve in enumerate(curve for curve in curves if curve.points):
         at = [(x(a), y(b)) for a, b in curve.points]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in at)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{curve.color}" stroke-width="2"/>')
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{curve.color}"/>' for a, b in at]
-        label = f'x="{right - 5}" y="{bottom - 10 - 15 * number}" text-anchor="end" fill="{curve.color}"'
+        label_at = top + 15 + 15 * number if falls else bottom - 10 - 15 * number
+        label = f'x="{right - 5}" y="{label_at}" text-anchor="end" fill="{curve.color}"'
         parts.append(f"<text {label}>{curve.name}</text>")
     return parts
 
