@@ -277,6 +277,13 @@ async def test_the_store_is_away(client: Client, store: MemoryStore) -> None:
     assert (await wcs(client, "pull/find_all"))[0] == 200
 
 
+async def test_a_pull_by_whep_is_told_at_once(client: Client) -> None:
+    """It waits for WebRTC; as HLS it would only fail, without saying why."""
+    for uri in ("https://there.example/cam1/whep", "http://there.example/rtc/v1/WHEP/?app=live"):
+        status, told = await wcs(client, "pull/pull", {**PULL, "uri": uri})
+        assert (status, told["status"]) == (501, 501)
+
+
 @pytest.mark.parametrize(("code", "status"), [*STATUS_OF_CODE.items(), ("broken", 500)])
 async def test_what_cannot_be_carried_out_leaves_nothing(registry: MemoryRegistry, code: str, status: int) -> None:
     """The carrier's first word decides the answer when trying again is of no use."""

@@ -20,6 +20,9 @@ Use = Literal["source", "pull", "push"]
 """What an address is for."""
 
 WHIP: Final = frozenset({"http", "https"})
+WHEP: Final = "whep"
+"""What stands in the path of an address to play from by WebRTC, in whatever server: its scheme says nothing."""
+
 _BORDER: Final = frozenset(scheme.value for scheme in BORDER_SCHEMES)
 _FEEDS: Final = frozenset(scheme.value for scheme in Scheme) - _BORDER
 

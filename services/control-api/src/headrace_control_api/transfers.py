@@ -40,7 +40,7 @@ from headrace.registry.transfers import (
     transfers,
     view,
 )
-from headrace_control_api.addresses import CARRIERS, WHIP, BadAddress, check_address
+from headrace_control_api.addresses import CARRIERS, WHEP, WHIP, BadAddress, check_address
 
 BY: Final = "api"
 
@@ -213,6 +213,8 @@ class Engine:
             raise Refused(400, _sentence(str(error)), "uri") from None
         if uri.scheme in WHIP and wanted.kind == "push":
             raise Refused(501, "Pushing by WHIP needs WebRTC, which is not there yet.", "uri")
+        if uri.scheme in WHIP and WHEP in urlsplit(uri.reveal()).path.lower().split("/"):
+            raise Refused(501, "Pulling by WHEP needs WebRTC, which is not there yet.", "uri")
         return uri
 
     def _check_node(self, wanted: Wanted, uri: Uri) -> None:
