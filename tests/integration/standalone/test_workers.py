@@ -32,9 +32,9 @@ PATIENCE = 30.0
 
 
 def workers(pid: int) -> list[int]:
-    """Return the process ids of the workers that a process has, or one of its children."""
+    """Return the process ids of the workers of the edge that a process is, or one of its children."""
     children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    own = [child for child in children if "workers.worker" in Path(f"/proc/{child}/cmdline").read_text()]
+    own = [child for child in children if "headrace_edge.workers.worker" in Path(f"/proc/{child}/cmdline").read_text()]
     return own or [worker for child in children for worker in workers(child)]
 
 
