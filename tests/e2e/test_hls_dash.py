@@ -149,8 +149,11 @@ async def test_ffmpeg_reads_hls_and_dash(cluster: LiveCluster, tmp_path: Path) -
             for stream, step in ((0, 0.04), (1, 1024 / 48_000)):
                 times = [float(packet["dts_time"]) for packet in packets if packet["stream_index"] == stream]
                 assert times[-1] - times[0] > 5
-                # The pattern leaves pictures out where the machine is busy.
-                assert all(step * 0.9 < later - time < 1 for time, later in itertools.pairwise(times))
+                # The pattern leaves pictures out where the machine is busy, and a frame of sound may be cut short to
+                # bring it back to the picture.
+                steps = [later - time for time, later in itertools.pairwise(times)]
+                assert 0 < min(steps) <= max(steps) < 1, (name, stream)
+                assert sum(one < step * 0.9 for one in steps) <= 1, (name, stream, steps)
 
 
 @requires_players
