@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from headrace.errors import StartupError
@@ -181,6 +182,17 @@ async def test_a_stream_is_let_go() -> None:
             await watched.live()
             assert NAME in watched.registry.streams
         await wait_until(lambda: NAME not in watched.registry.streams, 20)
+
+
+async def test_what_was_published_here_before_sends_nobody_away() -> None:
+    """Its record may outlive it by a moment: the next publisher stays, and its epoch outranks it."""
+    async with publishing() as (watched, uri):
+        with publishers.ffmpeg("-f", "flv", uri, audio=""):
+            await watched.live()
+            record = watched.registry.streams[NAME]
+            watched.registry.on_fenced(NAME, msgspec.structs.replace(record, epoch=record.epoch - 1, state="ended"))
+            await watched.live(1.0)
+    watched.check()
 
 
 async def test_rubbish_ends_its_connection_only(capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,7 +180,8 @@ class Publications:
     def fence(self, name: StreamName, other: StreamRecord) -> None:
         """Another node has a newer epoch of a stream: its publisher took over there."""
         stream = self._streams.get(name)
-        if stream is not None:
+        # What was published here before may be on record for a moment yet; the epoch to come outranks it.
+        if stream is not None and other.node != self.runtime.node:
             stream.feed.fence(other)
             if stream.publication is not None:
                 stream.publication.finish(f"another publisher took over at node {other.node}")
