@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import av
 
@@ -41,6 +44,19 @@ async def publishing_rtsp(**ingress: Any) -> AsyncIterator[tuple[Watched, str]]:
     async with feeding_settings(Settings.model_validate({"ingress": group})) as watched:
         door = next(component for component in watched.components if isinstance(component, RtspDoor))
         yield watched, f"rtsp://127.0.0.1:{door.bound_port}/live/{NAME}"
+
+
+@asynccontextmanager
+async def connection(uri: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to the door of `uri`."""
+    parts = urlsplit(uri)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 def decode_whole(file: bytes) -> dict[str, int]:

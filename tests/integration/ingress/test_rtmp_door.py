@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +18,7 @@ from headrace.wire.stream import StreamState
 from headrace_ingress.rtmp.handshake import BLOCK_BYTES
 from headrace_ingress.rtmp_door import RtmpDoor
 from headrace_ingress.tcp_door import WAITING_MAX
-from integration.ingress.publishing import publishing
+from integration.ingress.publishing import connection, publishing
 from integration.ingress.rig import NAME
 from support import publishers
 from support.certificates import Authority
@@ -28,19 +26,6 @@ from support.rtmp_client import publish_two_sizes
 from unit.ingress.rtmp.client import C2, SIMPLE, connect, digested, publish
 
 KEY = "correct-horse"
-
-
-@asynccontextmanager
-async def connection(uri: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Connect to the door."""
-    parts = urlsplit(uri)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
 
 
 async def answered(uri: str, name: str, first: bytes = SIMPLE) -> bytes:

@@ -9,8 +9,6 @@ import re
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +18,7 @@ from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
 from headrace_ingress.rtsp_door import CHALLENGES_MAX, RtspDoor
 from headrace_ingress.tcp_door import WAITING_MAX
-from integration.ingress.publishing import check_carried, publishing_rtsp
+from integration.ingress.publishing import check_carried, connection, publishing_rtsp
 from integration.ingress.rig import NAME, Watched
 from support import publishers
 from support.certificates import Authority
@@ -28,19 +26,6 @@ from support.rtsp_proxy import Disorder, disordering
 from unit.ingress.rtsp.client import SDP, announce, basic, digest, frame, record, request, setup
 
 KEY = "correct-horse"
-
-
-@asynccontextmanager
-async def connection(uri: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Connect to the door."""
-    parts = urlsplit(uri)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
 
 
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes) -> bytes:

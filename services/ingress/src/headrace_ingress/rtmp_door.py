@@ -4,40 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 
 from headrace_ingress.admission import PublishRefused
-from headrace_ingress.metrics import IngressMetrics
-from headrace_ingress.publications import Publications
 from headrace_ingress.rtmp.flv import Section
 from headrace_ingress.rtmp.handshake import BLOCK_BYTES
 from headrace_ingress.rtmp.protocol import Media, Metadata, PublishAsked, PublishEnded, RtmpConnection, RtmpEvent
 from headrace_ingress.rtmp.target import targets
 from headrace_ingress.target import Target
-from headrace_ingress.tcp_door import PUBLISH_SECONDS, TcpDoor, TcpPublisher
+from headrace_ingress.tcp_door import TcpDoor, TcpPublisher
 
 
 class RtmpDoor(TcpDoor):
-    """Listens for publishers by RTMP.
+    """Listens for publishers by RTMP."""
 
-    Args:
-        host, port: where; port 0 takes any free one, `bound_port` says which.
-        publications: lets publishers in.
-        metrics: of this process.
-        publish_seconds: how long a connection may take until it publishes.
-        tls: makes it a door of rtmps.
-    """
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        publications: Publications,
-        metrics: IngressMetrics,
-        publish_seconds: float = PUBLISH_SECONDS,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        super().__init__("rtmp", host, port, publications, metrics, publish_seconds, tls)
+    name = "rtmp"
 
     def make_publisher(self, loop: asyncio.AbstractEventLoop) -> RtmpPublisher:
         """Return what takes a new connection."""

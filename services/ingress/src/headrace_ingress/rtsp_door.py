@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-import ssl
 from collections.abc import Callable
 from typing import Final
 
 from headrace.identifiers import InvalidName, StreamName
 from headrace_ingress.admission import PublishRefused
 from headrace_ingress.datagrams import NoPorts, TrackPorts
-from headrace_ingress.metrics import IngressMetrics
-from headrace_ingress.publications import Publications
 from headrace_ingress.rtsp.authorization import Credentials, Digest, Password, proves
 from headrace_ingress.rtsp.protocol import (
     AnnounceAsked,
@@ -31,7 +28,7 @@ from headrace_ingress.rtsp.protocol import (
 )
 from headrace_ingress.rtsp_replay import FORMAT, write_description
 from headrace_ingress.target import Target, parse_target
-from headrace_ingress.tcp_door import PUBLISH_SECONDS, TcpDoor, TcpPublisher
+from headrace_ingress.tcp_door import TcpDoor, TcpPublisher
 
 CHALLENGES_MAX: Final = 3
 """Most times that one connection is asked for its key: some ask again and again without one."""
@@ -54,26 +51,9 @@ _URL = re.compile(r"rtsps?://[^/?#]*/live/([^#]*)", re.IGNORECASE)
 
 
 class RtspDoor(TcpDoor):
-    """Listens for publishers by RTSP.
+    """Listens for publishers by RTSP. With TLS, media do not travel by UDP."""
 
-    Args:
-        host, port: where; port 0 takes any free one, `bound_port` says which.
-        publications: lets publishers in.
-        metrics: of this process.
-        publish_seconds: how long a connection may take until it publishes.
-        tls: makes it a door of rtsps, where media do not travel by UDP.
-    """
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        publications: Publications,
-        metrics: IngressMetrics,
-        publish_seconds: float = PUBLISH_SECONDS,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        super().__init__("rtsp", host, port, publications, metrics, publish_seconds, tls)
+    name = "rtsp"
 
     def make_publisher(self, loop: asyncio.AbstractEventLoop) -> RtspPublisher:
         """Return what takes a new connection."""

@@ -10,7 +10,7 @@ import asyncio
 import ssl
 from abc import ABC, abstractmethod
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import structlog
 
@@ -44,8 +44,10 @@ log = structlog.get_logger(__name__)
 class TcpDoor(ABC):
     """Listens for publishers from `start` to `stop`.
 
-    Args:
+    Attributes:
         name: of the door, its setting and its scheme, for example `rtmp`.
+
+    Args:
         host, port: where; port 0 takes any free one, `bound_port` says which.
         publications: lets publishers in.
         metrics: of this process.
@@ -53,17 +55,17 @@ class TcpDoor(ABC):
         tls: makes it a door of the scheme with an `s`.
     """
 
+    name: ClassVar[str]
+
     def __init__(
         self,
-        name: str,
         host: str,
         port: int,
         publications: Publications,
         metrics: IngressMetrics,
-        publish_seconds: float,
-        tls: ssl.SSLContext | None,
+        publish_seconds: float = PUBLISH_SECONDS,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.name = name
         self.bound_port = port
         self.publications = publications
         self.metrics = metrics
