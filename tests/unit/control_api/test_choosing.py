@@ -6,22 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
-from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
-from headrace.http.application import make_application
 from headrace.identifiers import NodeId, StreamName
 from headrace.registry.desired import DesiredMove
 from headrace.registry.memory import MemoryRegistry
 from headrace.registry.records import LAYER_MAX, NodeRecord, StreamRecord
-from headrace.service.runtime import Runtime
-from headrace_control_api.access import Access
 from headrace_control_api.choosing import why_not
-from headrace_control_api.counting import api_metrics
-from headrace_control_api.events import EventLog
-from headrace_control_api.routes import add_routes
-from headrace_control_api.tokens import TokenOffice
 
 Client = TestClient[web.Request, web.Application]
 
@@ -40,17 +32,6 @@ async def registry() -> AsyncIterator[MemoryRegistry]:
     registry.keep_stream(StreamRecord(stream="cam1", node="in", epoch=7, state="live"))
     yield registry
     await registry.close()
-
-
-@pytest.fixture
-async def client(registry: MemoryRegistry) -> AsyncIterator[Client]:
-    runtime = Runtime(NodeId("api"), "control-api")
-    app = make_application(runtime)
-    office = TokenOffice(MemoryViewing(runtime.clock), runtime.clock)
-    events = EventLog(registry, runtime.clock)
-    add_routes(app, registry, Access(), api_metrics(runtime.metrics), events, office)
-    async with TestClient(TestServer(app)) as client:
-        yield client
 
 
 async def test_who_carries_a_stream_says_whom_it_would_ask(client: Client, registry: MemoryRegistry) -> None:

@@ -6,23 +6,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
-from headrace.access.viewing import MemoryViewing
 from headrace.clock import SystemClock
-from headrace.http.application import make_application
 from headrace.identifiers import NodeId
 from headrace.registry.desired import DesiredKey, DesiredKind, DesiredSource
 from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.sealing import Uri
 from headrace.registry.transfers import OPTION_PUBLISHER, PUSHED
-from headrace.service.runtime import Runtime
-from headrace_control_api.access import Access
-from headrace_control_api.counting import api_metrics
-from headrace_control_api.events import EventLog
-from headrace_control_api.routes import add_routes
-from headrace_control_api.tokens import TokenOffice
 
 Client = TestClient[web.Request, web.Application]
 
@@ -43,17 +35,6 @@ async def registry(store: MemoryStore) -> AsyncIterator[MemoryRegistry]:
     registry.keep_stream(StreamRecord(stream="cam1", node="n1", epoch=7, state="live"))
     yield registry
     await registry.close()
-
-
-@pytest.fixture
-async def client(registry: MemoryRegistry) -> AsyncIterator[Client]:
-    runtime = Runtime(NodeId("api"), "control-api")
-    app = make_application(runtime)
-    office = TokenOffice(MemoryViewing(runtime.clock), runtime.clock)
-    events = EventLog(registry, runtime.clock)
-    add_routes(app, registry, Access(), api_metrics(runtime.metrics), events, office)
-    async with TestClient(TestServer(app)) as client:
-        yield client
 
 
 async def test_draining(client: Client, registry: MemoryRegistry) -> None:
