@@ -68,7 +68,8 @@ export class Continuity {
   }
 
   /**
-   * Chunks of a track before `next` will not come; false when we have them or do not know the track.
+   * Chunks of a track before `next` will not come; false when we have them or do not know the track. An edge that does
+   * not know whether the last one that we had ended its segment says so before what follows directly as well.
    *
    * @param {number} track
    * @param {Position} next
@@ -76,6 +77,9 @@ export class Continuity {
   lose(track, next) {
     const progress = this._tracks.get(track);
     if (progress === undefined || progress.last === null || comparePositions(next, progress.last.position) <= 0) {
+      return false;
+    }
+    if (follows(progress.last, next)) {
       return false;
     }
     this.gaps += 1;

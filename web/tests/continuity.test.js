@@ -59,6 +59,14 @@ test("a gap before what we have, or of an unknown track, is none", () => {
   assert.equal(continuity.gaps, 0);
 });
 
+test("a gap before what follows directly is none: an edge may not know where a segment ended", () => {
+  const continuity = opened();
+  take(continuity, { at: [1000, 1, 0], randomAccess: true }, { at: [1000, 1, 1], endOfSegment: true });
+  assert.equal(continuity.lose(1, [1000, 2, 0]), false);
+  assert.deepEqual(take(continuity, { at: [1000, 2, 0], randomAccess: true }), ["play"]);
+  assert.equal(continuity.gaps, 0);
+});
+
 test("a new epoch begins at a random access point and ends the old one", () => {
   const continuity = opened();
   take(continuity, { at: [1000, 1, 0], randomAccess: true });

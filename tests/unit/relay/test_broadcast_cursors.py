@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headrace.identifiers import ChunkId, Epoch, StreamName
-from headrace.relay.broadcast import Broadcast, Entry
+from headrace.relay.broadcast import Broadcast, Entry, Gap
 from headrace.wire.chunk import Chunk, Flag, make_chunk
 from headrace.wire.stream import Track
 
@@ -44,6 +44,17 @@ def test_resuming_ahead_within_the_epoch() -> None:
         push(broadcast, number)
     assert ids(broadcast.read(cursor)) == [(2, 5), (1, 6), (2, 6), (1, 7), (2, 7)]
     assert broadcast.is_level(cursor)
+
+
+def test_resuming_at_the_end_of_a_segment_ahead() -> None:
+    """A reader whose last chunk comes here only later, and ends its segment, lost nothing and is told no gap."""
+    broadcast = opened(3)
+    last = make_chunk(ChunkId(Epoch(1), 2, 1, 3), Flag.END_OF_SEGMENT, 10_003, 1, 0, 1, 0, b"media")
+    cursor = broadcast.resume({2: last.id})
+    broadcast.append(last)
+    following = make_chunk(ChunkId(Epoch(1), 2, 2, 0), Flag.RANDOM_ACCESS, 10_004, 1, 0, 1, 0, b"media")
+    broadcast.append(following)
+    assert [entry for entry in broadcast.read(cursor) if isinstance(entry, Chunk | Gap)] == [following]
 
 
 def test_resuming_where_nothing_is_known_yet() -> None:

@@ -312,6 +312,8 @@ class Broadcast:
             del cursor._floor[track]
         had = cursor._had.get(track)
         if had is not None and had.has(chunk.id):
+            if had.ends is None and chunk.id.position == had.position:
+                cursor._had[track] = had._replace(ends=chunk.ends_segment)  # it was named when we did not have it yet
             return 0
         self._tell_epoch(cursor, chunk.id.epoch, entries)
         if had is not None and not had.is_followed_by(chunk.id):
