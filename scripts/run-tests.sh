@@ -9,7 +9,7 @@ if (($# > 0)); then
     exec pytest "$@"
 fi
 
-first=(tests/e2e tests/scenarios tests/unit tests/sim)
+first=(tests/e2e tests/scenarios tests/integration/standalone tests/unit tests/sim)
 log=$(mktemp)
 beside=
 # Whoever interrupts means both; pytest ends what it started when it is told to.
