@@ -10,6 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from headrace.testing import wait_until
+from headrace.wire.stream import StreamState
 from headrace_control_api.asking_nodes import Carried
 from headrace_control_api.hops import measured, parent_of, parents
 from support.redis_server import RedisServer, redis_server  # noqa: F401
@@ -80,8 +81,8 @@ def test_what_nodes_do_not_tell_is_absent() -> None:
     """A node between that does not answer leaves a hop without an added time; without any there is nothing."""
     found = measured(
         [
-            Carried("edge-1", "live", ["ingress-1", "middle", "edge-1"], {1: 900, 2: 100}, 0.5),
-            Carried("ingress-1", "live", ["ingress-1"], {1: 1000, 2: 100}, 0.1),
+            Carried("edge-1", StreamState.LIVE, ["ingress-1", "middle", "edge-1"], {1: 900, 2: 100}, 0.5),
+            Carried("ingress-1", StreamState.LIVE, ["ingress-1"], {1: 1000, 2: 100}, 0.1),
         ]
     )
     assert [(hop.node, hop.parent, hop.added_seconds) for hop in found.hops] == [

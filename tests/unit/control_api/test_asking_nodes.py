@@ -16,6 +16,7 @@ from headrace.registry.records import NodeRecord
 from headrace.registry.sealing import Uri
 from headrace_control_api.asking_nodes import HttpNodes
 from headrace_control_api.check import IngressChecks
+from headrace_control_api.hops import measured
 
 SENT_BYTES = 96 * 1024 * 1024
 
@@ -59,3 +60,25 @@ async def test_no_more_is_read_than_an_answer_has(node: NodeRecord) -> None:
     await nodes.close()
     await checks.close()
     await registry.close()
+
+
+@pytest.fixture
+async def newer() -> AsyncIterator[NodeRecord]:
+    """A node of a later version, which tells of states that this one does not know."""
+
+    async def carried(request: web.Request) -> web.Response:
+        return web.json_response({"node": "n2", "state": "paused", "route": ["n2"], "bitrates": {}})
+
+    app = web.Application()
+    app.router.add_get("/carried/cam", carried)
+    server = TestServer(app, host="127.0.0.1")
+    await server.start_server()
+    yield NodeRecord(node="n2", role="edge", relay_url=f"ws://127.0.0.1:{server.port}/relay")
+    await server.close()
+
+
+async def test_what_cannot_be_shown_is_no_answer(newer: NodeRecord) -> None:
+    """A state that nobody here knows is as good as no answer, and spoils nobody else's."""
+    nodes = HttpNodes("a secret", SystemClock())
+    assert measured(await nodes.carried("cam", [newer])).hops == []
+    await nodes.close()

@@ -16,6 +16,7 @@ from headrace.clock import Clock
 from headrace.http.proof import PROOF_HEADER, prove
 from headrace.http.request_ids import onward
 from headrace.registry.records import NodeRecord
+from headrace.wire.stream import StreamState
 from headrace_control_api.authorities import Authorities
 
 ANSWER_SECONDS: Final = 3.0
@@ -50,7 +51,7 @@ class Carried(msgspec.Struct, frozen=True):
     """
 
     node: str
-    state: str
+    state: StreamState
     route: list[str]
     bitrates: dict[int, int]
     age_seconds: float | None = None

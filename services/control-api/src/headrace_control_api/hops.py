@@ -45,7 +45,7 @@ def _hop(carried: Carried, ages: Mapping[str, float | None]) -> HopView:
             "node": carried.node,
             "parent": parent,
             "route": carried.route,
-            "state": carried.state,
+            "state": carried.state.value,
             "age_seconds": own,
             "added_seconds": None if own is None or above is None else round(own - above, 4),
         }

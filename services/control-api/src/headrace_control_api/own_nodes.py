@@ -35,8 +35,7 @@ class OwnNodes:
         if broadcast is None or not broadcast.epoch:
             return []
         age = await age_of(broadcast, self.clock)
-        state = broadcast.state.state.value
-        return [Carried(self.node, state, route_of(broadcast), dict(bitrates(broadcast)), age)]
+        return [Carried(self.node, broadcast.state.state, route_of(broadcast), dict(bitrates(broadcast)), age)]
 
     async def close(self) -> None:
         """Nothing is held."""
