@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from headrace.identifiers import StreamName
+from headrace.session.upstreams import Upstreams
 from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
 from integration.relay.mesh import CAM, FAST, Mesh, MeshNode, Viewer, assert_complete, mesh
@@ -165,3 +166,23 @@ async def test_an_upstream_that_is_not_there_is_told_once_and_makes_the_node_unr
         await gate.open_door()
         await wait_until(lambda: home.node.problem is None)
     assert capsys.readouterr().out.count("[warning  ] upstream_failed") == 1
+
+
+async def test_a_fault_in_what_is_done_every_second_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and done again: a stream that comes after it is offered all the same."""
+    monkeypatch.setattr("headrace.telemetry.faults.RESTART_SECONDS", 0.01)
+    faults = [KeyError("a fault")]
+    tick = Upstreams.tick
+
+    def fail_once(self: Upstreams) -> None:
+        if faults:
+            raise faults.pop()
+        tick(self)
+
+    monkeypatch.setattr(Upstreams, "tick", fail_once)
+    async with mesh() as m:
+        gate = await m.add("gate", layer=1)
+        home = await site(m, gate)
+        await wait_until(lambda: not faults)
+        m.run(home.produce())
+        await wait_until(lambda: CAM in gate.node.record.streams, what="the stream offered")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from headrace.access.records import AudienceChange, Counts
 from headrace.access.viewing import MemoryViewing
@@ -21,10 +22,13 @@ class Viewing(MemoryViewing):
     """The viewers of one process, whose store can be taken away."""
 
     is_away = False
+    is_broken = False
 
     async def counts(self) -> Mapping[str, Counts]:
         if self.is_away:
             raise StoreAway("it is away")
+        if self.is_broken:
+            raise KeyError("counts")
         return await super().counts()
 
 
@@ -93,3 +97,21 @@ async def test_what_is_not_known_is_not_told(registry: MemoryRegistry, monkeypat
     none.register(ClusterCounts(registry, viewing, 0))
     assert (values(none, "stream_live"), values(none, "node_load")) == ({}, {})
     assert values(none, "streams")["live"] == 2
+
+
+async def test_counting_outlives_a_fault(registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that nobody foresaw is told, and asked for again; meanwhile nothing is said of who watches."""
+    monkeypatch.setattr("headrace_control_api.cluster_counts.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("headrace.telemetry.faults.RESTART_SECONDS", 0.01)
+    viewing, metrics = Viewing(SystemClock()), CollectorRegistry()
+    counts = ClusterCounts(registry, viewing, 9)
+    metrics.register(counts)
+    await counts.start()
+    await wait_until(lambda: values(metrics, "stream_viewers"))
+    viewing.is_broken = True
+    with capture_logs() as lines:
+        await wait_until(lambda: values(metrics, "stream_viewers") == {} and lines)
+    assert lines[0]["event"] == "task_failed"
+    viewing.is_broken = False
+    await wait_until(lambda: values(metrics, "stream_viewers"))
+    await counts.stop()

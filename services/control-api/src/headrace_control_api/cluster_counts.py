@@ -20,6 +20,7 @@ from headrace.registry.leases import StoreAway
 from headrace.registry.registry import Registry
 from headrace.registry.transfers import PULL, PUSH, TransferStatus, count_transfers
 from headrace.relay.keyring import ROLES
+from headrace.telemetry.faults import outlive_faults
 
 LOOK_SECONDS: Final = 5.0
 """How often it is asked how many watch: twice between two readings by Prometheus as it is set up mostly."""
@@ -45,7 +46,7 @@ class ClusterCounts(Collector):
 
     async def start(self) -> None:
         """Begin to follow who watches."""
-        self._task = asyncio.create_task(self._follow(), name="cluster counts")
+        self._task = asyncio.create_task(outlive_faults("cluster-counts", self._follow), name="cluster counts")
 
     async def stop(self) -> None:
         """Follow no more; a second call does nothing."""
@@ -58,8 +59,10 @@ class ClusterCounts(Collector):
         while True:
             try:
                 self._watching = await self._viewing.counts()
-            except StoreAway:
+            except Exception as error:
                 self._watching = None  # nothing is told rather than what was
+                if not isinstance(error, StoreAway):
+                    raise
             await asyncio.sleep(LOOK_SECONDS)
 
     def collect(self) -> Iterable[GaugeMetricFamily]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from aiohttp import web
+
+from headrace.telemetry.faults import outlive_faults
 
 FIRST_REQUEST_SECONDS = 10.0
 """How long a connection may take to send its first whole request: browsers open some in advance, and use or close
@@ -44,7 +47,9 @@ class SilentConnections:
 
     def watch(self, server: web.Server) -> None:
         """Begin to look at `server`'s connections."""
-        self._task = asyncio.create_task(self._sweep(server), name="silent connections")
+        self._task = asyncio.create_task(
+            outlive_faults("silent-connections", partial(self._sweep, server)), name="silent connections"
+        )
 
     async def stop(self) -> None:
         """Look no more; a second call does nothing."""

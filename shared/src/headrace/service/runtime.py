@@ -149,7 +149,7 @@ async def _live(role: str, settings: Settings, build: Build, on_ready: Callable[
         log.warning("alone", reason="registry.url is memory: no other process can find this node")
     stopping = asyncio.Event()
     _obey_signals(stopping, runtime.reloads)
-    lag = asyncio.create_task(measure_loop_lag(gauges.loop_lag_seconds), name="loop-lag")
+    lag = runtime.spawn("loop-lag", measure_loop_lag(gauges.loop_lag_seconds))
     watch = None if certificate is None else runtime.spawn("certificate", certificate.watch())
     started: list[Component] = []
     try:

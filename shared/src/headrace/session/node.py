@@ -40,6 +40,7 @@ from headrace.session.serving import HubSender
 from headrace.session.standing import busy, carrying
 from headrace.session.trust import Trust
 from headrace.session.upstreams import Upstreams, offered
+from headrace.telemetry.faults import outlive_faults
 from headrace.wire.stream import RouteHop
 
 TICK_SECONDS = 1.0
@@ -128,7 +129,7 @@ class Node:
         self._hub.may_produce = self.may_publish
         self._announce()
         self._follow_orders()
-        self._ticker = asyncio.create_task(self._tick(), name="node-tick")
+        self._ticker = asyncio.create_task(outlive_faults("node-tick", self._tick), name="node-tick")
         self._upstreams.start()
         for name in tuple(self._hub.streams):
             if self._hub.demands(name) and not self._hub.produced(name):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 import structlog
 
@@ -17,6 +18,7 @@ from headrace.relay.hub import Hub
 from headrace.relay.link import OFFERS_MAX
 from headrace.session.link import Link, LinkError
 from headrace.session.links import Links
+from headrace.telemetry.faults import outlive_faults
 from headrace.telemetry.masking import mask_uris
 from headrace.transport.backoff import Backoff
 
@@ -54,7 +56,8 @@ class Upstreams:
 
     def start(self) -> None:
         """Begin to dial."""
-        self._tasks = [asyncio.create_task(self._keep(url), name="keep an upstream") for url in self._urls]
+        keeping = [outlive_faults("upstream", partial(self._keep, url)) for url in self._urls]
+        self._tasks = [asyncio.create_task(each, name="keep an upstream") for each in keeping]
 
     async def stop(self) -> None:
         """Dial no more; links that are there are left to who ends all of them."""

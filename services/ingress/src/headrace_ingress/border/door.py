@@ -27,6 +27,7 @@ from headrace.session.options import RelayOptions
 from headrace.session.parties import Sender
 from headrace.session.serving import HubSender
 from headrace.session.trust import Trust
+from headrace.telemetry.faults import outlive_faults
 from headrace.version import SOFTWARE
 from headrace.wire.stream import RouteHop
 
@@ -65,7 +66,7 @@ class BorderDoor:
 
     async def start(self) -> None:
         """Take links from now on."""
-        self._task = asyncio.create_task(self._watch(), name="border")
+        self._task = asyncio.create_task(outlive_faults("border", self._watch), name="border")
 
     async def stop(self) -> None:
         """End all links; a second call does nothing."""
