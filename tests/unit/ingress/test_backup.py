@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from headrace.testing import wait_until
 from headrace_ingress.backup import BackupSource
-from headrace_ingress.source import SourceBroken
+from headrace_ingress.source import Note, SourceBroken
 from unit.ingress.scripted import OTHER, VIDEO, Frames, ScriptedSource
 
 
@@ -64,3 +66,35 @@ async def test_nothing_stays_open(when: str) -> None:
     source.close()
     stopping.set()
     await wait_until(lambda: preferred.closed.is_set() or not opened.is_set(), 10)
+
+
+async def test_it_outlives_what_nobody_foresaw() -> None:
+    """Whatever is wrong with an attempt at the preferred source, it is closed, and another follows."""
+    stopping = threading.Event()
+    backup = scripted(stopping, *[Frames(1, start) for start in range(0, 90_000 * 10_000, 90_000)])
+    broken, good = scripted(stopping, Frames(1)), scripted(stopping, Frames(1, 0, OTHER))
+    steps: Iterator[KeyError | ScriptedSource] = iter([KeyError("no such thing"), broken, good])
+
+    def make() -> ScriptedSource:
+        step = next(steps)
+        if isinstance(step, KeyError):
+            raise step
+        return step
+
+    def fail(note: Note) -> None:
+        raise RuntimeError("a fault")
+
+    broken.open = fail  # type: ignore[method-assign]
+    source = BackupSource(backup, make, 0.02, stopping)
+    source.open(lambda text: None)
+
+    def is_back() -> bool:
+        source.read()
+        return source.tracks == (OTHER,)
+
+    with capture_logs() as lines:
+        await wait_until(is_back, 10)
+    assert [line["event"] for line in lines] == ["preferred_source_failed"] * 2
+    assert broken.closed.is_set()
+    stopping.set()
+    source.close()

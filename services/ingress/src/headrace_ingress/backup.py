@@ -10,9 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from headrace.media.samples import Sample
 from headrace.wire.stream import Track
 from headrace_ingress.source import Note, Source, SourceBroken
+
+log = structlog.get_logger(__name__)
 
 
 class BackupSource:
@@ -68,15 +72,26 @@ class BackupSource:
     def _look(self) -> None:
         """Open the preferred source, again and again until it works."""
         while not self._stopping.wait(self._retry_seconds) and not self._is_closed:
-            source = self._make_preferred()
-            try:
-                source.open(lambda text: None)
-            except SourceBroken:
-                source.close()
+            source = self._open_preferred()
+            if source is None:
                 continue
             with self._lock:
                 if not self._is_closed:
                     self._preferred = source
                     return
             source.close()
-            return
+
+    def _open_preferred(self) -> Source | None:
+        """Return the preferred source, open; `None` when it cannot be opened."""
+        source: Source | None = None
+        try:
+            source = self._make_preferred()
+            source.open(lambda text: None)
+            return source
+        except SourceBroken:
+            pass
+        except Exception:
+            log.exception("preferred_source_failed")  # a fault of ours, which another attempt may not meet
+        if source is not None:
+            source.close()
+        return None
