@@ -12,7 +12,7 @@ from headrace.identifiers import NodeId
 from headrace.registry.claims import Claim
 from headrace.registry.contest import Contest
 from headrace.registry.desired import DesiredKey, DesiredTransfer
-from headrace.registry.memory import MemoryRegistry
+from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.registry.records import NodeRecord
 from headrace.registry.sealing import Uri
 from headrace.testing import wait_until
@@ -26,6 +26,7 @@ class SlowWork:
     def __init__(self, registry: MemoryRegistry) -> None:
         self._registry = registry
         self.wanted: set[DesiredKey] = set()
+        self.own: set[DesiredKey] = set()
         self.done: set[DesiredKey] = set()
         self.outdated: set[DesiredKey] = set()
         self.faulty: set[DesiredKey] = set()
@@ -38,12 +39,12 @@ class SlowWork:
         return frozenset(self.wanted)
 
     def look(self, keys: Collection[DesiredKey]) -> None:
-        self.wanted = set(self._registry.desired)
+        self.wanted = self.own | set(self._registry.desired)
 
     async def share(self) -> None: ...
 
     def is_own(self, key: DesiredKey) -> bool:
-        return False
+        return key in self.own
 
     def can_only_refuse(self, key: DesiredKey) -> bool:
         return False
@@ -123,3 +124,32 @@ async def test_a_fault_in_ending_one_keeps_no_claim(registry: MemoryRegistry) ->
     running.cancel()
     await asyncio.wait([running])
     await contest.close()
+
+
+async def test_what_is_forgotten_while_it_is_begun_anew() -> None:
+    """Work of the own configuration that the store forgot while it was ended is claimed and done again."""
+    store = MemoryStore()
+    registry = MemoryRegistry(store, 0.4)
+    await registry.start()
+    registry.keep_node(NodeRecord(node=NODE, role="edge"))
+    await registry.put_desired(_push("a"), expect=0)
+    work = SlowWork(registry)
+    work.own = set(registry.desired)
+    (key,) = work.own
+    contest = Contest(NODE, registry, 0.4, {"edge"}, work)
+    running = asyncio.create_task(contest.run())
+    await wait_until(lambda: work.done == {key})
+    work.may_end.clear()
+    work.outdated.add(key)
+    with capture_logs() as lines:
+        await wait_until(work.ending.is_set)
+        await registry.drop_desired(key)
+        store.flush()
+        await wait_until(lambda: "claim_ended" in {line["event"] for line in lines})
+        work.may_end.set()
+        await wait_until(lambda: not work.outdated)
+    assert "contest_failed" not in {line["event"] for line in lines}
+    running.cancel()
+    await asyncio.wait([running])
+    await contest.close()
+    await registry.close()

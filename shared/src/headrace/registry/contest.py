@@ -139,7 +139,11 @@ class Contest:
         for key in tuple(self._held):
             if not self._work.is_current(key):
                 await self._work.end(key)
-                self._begin(key, self._held[key])
+                claim = self._held.get(key)
+                if (
+                    claim is not None
+                ):  # else it was lost meanwhile, and forgotten by the store: it is claimed anew below
+                    self._begin(key, claim)
         waits = [LOOK_SECONDS]
         for key in keys:
             if key not in self._held:
