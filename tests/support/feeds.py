@@ -9,10 +9,10 @@ from itertools import pairwise
 import msgspec
 
 from headrace.identifiers import Epoch
-from headrace.media.fragment import Fragment, parse_fragment
 from headrace.media.packager import EpochStart, Packager, PackagerOptions, Sample
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import Track
+from support.fragments import Fragment, parse_fragment
 
 UTC = 1_763_600_000
 """Seconds since 1970 at which feeds begin: decode times of the size of real ones."""

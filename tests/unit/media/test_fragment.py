@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.media.boxes import read_boxes
-from headrace.media.fragment import PRFT_BYTES, ntp_time, parse_fragment, write_fragment
+from headrace.media.fragment import PRFT_BYTES, ntp_time
+from support.fragments import parse_fragment, write_fragment
 
 TICKS = st.integers(1, 2**31 - 1)
 

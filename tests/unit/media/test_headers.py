@@ -15,7 +15,7 @@ import av
 import pytest
 
 from headrace.media.boxes import find_box, media_timescale, read_boxes, sample_entry, track_id
-from headrace.media.headers import HeaderChanged, TrackReader, UnsupportedTrack, is_carried, track_from_stream
+from headrace.media.headers import HeaderChanged, TrackReader, UnsupportedTrack, is_carried
 from headrace.media.packager import PackagerOptions
 from headrace.wire.stream import check_tracks
 from support.feeds import check_chunks
@@ -168,7 +168,7 @@ def test_an_encoder_that_was_started_is_a_stream_too(tmp_path: Path) -> None:
         stream: Any = encoder.add_stream("libx264", rate=25, options={"tune": "zerolatency"})
         stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
         encoder.start_encoding()
-        track = track_from_stream(stream, 3, PackagerOptions())
+        track = TrackReader(stream, 3, PackagerOptions()).track
         assert track.codec == "avc1.64000c"
         assert (track.track, track.timescale) == (3, stream.time_base.denominator)
 
@@ -211,7 +211,7 @@ def test_h264_configuration_from_start_codes(tmp_path: Path) -> None:
     """Parameter sets with start codes become an avcC; the sample entry is avc1."""
     path = make_file(tmp_path / "ts", Recipe(audio="", container="mpegts", seconds=1))
     with av.open(str(path)) as source:
-        header = track_from_stream(source.streams[0], 1, PackagerOptions()).header
+        header = TrackReader(source.streams[0], 1, PackagerOptions()).track.header
     entry = sample_entry(header)
     assert entry.type == "avc1"
     assert b"avcC\x01" in bytes(find_box(header, "moov", "trak", "mdia", "minf", "stbl", "stsd").contents)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from headrace.media.fragment import parse_fragment
 from support.feeds import AAC, VIDEO, audio, by_track, check_chunks, fragments, interleave, package, video
+from support.fragments import parse_fragment
 
 KEYFRAMES = [index % 25 == 0 for index in range(50)]
 

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from headrace.identifiers import Epoch
-from headrace.media.fragment import parse_fragment
 from headrace.media.packager import EpochStart, Packager, PackagerOptions, Sample, TimelineBroken
 from headrace.media.silence import silent_frame
 from headrace.wire.chunk import Chunk, Flag
@@ -28,6 +27,7 @@ from support.feeds import (
     segment_ends,
     video,
 )
+from support.fragments import parse_fragment
 
 OPTIONS = PackagerOptions()
 

@@ -47,11 +47,6 @@ def split_annexb(data: bytes) -> Iterator[bytes]:
         begin = following
 
 
-def annexb_to_length_prefixed(data: bytes) -> bytes:
-    """Return the NAL units of `data` with four-byte lengths instead of start codes."""
-    return b"".join(piece for unit in split_annexb(data) for piece in (len(unit).to_bytes(4, "big"), unit))
-
-
 def is_parameter_set(codec: VideoCodec, unit: bytes) -> bool:
     """Return whether a NAL unit describes the stream instead of being a piece of a picture."""
     return unit[0] & 0x1F in _H264_SETS if codec == "h264" else unit[0] >> 1 & 0x3F in _H265_SETS

@@ -75,11 +75,6 @@ def is_carried(codec: str) -> bool:
     return codec in CARRIED_VIDEO or codec in CARRIED_AUDIO
 
 
-def track_from_stream(stream: Any, number: int, options: PackagerOptions, extradata: bytes = b"") -> Track:
-    """Return the track that a libav stream becomes; see `TrackReader` for the arguments and errors."""
-    return TrackReader(stream, number, options, extradata).track
-
-
 class TrackReader:
     """Reads one stream of an open source: what it is, and its packets as samples.
 

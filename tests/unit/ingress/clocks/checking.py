@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 from headrace.identifiers import Epoch
-from headrace.media.fragment import parse_fragment
 from headrace.media.samples import PackagerOptions
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import Track
 from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Noted, Numbers
 from headrace_ingress.reader import Reader
+from support.fragments import parse_fragment
 from unit.ingress.clocks.scenarios import Scenario
 from unit.ingress.clocks.world import IDENTITY, UTC, SimulatedClock, SimulatedSource
 
