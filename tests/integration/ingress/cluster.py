@@ -102,6 +102,7 @@ def ingress(node: str, redis_url: str, uri: str, share: bool = True, lease_secon
             "registry.lease_seconds": str(lease_seconds),
             "relay.secret": SECRET,
             "ingress.port": "0",
+            "ingress.silence_seconds": "30",
             "ingress.sources": json.dumps({CAM: uri} if uri else {}),
             "ingress.share_sources": "true" if share else "false",
             "ingress.allow_networks": '["127.0.0.0/8"]',

@@ -16,13 +16,13 @@ from headrace.service.settings import Settings
 from headrace_ingress.rtmp_door import RtmpDoor
 from headrace_ingress.rtsp_door import RtspDoor
 from headrace_ingress.srt_door import SrtDoor
-from integration.ingress.rig import NAME, Watched, feeding_settings
+from integration.ingress.rig import NAME, PATIENT, Watched, feeding_settings
 
 
 @asynccontextmanager
 async def publishing(**ingress: Any) -> AsyncIterator[tuple[Watched, str]]:
     """Run an ingress for a `with` block; give what is published as `NAME`, and the address of its RTMP door."""
-    group = {"rtmp_port": 0, "port": 0, **ingress}
+    group = {"rtmp_port": 0, "port": 0, **PATIENT, **ingress}
     async with feeding_settings(Settings.model_validate({"ingress": group})) as watched:
         door = next(component for component in watched.components if isinstance(component, RtmpDoor))
         yield watched, f"rtmp://127.0.0.1:{door.bound_port}/live/{NAME}"
@@ -31,7 +31,7 @@ async def publishing(**ingress: Any) -> AsyncIterator[tuple[Watched, str]]:
 @asynccontextmanager
 async def publishing_srt(**ingress: Any) -> AsyncIterator[tuple[Watched, int]]:
     """The same with the SRT door; give its port."""
-    group = {"rtmp": False, "port": 0, "srt": True, "srt_port": 0, **ingress}
+    group = {"rtmp": False, "port": 0, "srt": True, "srt_port": 0, **PATIENT, **ingress}
     async with feeding_settings(Settings.model_validate({"ingress": group})) as watched:
         door = next(component for component in watched.components if isinstance(component, SrtDoor))
         yield watched, door.bound_port
@@ -40,7 +40,7 @@ async def publishing_srt(**ingress: Any) -> AsyncIterator[tuple[Watched, int]]:
 @asynccontextmanager
 async def publishing_rtsp(**ingress: Any) -> AsyncIterator[tuple[Watched, str]]:
     """The same with the RTSP door; give the address to publish `NAME` at."""
-    group = {"rtmp": False, "port": 0, "rtsp": True, "rtsp_port": 0, **ingress}
+    group = {"rtmp": False, "port": 0, "rtsp": True, "rtsp_port": 0, **PATIENT, **ingress}
     async with feeding_settings(Settings.model_validate({"ingress": group})) as watched:
         door = next(component for component in watched.components if isinstance(component, RtspDoor))
         yield watched, f"rtsp://127.0.0.1:{door.bound_port}/live/{NAME}"

@@ -27,6 +27,9 @@ NAME = StreamName("cam1")
 LIVE_SECONDS = 30.0
 """Longest wait for a feed to be live: a busy machine encodes the server's first picture in seconds."""
 
+PATIENT = {"silence_seconds": 30}
+"""A busy machine is silent for a second now and then, which is told; tests of that say so."""
+
 
 @dataclass
 class Watched:
@@ -123,6 +126,7 @@ async def feeding(uri: str, **ingress: Any) -> AsyncIterator[Watched]:
         "port": 0,
         "retry_min_seconds": 0.05,
         "retry_max_seconds": 0.2,
+        **PATIENT,
         **ingress,
         "sources": {NAME: uri},
     }

@@ -8,7 +8,7 @@ from headrace.service.settings import Settings
 from headrace.testing import free_port, wait_until
 from headrace.wire.stream import StreamState
 from integration.ingress.clips import make_clip
-from integration.ingress.rig import NAME, feeding_settings
+from integration.ingress.rig import NAME, PATIENT, feeding_settings
 from support import publishers
 
 
@@ -18,6 +18,7 @@ async def test_a_backup_and_back(tmp_path: Path) -> None:
     uri = f"rtmp://127.0.0.1:{free_port()}/live/cam"
     source = {"uri": uri, "backups": [f"file:{clip}"], "fail_back_seconds": 0.5}
     group = {"port": 0, "rtmp": False, "retry_min_seconds": 0.05, "retry_max_seconds": 0.2, "sources": {NAME: source}}
+    group |= PATIENT
     async with feeding_settings(Settings.model_validate({"ingress": group})) as watched:
         await watched.live(1.0)
         assert watched.broadcast.tracks[1].width == 640

@@ -91,6 +91,39 @@ async def test_a_broken_feed_goes_on() -> None:
     assert stage.metric("breaks_total") == 1
 
 
+async def test_a_source_that_falls_silent_is_told_and_kept() -> None:
+    """Nothing comes: the stream is interrupted while the connection stands, and live in the same epoch when it does."""
+    hang = Hang()
+    with capture_logs() as logs:
+        async with running(Stage([[Frames(10), hang, Frames(30, 10), WaitForStop()]])) as stage:
+            await wait_until(lambda: is_state(stage, StreamState.LIVE))
+            await wait_until(lambda: is_state(stage, StreamState.INTERRUPTED))
+            assert stage.broadcast.state.reason.startswith("silent for ")
+            assert stage.registry.streams[NAME].state == "interrupted"
+            assert stage.metric("feeds", state="interrupted") == 1
+            hang.release.set()
+            await wait_until(lambda: is_state(stage, StreamState.LIVE))
+            assert (len(stage.sources), stage.metric("epochs_total"), stage.metric("breaks_total")) == (1, 1, 1)
+            chunks = stage.chunks()
+    assert all(one.is_followed_by(two.id) for one, two in itertools.pairwise(chunks))
+    told = [line["event"] for line in logs if line["event"].startswith("feed_")]
+    assert told[:3] == ["feed_live", "feed_broken", "feed_back"]
+
+
+async def test_silence_and_its_break_are_one() -> None:
+    """A source that is given up after it was told silent is counted and logged once, with its new reason shown."""
+    hang = Hang()
+    with capture_logs() as logs:
+        script: list[list[Step]] = [[Frames(10), hang, SourceBroken("given up")], [SourceBroken("no answer")]]
+        async with running(Stage(script)) as stage:
+            await wait_until(lambda: stage.metric("breaks_total") == 1)
+            assert stage.broadcast.state.reason.startswith("silent for ")
+            hang.release.set()
+            await wait_until(lambda: stage.broadcast.state.reason == "no answer")
+            assert stage.metric("breaks_total") == 1
+    assert [line["event"] for line in logs].count("feed_broken") == 1
+
+
 async def test_many_failures_are_one_log_line() -> None:
     """A feed that cannot be opened says so once, shows the newest reason, and is tried on and on."""
     with capture_logs() as logs:

@@ -226,7 +226,12 @@ def make_feeds(
         metrics,
         readers,
         settings.registry.lease_seconds,
-        FeedOptions(packager_options(settings.packager), group.retry_min_seconds, group.retry_max_seconds),
+        FeedOptions(
+            packager_options(settings.packager),
+            group.retry_min_seconds,
+            group.retry_max_seconds,
+            group.silence_seconds,
+        ),
         border=border_sources(settings, runtime, registry),
     )
 

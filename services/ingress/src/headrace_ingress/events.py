@@ -42,10 +42,15 @@ class EpochOpened:
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """Finished chunks, in order, and where the numbers stand after them."""
+    """Finished chunks, in order, and where the numbers stand after them.
+
+    Attributes:
+        is_rest: they are what an epoch still had when it was finished, and no sign that anything came.
+    """
 
     chunks: tuple[Chunk, ...]
     numbers: Numbers
+    is_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ Theory of operation
 -------------------
 A feed runs on the event loop and owns no media. Each attempt at the source is a `Reader` in a thread of its own, mostly
 of a worker process (`headrace_ingress.workers`); what it tells arrives as events, is written to the stream's broadcast,
-and once in a segment to the registry. When an attempt ends, the stream is `interrupted`, viewers stay, and after a wait
-that grows the next attempt begins a new epoch whose numbers and timeline go on after the last. Only a file that is
-played once is `ended`.
+and once in a segment to the registry. When a source falls silent (`headrace_ingress.rhythm`) the stream is
+`interrupted`, and `live` again when media come before the source is given up. When an attempt ends, the stream is
+`interrupted`, viewers stay, and after a wait that grows the next attempt begins a new epoch whose numbers and timeline
+go on after the last. Only a file that is played once is `ended`.
 
 Who runs a source is decided by claims (`headrace.registry.contest`); a feed is told by its hold whether it may publish.
 If another node publishes the stream with a newer epoch all the same, this feed stands by until that one is gone.
@@ -30,8 +31,9 @@ from headrace.relay.broadcast import Broadcast
 from headrace.transport.backoff import Backoff
 from headrace.wire.stream import RouteHop, StreamState, Track
 from headrace_ingress.announced import Announced, summary
+from headrace_ingress.attempt import Attempt
 from headrace_ingress.events import GUILTY, Chunks, Closed, EpochOpened, Event, Noted, Numbers
-from headrace_ingress.hold import Gate, Hold
+from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.numbering import go_on_from, ring_numbers
 from headrace_ingress.source import ChunkSource
@@ -63,40 +65,12 @@ MakeSource = Callable[[int], ChunkSource]
 
 @dataclass(frozen=True, slots=True)
 class FeedOptions:
-    """How feeds are cut and retried; the settings groups `ingress` and `packager`."""
+    """How feeds are cut, watched and retried; the settings groups `ingress` and `packager`."""
 
     packager: PackagerOptions = field(default_factory=PackagerOptions)
     retry_min_seconds: float = 0.5
     retry_max_seconds: float = 10.0
-
-
-class Attempt:
-    """One source and what came of it.
-
-    Attributes:
-        gate: what its events pass.
-        closed: done with the source's last word.
-        live_at: when its first chunk came, by the monotonic clock; `None` before.
-    """
-
-    def __init__(
-        self, source: ChunkSource, may_publish: Callable[[], bool], take: Callable[[Attempt, list[Event]], None]
-    ) -> None:
-        self.source = source
-        self.gate = Gate(may_publish, lambda events: take(self, events))
-        self.closed: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
-        self.live_at: float | None = None
-        self._cpu_seconds = 0.0
-
-    def stop(self) -> None:
-        """Have it end, and nothing more of it published."""
-        self.gate.shut()
-        self.source.stop()
-
-    def take_cpu_seconds(self) -> float:
-        """Return what it has cost since this was asked last."""
-        before, self._cpu_seconds = self._cpu_seconds, self.source.cpu_seconds
-        return max(0.0, self._cpu_seconds - before)
+    silence_seconds: float = 0.9
 
 
 class Feed:
@@ -211,8 +185,15 @@ class Feed:
     async def _try(self) -> tuple[Closed, bool]:
         """Run one attempt to its end; return its last word, and whether it had been live for long."""
         source = self._make_source(self._failures)
-        attempt = self._attempt = Attempt(source, lambda: self._hold.may_publish() and not self._is_shut, self._take)
-        source.start(self._numbers, attempt.gate.take)
+        attempt = self._attempt = Attempt(
+            source,
+            self._may_publish,
+            self._take,
+            self._fall_silent,
+            self._options.silence_seconds,
+            self._clock,
+        )
+        attempt.start(self._numbers)
         if self._is_shut:
             attempt.stop()
         try:
@@ -305,9 +286,19 @@ class Feed:
         if attempt.live_at is None:
             attempt.live_at = self._clock.monotonic()
             self._go_live()
+        elif self._state is StreamState.INTERRUPTED and not event.is_rest:
+            self._go_live()
         elif event.numbers.next_segment != self._announced_segment:
             self.announce()
             self._measure(attempt)
+
+    def _may_publish(self) -> bool:
+        return self._hold.may_publish() and not self._is_shut
+
+    def _fall_silent(self, attempt: Attempt, seconds: float) -> None:
+        """Tell that nothing comes; whether the connection is given up is for the source to say."""
+        if attempt is self._attempt and self._state is StreamState.LIVE:
+            self._break(f"silent for {seconds:.1f} s")
 
     def _measure(self, attempt: Attempt) -> None:
         if self._state is None:

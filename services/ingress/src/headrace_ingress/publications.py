@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -225,7 +225,7 @@ class Publications:
             self.registry,
             OpenHold(self.registry, None, 0.0),
             RouteHop(self.runtime.node, self.runtime.role),
-            FeedOptions(self.feed_options.packager, RETRY_SECONDS, RETRY_SECONDS),
+            replace(self.feed_options, retry_min_seconds=RETRY_SECONDS, retry_max_seconds=RETRY_SECONDS),
             self.runtime.clock,
             self.metrics,
         )

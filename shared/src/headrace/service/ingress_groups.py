@@ -133,6 +133,14 @@ class IngressSettings(Group):
     stall_seconds: float = setting(
         5.0, "Silence of a feed after which it counts as broken.", unit="seconds", ge=0.5, le=300
     )
+    silence_seconds: float = setting(
+        0.9,
+        "Shortest silence of a feed that viewers are told, as `interrupted`, while its connection is kept. Feeds that "
+        "pause by themselves, as pictures that come every few seconds do, are told after twice their longest pause.",
+        unit="seconds",
+        ge=0.2,
+        le=300,
+    )
     retry_min_seconds: float = setting(0.5, "First wait before a feed is tried again.", unit="seconds", gt=0, le=300)
     retry_max_seconds: float = setting(
         10.0, "Longest wait before a feed is tried again.", unit="seconds", gt=0, le=3600

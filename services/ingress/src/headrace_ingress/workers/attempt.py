@@ -167,7 +167,7 @@ class WorkerReading(Reading):
 def append(events: list[Event], event: Event) -> None:
     """Add an event; chunks that follow each other become one."""
     last = events[-1] if events else None
-    if isinstance(last, Chunks) and isinstance(event, Chunks):
-        events[-1] = Chunks(last.chunks + event.chunks, event.numbers)
+    if isinstance(last, Chunks) and isinstance(event, Chunks) and last.is_rest is event.is_rest:
+        events[-1] = Chunks(last.chunks + event.chunks, event.numbers, event.is_rest)
     else:
         events.append(event)

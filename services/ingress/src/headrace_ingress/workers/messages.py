@@ -35,8 +35,9 @@ from headrace_ingress.jobs import Job, ReaderOptions
 FRAME: Final = struct.Struct(">BII")
 """Kind, number of the attempt, length of the payload."""
 
-NUMBERS: Final = struct.Struct(">QQdI")
-"""Where the numbers stand after a chunk: epoch, next segment, end of the timeline in seconds, epochs."""
+NUMBERS: Final = struct.Struct(">QQdI?")
+"""Where the numbers stand after a chunk: epoch, next segment, end of the timeline in seconds, epochs; and whether it is
+the rest of its epoch."""
 
 CHUNK_FRAME_MAX_BYTES: Final = NUMBERS.size + CHUNK_MAX_BYTES
 PAYLOAD_MAX_BYTES: Final = 2 * 1024 * 1024
@@ -87,6 +88,7 @@ class Frame(NamedTuple):
     attempt: int
     payload: bytes
     numbers: Numbers | None = None
+    is_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +201,9 @@ class FrameReader:
 def _chunk_frame(attempt: int, view: bytes | memoryview, begin: int, end: int) -> Frame:
     if end - begin < NUMBERS.size:
         raise MessageError("bad_payload", f"CHUNK: {end - begin} bytes")
-    epoch, segment, seconds, epochs = NUMBERS.unpack_from(view, begin)
+    epoch, segment, seconds, epochs, is_rest = NUMBERS.unpack_from(view, begin)
     record = bytes(view[begin + NUMBERS.size : end])  # the one copy
-    return Frame(Kind.CHUNK, attempt, record, Numbers(Epoch(epoch), segment, seconds, epochs))
+    return Frame(Kind.CHUNK, attempt, record, Numbers(Epoch(epoch), segment, seconds, epochs), is_rest)
 
 
 # -- said by workers --------------------------------------------------------------------------------------------------
@@ -213,8 +215,8 @@ ORDERS: Final = frozenset(Kind) - SAID_BY_WORKERS
 def write_event(attempt: int, event: Event) -> Sequence[bytes]:
     """Return an event as pieces of bytes, to be sent one after the other; chunks are not copied."""
     match event:
-        case Chunks(chunks, at):
-            numbers = NUMBERS.pack(at.epoch, at.next_segment, at.end_seconds, at.epochs)
+        case Chunks(chunks, at, is_rest):
+            numbers = NUMBERS.pack(at.epoch, at.next_segment, at.end_seconds, at.epochs, is_rest)
             pieces = []
             for chunk in chunks:
                 length = NUMBERS.size + len(chunk.record)
@@ -248,7 +250,7 @@ def read_said(frame: Frame) -> Event | Begun | Beat:
     try:
         match frame.kind:
             case Kind.CHUNK if frame.numbers is not None:
-                return Chunks((parse_chunk(frame.payload),), frame.numbers)
+                return Chunks((parse_chunk(frame.payload),), frame.numbers, frame.is_rest)
             case Kind.EPOCH:
                 epoch, tracks = _EPOCH.decode(frame.payload)
                 check_tracks(tracks)
