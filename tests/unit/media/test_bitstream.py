@@ -110,9 +110,9 @@ def test_aac_configurations(data: str, config: AacConfig) -> None:
     assert parse_aac_config(bytes.fromhex(data)) == config
 
 
-@pytest.mark.parametrize("data", ["", "11", "1680"])
+@pytest.mark.parametrize("data", ["", "11", "1680", "1780000010"])
 def test_malformed_aac_configurations(data: str) -> None:
-    """Too short, or with a reserved frequency index: an error, not a guess."""
+    """Too short, or with a reserved frequency index, or a frequency of 0: an error, not a guess."""
     with pytest.raises(BitstreamError):
         parse_aac_config(bytes.fromhex(data))
 

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import subprocess
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,6 +197,29 @@ def test_what_is_not_carried_is_refused(tmp_path: Path) -> None:
         TrackReader(source.streams[0], 1, PackagerOptions())
     assert is_carried("h264")
     assert not is_carried("pcm_s16le")
+
+
+def test_sound_whose_sample_rate_nobody_knows_is_refused(tmp_path: Path) -> None:
+    """MPEG-TS does not tell it, and from frames that are none libav learns nothing."""
+    path = tmp_path / "none.ts"
+    with av.open(str(path), "w", format="mpegts") as out:
+        stream: Any = out.add_stream("libmp3lame", rate=48_000)
+        stream.layout = "stereo"
+        out.start_encoding()
+        for number in range(200):
+            packet: Any = av.Packet(bytes(300))
+            packet.pts = packet.dts = number * 1024
+            packet.time_base, packet.stream = Fraction(1, 48_000), stream
+            out.mux(packet)
+    with av.open(str(path)) as source, pytest.raises(UnsupportedTrack, match="sample rate"):
+        TrackReader(source.streams[0], 1, PackagerOptions())
+
+
+def test_a_configuration_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    """In words, and before anything is written."""
+    path = make_file(tmp_path / "sound.mp4", Recipe(video="", seconds=1))
+    with av.open(str(path)) as source, pytest.raises(UnsupportedTrack, match=r"aac stream: .* ends too early"):
+        TrackReader(source.streams[0], 1, PackagerOptions(), b"\x12")
 
 
 def test_a_packet_without_time_is_the_sources_to_repair(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def parse_aac_config(data: bytes) -> AacConfig:
     """Read the beginning of an AudioSpecificConfig.
 
     Raises:
-        BitstreamError: when it ends too early or has a reserved sampling frequency.
+        BitstreamError: when it ends too early or has a reserved sampling frequency, or none.
     """
     bits = _Bits(data)
     object_type = _object_type(bits)
@@ -137,7 +137,10 @@ def _object_type(bits: _Bits) -> int:
 def _rate(bits: _Bits) -> int:
     index = bits.take(4)
     if index == 15:
-        return bits.take(24)
+        rate = bits.take(24)
+        if not rate:
+            raise BitstreamError("AAC configuration with a sampling frequency of 0")
+        return rate
     if index >= len(_MPEG4_RATES):
         raise BitstreamError(f"AAC configuration with the reserved sampling frequency index {index}")
     return _MPEG4_RATES[index]

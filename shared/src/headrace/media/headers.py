@@ -103,10 +103,13 @@ class TrackReader:
         self._codec = codec
         self._number = number
         self._video = stream.type == "video"
+        if not self._video and context.sample_rate <= 0:
+            raise UnsupportedTrack(f"the source did not tell the sample rate of its {codec} stream")
         # Where a configuration is told there are no ADTS headers, and the other way round.
         self._adts = is_adts(extradata) or not (extradata or context.extradata)
         try:
             extradata = _configuration(codec, context, extradata)
+            self._frame = 0.0 if self._video else _audio_frame_seconds(codec, context, extradata)
         except BitstreamError as error:
             raise UnsupportedTrack(f"{codec} stream: {error}") from error
         header = rewrite_header(_libav_header(stream, codec, extradata, _timescale(stream)), number)
@@ -114,7 +117,6 @@ class TrackReader:
         ratio = Fraction(stream.time_base) * timescale
         self._up, self._down = ratio.numerator, ratio.denominator
         self._exact = self._up == self._down
-        self._frame = 0.0 if self._video else _audio_frame_seconds(codec, context, extradata)
         self._frame_ticks = 0 if codec == "opus" else round(self._frame * timescale)
         self._convert = self._converter(extradata)
         self.sample: Callable[[Any, int], Sample] = self._picture if self._video else self._sound
