@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 
-from headrace.media.samples import PackagerOptions
+from headrace.media.samples import PackagerOptions, Sample
 from headrace_ingress.live import LiveContainer
 from support.media_files import UTC, Recipe, make_file
 
@@ -45,3 +46,25 @@ def test_a_packet_that_comes_after_the_stall_time_is_none(tmp_path: Path) -> Non
             live.read()
     finally:
         live.close()
+
+
+def test_an_empty_packet_is_no_end(tmp_path: Path) -> None:
+    """Only one without any time is libav's word that there are no more; one that is merely empty has no sample."""
+    whole, holed = make_file(tmp_path / "whole.mp4", Recipe(audio="", seconds=1)), tmp_path / "holed.nut"
+    with av.open(str(whole)) as source, av.open(str(holed), "w", format="nut") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            copy: av.Packet[Any] = av.Packet(b"" if number == 5 else bytes(packet))
+            copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+            copy.is_keyframe, copy.stream = packet.is_keyframe, stream
+            out.mux(copy)
+    live = LiveContainer(
+        av.open(str(holed)), PackagerOptions(), 5.0, Clock(), threading.Event(), lambda text: None, parser_delay=False
+    )
+    samples: list[Sample] = []
+    with pytest.raises(EOFError):
+        while True:
+            samples += live.read()
+    samples += live.flush()
+    live.close()
+    assert len(samples) == 24

@@ -121,8 +121,10 @@ class LiveContainer:
     def _next(self) -> av.Packet[Any]:
         began = self._clock.monotonic()
         packet = next(self._packets, None)
-        if packet is None or packet.size == 0:
-            # After the last packet libav gives an empty one for each stream.
+        while packet is not None and is_hollow(packet) and self._clock.monotonic() - began < self._stall_seconds:
+            packet = next(self._packets, None)
+        if packet is None or (packet.size == 0 and not is_hollow(packet)):
+            # After the last packet libav gives an empty one for each stream, which decoders take for the end.
             raise EOFError
         if self._clock.monotonic() - began >= self._stall_seconds:
             # libav's wait is over too, but it has a packet left to give: asked again it would wait as long again.
@@ -132,3 +134,8 @@ class LiveContainer:
         if self._watch is not None and self._watch.is_stalled(feed.is_video, self._clock.monotonic()):
             raise SourceBroken(f"sound but no picture for {self._stall_seconds:g} s")
         return packet
+
+
+def is_hollow(packet: av.Packet[Any]) -> bool:
+    """Return whether a packet came with its time, and holds nothing: there is no sample in it."""
+    return packet.size == 0 and packet.dts is not None
