@@ -177,7 +177,10 @@ class Answer:
     def sendall(self, data: bytes) -> None:
         """Nobody listens."""
 
-    def makefile(self, mode: str) -> io.BytesIO:
+    def settimeout(self, seconds: float) -> None:
+        """It is all there."""
+
+    def makefile(self, mode: str, buffering: int) -> io.BytesIO:
         """What is read of it."""
         return io.BytesIO(self.data)
 

@@ -8,11 +8,12 @@ addresses that the feed may reach (`headrace.transport.reaching`), and the addre
 from __future__ import annotations
 
 import base64
-import contextlib
 import http.client
+import io
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
@@ -132,7 +133,7 @@ class Fetcher:
         """Take note that a file was closed."""
         self._files.discard(file)
 
-    def _ask(self, url: str, *, with_credentials: bool) -> tuple[http.client.HTTPResponse, http.client.HTTPConnection]:
+    def _ask(self, url: str, *, with_credentials: bool) -> tuple[TimelyResponse, http.client.HTTPConnection]:
         parts = _split(url)
         if parts.scheme not in _PORTS or not parts.hostname:
             name = parts.scheme if parts.scheme.isalnum() and len(parts.scheme) < 16 else "another scheme"
@@ -150,9 +151,10 @@ class Fetcher:
             raise NotFollowed(_NO_ADDRESS) from None
         try:
             connection.sock = self._connect(parts.scheme, parts.hostname, connection.port)
-            with _Deadline(connection.sock, self._patience):
-                connection.request("GET", target, headers=headers)
-                return connection.getresponse(), connection
+            connection.request("GET", target, headers=headers)
+            response = TimelyResponse(connection.sock, self._patience)
+            response.begin()
+            return response, connection
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
             raise _explained(error) from None
@@ -186,7 +188,7 @@ class Fetcher:
                 "the source leads into a private network that this node may not reach (ingress.allow_networks)"
             ) from None
 
-    def _opened(self, url: str, response: http.client.HTTPResponse, connection: http.client.HTTPConnection) -> HttpFile:
+    def _opened(self, url: str, response: TimelyResponse, connection: http.client.HTTPConnection) -> HttpFile:
         if response.status != 200:
             connection.close()
             raise SourceBroken(explain_status(response.status))
@@ -234,6 +236,7 @@ class HttpFile:
         if self._stopping.is_set():
             return b""
         try:
+            self._response.wait_anew()
             data: bytes = self._response.read1(most)
         except http.client.HTTPException as error:
             raise ConnectionError("the body is cut off") from error
@@ -253,32 +256,53 @@ class HttpFile:
             self._connection.close()
 
 
-class _Deadline:
-    """Cuts a connection that is not left in time: a socket's own limit begins anew with each byte.
+class TimelyResponse(http.client.HTTPResponse):
+    """An answer whose head, and whatever stands between the bytes of its body, come in time.
 
-    Raises:
-        TimeoutError: at the end, when it was cut.
+    Args:
+        connection: the request was sent on it.
+        seconds: from `wait_anew`, and from the beginning; reading raises TimeoutError afterwards.
     """
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._arriving = _Arriving(connection, seconds)
+        super().__init__(self._arriving, method="GET")  # type: ignore[arg-type]
+
+    def wait_anew(self) -> None:
+        """Have what comes next its whole time."""
+        self._arriving.wait_anew()
+
+
+class _Arriving(io.RawIOBase):
+    """What comes over a connection until a deadline: a socket's own limit begins anew with each byte."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._connection = connection
-        self._is_over = False
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
+        self._bytes = connection.makefile("rb", buffering=0)
+        self._seconds = seconds
+        self._due = 0.0
+        self.wait_anew()
 
-    def __enter__(self) -> None:
-        self._timer.start()
+    def wait_anew(self) -> None:
+        self._due = time.monotonic() + self._seconds
 
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        if self._is_over:
+    def makefile(self, _: str) -> io.BufferedReader:
+        """Return what `http.client` reads from; it asks as if this were the socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._due - time.monotonic()
+        if left <= 0:
             raise TimeoutError
+        self._connection.settimeout(left)
+        return self._bytes.readinto(buffer)
 
-    def _cut(self) -> None:
-        self._is_over = True
-        with contextlib.suppress(OSError):
-            # Not that of TLS, which would take the session away from who reads.
-            socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
+    def close(self) -> None:
+        self._bytes.close()
+        super().close()
 
 
 def _split(url: str) -> SplitResult:
