@@ -46,6 +46,7 @@ BENCHMARKS = (
     Benchmark("control_api", ("--rounds", "50")),
     Benchmark("glass_to_glass", ("--quick",)),
     Benchmark("live_http", ("--quick",)),
+    Benchmark("many_feeds", None),
 )
 
 

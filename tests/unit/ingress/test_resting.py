@@ -27,9 +27,19 @@ def test_what_was_there_already_is_measured_by_earlier_arrivals() -> None:
 def test_one_late_packet_makes_no_later_chunk_late() -> None:
     """The earliest arrival counts, and creeps up as slowly as clocks drift."""
     rest = Rest()
-    rest.seconds(50.0, 50.1, waited=0.03, now=1000.0)
+    assert rest.seconds(50.0, 50.01, waited=0.03, now=1000.0) == 0
     seconds = rest.seconds(50.1, 50.2, waited=0.05, now=1000.15)
     assert seconds == pytest.approx(0.05 + CREEP_SECONDS + SLACK_SECONDS)
+
+
+def test_a_reader_that_lacks_a_processor_rests_no_longer() -> None:
+    """After a rest everything was there: what a read took then was for want of CPU, however often."""
+    rest = Rest()
+    rest.seconds(50.0, 50.1, waited=0.03, now=1000.0)
+    for number in range(1, 9):
+        at = 0.1 * number
+        seconds = rest.seconds(50.0 + at, 50.1 + at, waited=0.001, now=1000.003 + at)
+        assert seconds == pytest.approx(0.097 + SLACK_SECONDS)
 
 
 def test_arrivals_are_believed_for_a_while() -> None:

@@ -73,7 +73,7 @@ class FileSource:
         stopping: threading.Event,
     ) -> None:
         self.tracks: tuple[Track, ...] = ()
-        self.keeps = False  # it lets time pass by itself
+        self.keeps = True
         self._uri = uri
         self._roots = roots
         self._loop = loop if uri.loop is None else uri.loop

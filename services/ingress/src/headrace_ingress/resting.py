@@ -5,7 +5,9 @@ chunk rests until the next one can be complete, and takes what came meanwhile in
 socket; a chunk is late by no more than `SLACK_SECONDS`.
 
 When a chunk is due is known from when earlier packets came: a read that had to wait returned at the moment its packet
-arrived. That is believed for a while and then seen anew, by not resting until a read had to wait again.
+arrived. That is believed for a while and then seen anew, by not resting until a read had to wait again. A read that
+took long after a rest tells nothing: what it was for had come before, and it lacked a processor. To believe it would
+make each rest longer than the one before, on a machine where the reader is late anyway.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class Rest:
     def __init__(self) -> None:
         self._offset: float | None = None
         self._believed_until = 0.0
+        self._rested = False
 
     def seconds(self, newest: float, due: float, waited: float, now: float) -> float:
         """Return how long to rest before the next read, 0 for not at all.
@@ -50,9 +53,12 @@ class Rest:
         if waited >= WAITED_SECONDS:
             arrived = now - newest
             known = offset is not None and abs(arrived - offset) <= BELIEF_SECONDS
-            self._offset = offset = min(arrived, offset + CREEP_SECONDS) if offset is not None and known else arrived
-            self._believed_until = now + BELIEF_SECONDS
-        if offset is None or now > self._believed_until:
-            return 0.0
-        rest = offset + due + SLACK_SECONDS - now
-        return min(rest, REST_MAX_SECONDS) if rest >= REST_MIN_SECONDS else 0.0
+            if offset is None or not known:
+                self._offset = offset = arrived
+                self._believed_until = now + BELIEF_SECONDS
+            elif not self._rested:
+                self._offset = offset = min(arrived, offset + CREEP_SECONDS)
+                self._believed_until = now + BELIEF_SECONDS
+        rest = 0.0 if offset is None or now > self._believed_until else offset + due + SLACK_SECONDS - now
+        self._rested = rest >= REST_MIN_SECONDS
+        return min(rest, REST_MAX_SECONDS) if self._rested else 0.0
