@@ -9,6 +9,7 @@ import pytest
 
 from headrace.clock import SystemClock
 from headrace.identifiers import ChunkId, Epoch, StreamName
+from headrace.relay.events import RefusedReceived
 from headrace.relay.link import POLICY_VIOLATION, Timing
 from headrace.testing import wait_until
 from headrace.transport.channel import Channel
@@ -263,3 +264,25 @@ async def test_a_clock_an_hour_off_is_told_and_costs_no_chunk(capsys: pytest.Cap
         count = edge.metric("headrace_relay_transit_seconds_count")
         assert edge.metric("headrace_relay_transit_seconds_sum") < count
     assert len(lines(capsys.readouterr().out, "clock_differs")) == 3
+
+
+async def test_too_many_recalls_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those beyond the limit in words; the others are answered, and make room for more."""
+    monkeypatch.setattr("headrace.session.serving.RECALLS_MAX", 2)
+    async with mesh() as m:
+        parent = await m.add("ingress-1", "ingress")
+        m.run(parent.produce())
+        child = await Child.dial(url_of(parent))
+        await wait_until(lambda: child.is_open and parent.hub.streams[CAM].last)
+
+        def refusals() -> dict[int, str]:
+            return {event.handle: event.code for event in child.events if isinstance(event, RefusedReceived)}
+
+        for _ in range(4):
+            child.connection.recall(CAM, 1.0)
+        child.flush()
+        await wait_until(lambda: len(refusals()) == 4)
+        assert refusals() == {1: "done", 2: "done", 3: "busy", 4: "busy"}
+        child.connection.recall(CAM, 1.0)
+        child.flush()
+        await wait_until(lambda: refusals().get(5) == "done")

@@ -28,6 +28,10 @@ TURN_BYTES = 128 * 1024
 """How much of one stream is written before the next has its turn: a second of 1 Mbit/s video."""
 
 
+RECALLS_MAX = 128
+"""Most recalls of one link at once: an edge that starts again is asked for all its streams together, and what is not
+held here is kept in memory until the child has taken it."""
+
 RecallUpstream = Callable[[StreamName, float, Callable[[Recalled], None]], Recalled | None]
 """Asks others than this process for a stream's past."""
 
@@ -130,6 +134,9 @@ class HubSender:
 
     def recall(self, handle: int, stream: StreamName, history_seconds: float) -> None:
         """Send what can be had of a stream's past, and end: from above first when this node's ring is too short."""
+        if sum(serving.until is not None for serving in self._servings.values()) >= RECALLS_MAX:
+            self._link.refuse(handle, "busy", f"{RECALLS_MAX} recalls at once, the limit of a link")
+            return
         broadcast = self._hub.streams.get(stream)
         if broadcast is None or not broadcast.epoch:
             self._link.refuse(handle, DONE, "nothing is held of it here")
