@@ -22,6 +22,10 @@ class Timed:
     duration: int
     timescale: int
 
+    @property
+    def end_seconds(self) -> float:
+        return (self.start + self.duration) / self.timescale
+
 
 @dataclass
 class Manifest:
@@ -42,12 +46,13 @@ def read_mpd(text: str) -> Manifest:
     """Return the MPD in `text`; an assertion fails where it is wrong."""
     root = ElementTree.fromstring(text)
     assert root.tag == f"{NAMESPACE}MPD"
-    assert root.get("type") == "dynamic"
-    for name in ("availabilityStartTime", "publishTime", "minBufferTime", "timeShiftBufferDepth", "profiles"):
+    ended = root.get("type") == "static"
+    live = {"minimumUpdatePeriod", "timeShiftBufferDepth", "suggestedPresentationDelay"}
+    for name in ("availabilityStartTime", "publishTime", "minBufferTime", "profiles"):
         assert root.get(name), name
-    datetime.fromisoformat(root.attrib["publishTime"])
-    ended = root.get("minimumUpdatePeriod") is None
+    assert (live & root.attrib.keys(), root.get("type")) == ((set(), "static") if ended else (live, "dynamic"))
     assert (root.get("mediaPresentationDuration") is not None) == ended
+    datetime.fromisoformat(root.attrib["publishTime"])
     names = [child.tag.removeprefix(NAMESPACE) for child in root]
     assert names == sorted(names, key=_ORDER.index)
     manifest = Manifest(text, ended)
@@ -59,6 +64,10 @@ def read_mpd(text: str) -> Manifest:
     longest = _seconds(root.attrib["maxSegmentDuration"])
     for period, following in zip(periods, [*starts[1:], None], strict=True):
         manifest.periods.append(_read_period(period, following, longest))
+    if ended:
+        ends = max(one.end_seconds for period in manifest.periods for track in period.values() for one in track)
+        assert abs(_seconds(root.attrib["mediaPresentationDuration"]) - ends) < 0.001
+        assert "availabilityTimeOffset" not in text
     return manifest
 
 
@@ -72,10 +81,12 @@ def _read_period(period: ElementTree.Element, following: float | None, longest: 
         assert int(representation.attrib["bandwidth"]) > 0
         assert representation.get("codecs")
         assert re.fullmatch(r"\d+(/\d+)?", representation.get("frameRate", "25"))
-        assert 0 <= float(template.get("availabilityTimeOffset", "0")) <= longest
         found = _read_timeline(template)
         offset, timescale = int(template.attrib["presentationTimeOffset"]), found[0].timescale
         assert found[0].start >= offset - timescale // 1000 * 2
+        if "availabilityTimeOffset" in template.attrib:
+            ahead = float(template.attrib["availabilityTimeOffset"])
+            assert 0 < ahead < found[-1].duration / timescale, "a segment is there before it begins"
         for segment in found:
             assert segment.duration <= (longest + 0.5) * timescale
         if following is not None:
@@ -86,20 +97,19 @@ def _read_period(period: ElementTree.Element, following: float | None, longest: 
 
 
 def _read_timeline(template: ElementTree.Element) -> list[Timed]:
-    timescale, number = int(template.attrib["timescale"]), int(template.attrib["startNumber"])
-    media = template.attrib["media"]
-    assert "$Number$" in media
+    timescale, media = int(template.attrib["timescale"]), template.attrib["media"]
+    assert "$Time$" in media
+    assert "startNumber" not in template.attrib, "FFmpeg counts with it"
     found: list[Timed] = []
     time = None
     for element in template.iter(f"{NAMESPACE}S"):
         start = int(element.attrib["t"])
-        assert time is None or start >= time - timescale // 20, "segments overlap"
+        assert time is None or start >= time, "segments overlap"
         time = start
         for _ in range(1 + int(element.get("r", "0"))):
-            found.append(Timed(media.replace("$Number$", str(number)), time, int(element.attrib["d"]), timescale))
+            found.append(Timed(media.replace("$Time$", str(time)), time, int(element.attrib["d"]), timescale))
             assert found[-1].duration > 0
             time += found[-1].duration
-            number += 1
     assert found
     return found
 

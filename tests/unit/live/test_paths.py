@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace_edge.live.answers import _range, takes_gzip
-from headrace_edge.live.paths import Header, Index, Manifest, Media, Playlist, Time, parse_path
+from headrace_edge.live.paths import Header, Index, Manifest, Media, Playlist, Time, Timed, parse_path
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from headrace_edge.live.paths import Header, Index, Manifest, Media, Playlist, T
         ("site7/gate/1790000000000/1/header.mp4", Header(1790000000000, 1)),
         ("site7/gate/1790000000000/1/77.m4s", Media(1790000000000, 1, 77)),
         ("site7/gate/1790000000000/1/77.3.m4s", Media(1790000000000, 1, 77, 3)),
+        ("site7/gate/2/t85920000000000.m4s", Timed(2, 85920000000000)),
     ],
 )
 def test_each_resource_has_a_name(path: str, resource: object) -> None:
@@ -33,6 +34,7 @@ def test_each_resource_has_a_name(path: str, resource: object) -> None:
         "a/1/1/1.m4s.m4s", "a/1/0/1.m4s", "a/1/1/01.m4s", "a/1/1/1.01.m4s", "a/1/1/1.65536.m4s", "a/1/1/-1.m4s",
         "a/1/1/1.-1.m4s", "a/9223372036854775808/1/1.m4s", "a/1/1/99999999999999999999.m4s", "a/1/1/١.m4s",
         "a/1/1/header.mp4/x", "a/1/header.mp4/", "x" * 200 + "/index.m3u8", "a\\..\\b/index.m3u8", "a/1/1/1e3.m4s",
+        "a/0/t1.m4s", "a/01/t1.m4s", "a/256/t1.m4s", "a/1/t01.m4s", "a/1/t-1.m4s", "a/1/t9223372036854775808.m4s",
     ],
 )  # fmt: skip
 def test_nothing_else_names_anything(path: str) -> None:

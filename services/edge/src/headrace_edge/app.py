@@ -33,6 +33,7 @@ from headrace.session.options import RelayOptions
 from headrace.session.stills import Stills
 from headrace.version import SOFTWARE
 from headrace.wire.stream import RouteHop
+from headrace_edge.collecting import Collecting
 from headrace_edge.edge import Edge, EdgeOptions
 from headrace_edge.fanout import FanOutLimits
 from headrace_edge.framing import PlainFraming, PlayFraming
@@ -95,7 +96,8 @@ def build(
     doors = make_doors(settings, runtime, app, main, hub, registry, gate, recall)
     stills = answer_cluster(settings, runtime, app, hub)
     pushes = make_pushes(settings, runtime, hub, registry)
-    return [gate, main, doors.fmp4, *membership, doors.edge, doors.live, doors.sessions, stills, pushes]
+    own = [gate, main, doors.fmp4, *membership, doors.edge, doors.live, doors.sessions, stills, pushes]
+    return [*own, Collecting()]
 
 
 def make_main_door(
@@ -106,7 +108,9 @@ def make_main_door(
         use_fast_transports()
     group = settings.edge
     app = make_application(runtime, cors=True, probes=probes)
-    listener = HttpListener("edge", group.host, group.port, app, tls=runtime.tls, setting="edge.port", shared=shared)
+    listener = HttpListener(
+        "edge", group.host, group.port, app, tls=runtime.tls, setting="edge.port", shared=shared, any_origin=True
+    )
     return app, listener
 
 

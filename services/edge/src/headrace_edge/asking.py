@@ -54,6 +54,11 @@ def status_of(code: str) -> int:
     return {"token_needed": 401, "bad_token": 401, "token_expired": 401, "away": 503}.get(code, 403)
 
 
+def challenge_of(status: int) -> dict[str, str]:
+    """Return the header that a refusal of this status must have: how a token may be shown (RFC 9110, 11.6.1)."""
+    return {hdrs.WWW_AUTHENTICATE: 'Bearer realm="headrace"'} if status == 401 else {}
+
+
 def pick_token(query: str | None, authorization: str) -> str:
     """Return the token of a request: that of the query, else the bearer token of the header."""
     scheme, _, given = authorization.partition(" ")

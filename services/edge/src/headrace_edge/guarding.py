@@ -24,7 +24,7 @@ from headrace.errors import ConfigurationError
 from headrace.http.problems import problem
 from headrace.service.runtime import Runtime
 from headrace.service.settings import Settings
-from headrace_edge.asking import asked_of, status_of
+from headrace_edge.asking import asked_of, challenge_of, status_of
 from headrace_edge.edge import Edge
 from headrace_edge.live.paths import Index, Manifest, Resource, Time, parse_path
 from headrace_edge.live.sessions import PREPARED, LiveSessions, answer_while
@@ -39,6 +39,9 @@ AUTHORIZE = "/authorize"
 
 ORIGINAL_URI = "X-Original-URI"
 """Names the request that a cache asks about: path and query, as the client sent them."""
+
+ORIGINAL_METHOD = "X-Original-Method"
+"""The method of that request."""
 
 KEPT_FOR = "X-Headrace-Kept-For"
 """A cache that asks at `AUTHORIZE` for every request says so by `asking`: it may keep what needs a token."""
@@ -164,6 +167,8 @@ class LiveGuard:
         The cache goes by the path as it understands it, we by the text that the client sent: what is not plainly one of
         our paths is refused, so that no spelling of it means one thing here and another there.
         """
+        if request.headers.get(ORIGINAL_METHOD) == hdrs.METH_OPTIONS:
+            return web.Response(status=204)  # what it answers holds nothing of any stream, and browsers show no token
         path = request.headers.get(ORIGINAL_URI, "").partition("?")[0]
         ticket, rest = split_ticket(unquote(path).removeprefix(LIVE))
         parsed = parse_path(rest)
@@ -195,7 +200,8 @@ class LiveGuard:
 
     def _refuse(self, refused: TokenRefused) -> web.Response:
         self._edge.refusal(LIVE_DOOR, refused.code, refused.reason)
-        return problem(status_of(refused.code), refused.reason, headers={hdrs.CACHE_CONTROL: "no-store"})
+        status = status_of(refused.code)
+        return problem(status, refused.reason, headers={hdrs.CACHE_CONTROL: "no-store", **challenge_of(status)})
 
 
 def _with(ticket: Ticket, asked: Asked) -> Asked:

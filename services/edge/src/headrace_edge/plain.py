@@ -14,7 +14,7 @@ from aiohttp import web
 from headrace.identifiers import InvalidName, StreamName, stream_name
 from headrace.relay.hub import TooManyStreams
 from headrace.wire.errors import WireError
-from headrace_edge.asking import asked_of
+from headrace_edge.asking import asked_of, challenge_of
 from headrace_edge.edge import Edge, Refusal
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import PlainFraming
@@ -77,7 +77,8 @@ class PlainDoor:
                 self._edge.host(socket.sender, self._serve(socket, name), stack.pop_all())
                 return answer
         except Refusal as refusal:
-            return web.Response(status=refusal.status, text=refusal.reason, headers={"Connection": "close"})
+            headers = {"Connection": "close", **challenge_of(refusal.status)}
+            return web.Response(status=refusal.status, text=refusal.reason, headers=headers)
 
     async def _serve(self, socket: ViewerSocket, name: StreamName) -> None:
         try:

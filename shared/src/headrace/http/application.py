@@ -160,12 +160,23 @@ async def _allow_any_origin(request: web.Request, handler: Handler) -> web.Strea
     preflight = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
     response = web.Response(status=204, headers=_PREFLIGHT) if preflight else await handler(request)
     if not response.prepared and request.path not in PROBES:
-        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
+        response.headers.update(ANY_ORIGIN)
     return response
 
 
+ANY_ORIGIN: Mapping[str, str] = {
+    hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
+    # Beside what pages may read of any answer: players tell the age of what caches give them, and how to come again.
+    hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "Age, Content-Range, Date, ETag, Retry-After, WWW-Authenticate",
+}
+"""Headers of answers that pages of any origin may read."""
+
 _PREFLIGHT = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, OPTIONS",
-    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Range, If-None-Match",
+    # Tokens, what players ask by, and what those of DASH tell (CTA-5004, 2.1); `*` would not stand for Authorization.
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: (
+        "Authorization, Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, "
+        "Cache-Control, Pragma, CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session"
+    ),
     hdrs.ACCESS_CONTROL_MAX_AGE: str(CORS_MAX_AGE_SECONDS),
 }

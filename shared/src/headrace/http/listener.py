@@ -8,12 +8,14 @@ import logging
 import os
 import socket
 import ssl
+from functools import partial
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from headrace.errors import StartupError, reason
+from headrace.http.application import ANY_ORIGIN
 from headrace.http.silence import FIRST_REQUEST_SECONDS, SilentConnections
 
 SHUTDOWN_SECONDS = 1.0
@@ -42,6 +44,7 @@ class HttpListener:
         first_request_seconds: how long a connection may take to send its first request.
         shared: other processes listen on the same port, and each gets a part of the connections (SO_REUSEPORT); one of
             them tells that it listens, not this one.
+        any_origin: pages of any origin may read what is answered to what is no request, which never reaches `app`.
 
     Attributes:
         silent: closes connections that take longer.
@@ -58,6 +61,7 @@ class HttpListener:
         setting: str = "",
         first_request_seconds: float = FIRST_REQUEST_SECONDS,
         shared: bool = False,
+        any_origin: bool = False,
     ) -> None:
         self.name = name
         self.host = host
@@ -66,6 +70,7 @@ class HttpListener:
         self._tls = tls
         self._setting = setting
         self._shared = shared
+        self._any_origin = any_origin
         self.silent = SilentConnections(app, first_request_seconds)
         # Bodies are not decompressed: nobody sends us such, and a small one could be made to fill the memory.
         self._runner = web.AppRunner(
@@ -93,7 +98,7 @@ class HttpListener:
             await self._runner.setup()
             assert self._runner.server is not None
             self._server = await asyncio.get_running_loop().create_server(
-                self._runner.server,
+                partial(_open_handler, self._runner.server) if self._any_origin else self._runner.server,
                 self.host,
                 self._port,
                 ssl=self._tls,
@@ -119,6 +124,29 @@ class HttpListener:
         if self._server is not None:
             self._server.close()
         await self._runner.cleanup()
+
+
+class _OpenHandler(web.RequestHandler):
+    """aiohttp's, whose answers to what is no request pages of any origin may read."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        response = super().handle_error(request, status, exc, message)
+        response.headers.update(ANY_ORIGIN)
+        return response
+
+
+def _open_handler(server: web.Server) -> web.RequestHandler:
+    handler = server()
+    handler.__class__ = _OpenHandler  # the server takes no other, and makes it as it was told
+    return handler
 
 
 def _server_logger() -> logging.Logger:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from headrace.identifiers import Epoch
-from headrace.media.segments import Segment
+from headrace.media.segments import PARTS_SEGMENTS, Segment, whole_segment
 from headrace.relay.broadcast import Entry, Opened, StateChange
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import StreamState, Track
@@ -75,25 +75,74 @@ class TrackWindow:
         return (0, -1) if newest is None else (newest.number, newest.parts_listed)
 
     def has(self, segment: int, part: int | None) -> bool:
-        """Return whether the playlist holds `part` of `segment`, or the whole segment when `part` is `None`."""
-        newest = self.newest
-        if newest is None:
-            return False
-        if newest.number != segment:
-            # A part beyond a segment's last is the next segment's first; an open one without a part is not listed.
-            return newest.number > segment
-        if newest.closed:
-            return part is None or part < len(newest.parts)
-        return part is not None and part < newest.parts_listed
+        """Return whether the playlist holds `part` of `segment`, or the whole segment when `part` is `None`.
 
-    def listed(self, seconds: float) -> list[Segment]:
-        """Return the segments that playlists list, oldest first: no holes, no unknown number of epochs between them."""
+        A part beyond the last of a segment that is closed is the first of the next one (8216bis, 6.2.5.2).
+        """
+        newest = self.newest
+        while newest is not None and segment <= newest.number:
+            held = self.segments.get(segment)
+            if held is None:
+                return True  # it left the window
+            if not held.closed:
+                return part is not None and part < held.parts_listed
+            if part is None or part < len(held.parts):
+                return True
+            segment, part = segment + 1, 0
+        return False
+
+    def ends_with(self, segment: int, part: int | None) -> bool:
+        """Return whether that is the last that the playlist holds; with `part` `None` the whole segment."""
+        following = (segment + 1, 0) if part is None else (segment, part + 1)
+        return self.has(segment, part) and not self.has(*following)
+
+    def at(self, time: int) -> Segment | None:
+        """Return the segment whose media begin at a decode time in ticks."""
+        return next((one for one in reversed(self.segments.values()) if one.start == time and one.parts), None)
+
+    def after(self, time: int, *, lost: bool = False) -> Segment | None:
+        """Return the first segment with media that begins after `time`; with `lost` also one that was lost there."""
+        found = None
+        for segment in reversed(self.segments.values()):
+            if (segment.end if segment.lost else segment.start) <= time:
+                break
+            if segment.parts or (lost and segment.lost):
+                found = segment
+        return found
+
+    def end_with(self, segment: int, part: int | None) -> Segment | None:
+        """Return the segment that a playlist ends with as soon as it holds what was asked for, as it is then.
+
+        It follows from the media and not from what came meanwhile, so every edge ends its playlist there. `None` when
+        that is so long ago that its parts are not listed any more, or has not come.
+        """
+        recent = list(self.segments)[-PARTS_SEGMENTS - 1 :]
+        while segment in recent:
+            held = self.segments[segment]
+            if part is None:
+                return held if held.closed else None
+            if part < held.parts_told:
+                return held.until(part)
+            if part < len(held.parts):  # told as a whole only
+                part = None
+                continue
+            segment, part = segment + 1, 0
+        return None
+
+    def listed(self, seconds: float, last: Segment | None = None) -> list[Segment]:
+        """Return the segments that playlists list, oldest first: no holes, no unknown number of epochs between them.
+
+        With `last`, of `end_with`, nothing after it.
+        """
         found: list[Segment] = []
         end: float | None = None
-        for segment in reversed(self.segments.values()):
+        for held in reversed(self.segments.values()):
+            segment = last if last is not None and held.number == last.number else held
+            if last is not None and segment.number > last.number:
+                continue
             if not segment.closed and not segment.parts_listed:
                 continue
-            if found and not _follows(segment, found[-1]):
+            if found and not segment.leads_to(found[-1]):
                 break
             if segment.closed and end is None:
                 end = segment.end_seconds
@@ -159,6 +208,9 @@ class Window:
             if StreamState.ENDED in (entry.state, self.state):
                 self._touch()
             self.state = entry.state
+            if self.ended:
+                for window in self.windows.values():
+                    self._finish(window)
 
     def mend(self, entries: Iterable[Opened | Chunk]) -> None:
         """Put whole segments in the place of lost ones, as far as `entries` have all of them."""
@@ -169,7 +221,7 @@ class Window:
         for window in self.windows.values():
             for number, segment in window.segments.items():
                 chunks = found.get((window.number, segment.epoch, number), []) if segment.lost else []
-                whole = _whole(segment, chunks)
+                whole = whole_segment(segment, chunks)
                 if whole is not None:
                     window.segments[number] = whole
                     window.version += 1
@@ -287,6 +339,17 @@ class Window:
         newest.lose(newest.start + _usual_ticks(newest.track) if until is None else until)
         window.version += 1
 
+    def _finish(self, window: TrackWindow) -> None:
+        """Close the open segment, if any, with what came of it: whoever said that the stream is over said no more."""
+        newest = window.newest
+        if newest is None or newest.closed:
+            return
+        if newest.parts:
+            newest.close()
+        else:
+            self._forget((window.segments.pop(newest.number),))
+        self._trim(window)
+
     def _place_empty(self, window: TrackWindow, segment: Segment, end: int) -> None:
         """Give a segment that never had media the time that its neighbours leave for it."""
         before = window.segments.get(segment.number - 1)
@@ -325,25 +388,6 @@ class Window:
         self.bytes -= sum(segment.bytes for segment in segments)
 
 
-def _whole(lost: Segment, chunks: Iterable[Chunk]) -> Segment | None:
-    """Return what `lost` would be with `chunks`, `None` where that is not all of it."""
-    made: Segment | None = None
-    for chunk in chunks:
-        made = made or Segment(lost.epoch, lost.track, lost.number, chunk.decode_time)
-        if chunk.id.chunk > made.next_chunk:
-            return None
-        if chunk.id.chunk == made.next_chunk:
-            made.add(chunk)
-    return made if made is not None and made.closed and not made.lost else None
-
-
 def _usual_ticks(track: Track) -> int:
     """Return how long a segment is that nothing is known of: as long as most."""
     return round((track.segment_seconds or 1.0) * track.timescale)
-
-
-def _follows(older: Segment, newer: Segment) -> bool:
-    """Return whether nothing unknown lies between two segments."""
-    if older.number + 1 != newer.number or older.track.kind != newer.track.kind:
-        return False
-    return older.epoch == newer.epoch or older.track.discontinuity + 1 == newer.track.discontinuity

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
@@ -49,9 +50,9 @@ def answer_text(request: web.Request, text: Text, cache_control: str) -> web.Res
     """Answer with a text, compressed for who takes that; 304 to who has it."""
     packed = text.packed is not None and takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
     etag = f'"{text.etag}{"-gz" if packed else ""}"'
-    headers = {hdrs.CACHE_CONTROL: cache_control, hdrs.ETAG: etag, hdrs.VARY: hdrs.ACCEPT_ENCODING}
-    if _is_known(request, etag):
-        return web.Response(status=304, headers=headers)
+    headers: dict[str, str] = {hdrs.CACHE_CONTROL: cache_control, hdrs.ETAG: etag, hdrs.VARY: hdrs.ACCEPT_ENCODING}
+    if early := answer_conditions(request, etag, headers):
+        return early
     headers[hdrs.CONTENT_TYPE] = text.content_type
     if packed:
         headers[hdrs.CONTENT_ENCODING] = "gzip"
@@ -61,13 +62,13 @@ def answer_text(request: web.Request, text: Text, cache_control: str) -> web.Res
 def answer_media(request: web.Request, body: bytes, etag: str, content_type: str = "video/mp4") -> web.Response:
     """Answer with immutable bytes, or the range of them that is asked for.
 
-    A range that makes no sense and several ranges at once are ignored, as RFC 9110, 14.2 allows; one that lies beyond
-    the end is 416.
+    A range that makes no sense and several ranges at once are ignored, as RFC 9110, 14.2 allows, and so is any of a
+    request that is no GET, as it demands; one that lies beyond the end is 416.
     """
     headers = media_headers(etag, content_type)
-    if _is_known(request, etag):
-        return web.Response(status=304, headers=headers)
-    wanted = request.headers.get(hdrs.RANGE)
+    if early := answer_conditions(request, etag, headers):
+        return early
+    wanted = request.headers.get(hdrs.RANGE) if request.method == hdrs.METH_GET else None
     if wanted is None or request.headers.get(hdrs.IF_RANGE, etag) != etag:
         return web.Response(body=body, headers=headers)
     found = _range(wanted, len(body))
@@ -100,11 +101,21 @@ def refuse(status: int, reason: str, retry_seconds: int | None = None) -> web.Re
     return web.Response(status=status, text=f"{reason}\n", headers=headers)
 
 
-def _is_known(request: web.Request, etag: str) -> bool:
-    known = request.headers.get(hdrs.IF_NONE_MATCH)
-    if known is None:
-        return False
-    return known.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in known.split(","))
+def answer_conditions(request: web.Request, etag: str, headers: Mapping[str, str]) -> web.Response | None:
+    """Return what the conditions of a request ask for instead of the body (RFC 9110, 13.2.2); `None` for the body.
+
+    Conditions on dates do not count, for nothing here has a date of its last modification (13.1.3, 13.1.4).
+    """
+    only, known = request.headers.get(hdrs.IF_MATCH), request.headers.get(hdrs.IF_NONE_MATCH)
+    if only is not None and etag not in (named := _tags(only)) and "*" not in named:
+        return refuse(412, "it has another tag")
+    if known is not None and {etag, f"W/{etag}", "*"} & _tags(known):
+        return web.Response(status=304, headers=headers)
+    return None
+
+
+def _tags(condition: str) -> set[str]:
+    return {tag.strip() for tag in condition.split(",")}
 
 
 def takes_gzip(accepted: str) -> bool:

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from aiohttp import hdrs, web
 
 from headrace.identifiers import StreamName
 from headrace.media.playlists import date_time
-from headrace.media.segments import Segment, media_bytes, part_target
-from headrace.relay.window import TrackWindow
-from headrace_edge.live.answers import NO_STORE, answer_media, answer_text, media_headers, refuse, takes_gzip
+from headrace.media.segments import Segment, media_bytes
+from headrace_edge.live.answers import (
+    NO_STORE,
+    answer_conditions,
+    answer_media,
+    answer_text,
+    media_headers,
+    refuse,
+    takes_gzip,
+)
 from headrace_edge.live.outlet import Outlet
-from headrace_edge.live.outlets import Busy, Outlets
+from headrace_edge.live.outlets import Client, Outlets
 from headrace_edge.live.paths import Header, Index, Manifest, Media, Playlist, Resource, Time, parse_path
 from headrace_edge.live.quick import QuickWay
+from headrace_edge.live.reach import BadQuery, check_reach, directives, may_come
 from headrace_edge.live.ready import Answer, answer_head, is_plain_query
-
-AHEAD_MAX_SEGMENTS = 2
-"""How many segments beyond the newest may be waited for (8216bis, 6.2.5.2)."""
+from headrace_edge.live.waiting import Busy, whose
 
 PLAYLIST_CACHE_SECONDS = 1
 """How long caches may give out a playlist that was asked for without a part: two parts."""
 
 BLOCKING_CACHE_SECONDS = 30
-"""How long caches may give out a playlist that has the part that was asked for: it says nothing that becomes wrong,
-and who asks for the same part later is late anyway."""
+"""How long caches may give out a playlist that ended before or with what was asked for when that was asked: it says
+nothing that becomes wrong, and who asks for the same later is late anyway. Who asked for what was there long before
+wants the newest, and gets what was asked for without a part."""
 
 INDEX_CACHE_SECONDS = 2
 """How long caches may give out the multivariant playlist: it changes with an epoch."""
@@ -41,11 +48,10 @@ _KINDS: dict[type[Resource], str] = {
 }
 
 
+UNGATHERED = "X-Accel-Buffering"
+"""By `no`, nginx is told to pass on each piece as it comes."""
+
 _KEEP = web.RequestKey("live answer to keep", Answer)
-
-
-class BadQuery(ValueError):
-    """A delivery directive that makes no sense."""
 
 
 class LiveDoor:
@@ -75,7 +81,7 @@ class LiveDoor:
         return web.Response(status=204, headers={hdrs.ALLOW: "GET, HEAD, OPTIONS"})
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self._quick.open(request)
+        client = Client(whose(request), self._quick.open(request))
         parsed = parse_path(request.match_info["path"])
         kind = "other"
         try:
@@ -84,9 +90,9 @@ class LiveDoor:
             else:
                 name, resource = parsed
                 kind = "part" if isinstance(resource, Media) and resource.part is not None else _KINDS[type(resource)]
-                response = await self._answer(request, name, resource)
+                response = await self._answer(request, client, name, resource)
         except Busy as error:
-            response = refuse(503, str(error), retry_seconds=2)
+            response = refuse(error.status, str(error), retry_seconds=2)
         except BadQuery as error:
             response = refuse(400, str(error))
         self._outlets.metrics.requests.labels(kind, f"{response.status}").inc()
@@ -121,13 +127,15 @@ class LiveDoor:
         packed, plain = answer.turn is None or gzip, answer.turn is None or not gzip
         self._outlets.shelf.put(request.raw_path.encode(), answer, plain=plain, packed=packed)
 
-    async def _answer(self, request: web.Request, name: StreamName, resource: Resource) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, client: Client, name: StreamName, resource: Resource
+    ) -> web.StreamResponse:
         if isinstance(resource, Time):
             return self._time()
         outlet = self._outlets.get(name)
         if outlet is None:
             return refuse(404, f"nobody publishes {name}")
-        if not await self._outlets.wait(outlet, "known", lambda: outlet.is_known, self._options.cold_seconds):
+        if not await self._outlets.wait(client, outlet, "known", lambda: outlet.is_known, self._options.cold_seconds):
             return refuse(503, f"{name} has no media yet", retry_seconds=2)
         match resource:
             case Index():
@@ -136,13 +144,13 @@ class LiveDoor:
             case Manifest():
                 return self._manifest(request, outlet)
             case Playlist(track):
-                return await self._playlist(request, outlet, track)
+                return await self._playlist(request, client, outlet, track)
             case Header(epoch, track):
                 return self._header(request, outlet, epoch, track)
             case Media(part=None):
-                return await self._segment(request, outlet, resource)
+                return await self._segment(request, client, outlet, resource)
             case _:
-                return await self._part(request, outlet, resource)
+                return await self._part(request, client, outlet, resource)
 
     # -- texts -----------------------------------------------------------------------------------------------------
 
@@ -173,7 +181,7 @@ class LiveDoor:
             return refuse(503, "there is no media yet", retry_seconds=2)
         return answer_text(request, text, f"public, max-age={PLAYLIST_CACHE_SECONDS}")
 
-    async def _playlist(self, request: web.Request, outlet: Outlet, number: int) -> web.Response:
+    async def _playlist(self, request: web.Request, client: Client, outlet: Outlet, number: int) -> web.Response:
         window = outlet.window.windows.get(number)
         if window is None:
             return refuse(404, f"there is no track {number}")
@@ -181,15 +189,23 @@ class LiveDoor:
         skip = request.query.get("_HLS_skip") in {"YES", "v2"}
         caching = f"public, max-age={PLAYLIST_CACHE_SECONDS}"
         if wanted is not None and not outlet.window.ended:
-            _check_reach(window, *wanted)
+            check_reach(window, *wanted)
+            is_new = not window.has(*wanted) or window.ends_with(*wanted)
             came = await self._outlets.wait(
+                client,
                 outlet,
                 ("playlist", number, *wanted),
                 lambda: window.has(*wanted) or outlet.window.ended,
                 self._options.hold_seconds,
             )
-            # Who waits for a camera that is away shall go on waiting and not give up: it gets the playlist as it is.
-            caching = f"public, max-age={BLOCKING_CACHE_SECONDS}" if came else NO_STORE
+            if is_new and window.has(*wanted):
+                caching = f"public, max-age={BLOCKING_CACHE_SECONDS}"
+            elif not came and outlet.is_late:
+                return refuse(503, f"segment {wanted[0]} is late", retry_seconds=1)
+            elif not came:
+                # Who waits for a camera that is away shall go on waiting and not give up, as players do after some
+                # errors (hls.js after three): it gets the playlist as it is.
+                caching = NO_STORE
         text = outlet.playlist(window, skip=skip)
         if text is None:
             return refuse(503, f"track {number} has no media yet", retry_seconds=2)
@@ -203,7 +219,7 @@ class LiveDoor:
             return refuse(404, f"there is no track {track} in epoch {epoch}")
         return answer_media(request, header, f'"{epoch}-{track}"', _content_type(outlet, track))
 
-    async def _part(self, request: web.Request, outlet: Outlet, media: Media) -> web.Response:
+    async def _part(self, request: web.Request, client: Client, outlet: Outlet, media: Media) -> web.Response:
         assert media.part is not None
         part, window = media.part, outlet.window
 
@@ -213,16 +229,16 @@ class LiveDoor:
                 window.epoch > media.epoch or window.ended
             )
 
-        if _may_come(outlet, media):
+        if may_come(outlet, media):
             key = ("part", media.epoch, media.track, media.segment, part)
-            await self._outlets.wait(outlet, key, settled, self._options.hold_seconds)
-        segment = await self._held(outlet, media)
+            await self._outlets.wait(client, outlet, key, settled, self._options.hold_seconds)
+        segment = await self._held(client, outlet, media)
         if segment is None or segment.parts_complete <= part:
             return refuse(404, f"there is no part {part} of segment {media.segment}")
         etag = f'"{media.epoch}-{media.track}-{media.segment}.{part}"'
         return self._media(request, outlet, outlet.body(segment, part), etag, media.track)
 
-    async def _segment(self, request: web.Request, outlet: Outlet, media: Media) -> web.StreamResponse:
+    async def _segment(self, request: web.Request, client: Client, outlet: Outlet, media: Media) -> web.StreamResponse:
         window = outlet.window
 
         def begun() -> bool:
@@ -231,22 +247,23 @@ class LiveDoor:
                 window.epoch > media.epoch or window.ended
             )
 
-        if _may_come(outlet, media):
+        if may_come(outlet, media):
             key = ("segment", media.epoch, media.track, media.segment)
-            await self._outlets.wait(outlet, key, begun, self._options.hold_seconds)
-        segment = await self._held(outlet, media)
+            await self._outlets.wait(client, outlet, key, begun, self._options.hold_seconds)
+        segment = await self._held(client, outlet, media)
         if segment is None or segment.lost or not segment.parts:
             return refuse(404, f"there is no segment {media.segment}")
         etag = f'"{media.epoch}-{media.track}-{media.segment}"'
         if not segment.closed:
-            return await self._follow(request, outlet, segment, etag)
+            return await self._follow(request, client, outlet, segment, etag)
         return self._media(request, outlet, outlet.body(segment, None), etag, media.track)
 
-    async def _held(self, outlet: Outlet, media: Media) -> Segment | None:
+    async def _held(self, client: Client, outlet: Outlet, media: Media) -> Segment | None:
         """Return the segment as it is held; one that is listed and was lost here is asked of the parent first."""
         segment = outlet.window.segment(media.epoch, media.track, media.segment)
         if segment is not None and outlet.mend(segment):
-            await self._outlets.wait(outlet, "mending", lambda: not outlet.is_mending, self._options.hold_seconds)
+            seconds = self._options.hold_seconds
+            await self._outlets.wait(client, outlet, "mending", lambda: not outlet.is_mending, seconds)
             segment = outlet.window.segment(media.epoch, media.track, media.segment)
         return segment
 
@@ -256,14 +273,20 @@ class LiveDoor:
             self._outlets.metrics.sent_bytes.inc(len(response.body))
         return response
 
-    async def _follow(self, request: web.Request, outlet: Outlet, segment: Segment, etag: str) -> web.StreamResponse:
+    async def _follow(
+        self, request: web.Request, client: Client, outlet: Outlet, segment: Segment, etag: str
+    ) -> web.StreamResponse:
         """Send a segment that is being made, each chunk as it comes (CMAF low latency by chunked transfer).
 
         A segment that turns out to be incomplete, or does not go on, ends with the connection and not with the
-        message, so that nobody takes it for whole.
+        message, so that nobody takes it for whole. nginx is told not to gather it, and so does not keep it either:
+        who asks next gets it whole, or follows it too.
         """
         headers = media_headers(etag, _content_type(outlet, segment.track.track))
         del headers[hdrs.ACCEPT_RANGES]
+        headers[UNGATHERED] = "no"
+        if early := answer_conditions(request, etag, headers):
+            return early
         response = web.StreamResponse(headers={**headers, hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"})
         if request.version < (1, 1):
             response.force_close()
@@ -283,6 +306,7 @@ class LiveDoor:
                 break
             progress = window.progress
             if not segment.closed and not await self._outlets.wait(
+                client,
                 outlet,
                 ("progress", number, progress),
                 lambda: window.progress != progress,  # noqa: B023 - awaited before it changes
@@ -294,63 +318,6 @@ class LiveDoor:
         elif request.transport is not None:
             request.transport.abort()
         return response
-
-
-def directives(query: Mapping[str, str]) -> tuple[int, int | None] | None:
-    """Return segment and part of the delivery directives (8216bis, 6.2.5.2), `None` when there are none.
-
-    Raises:
-        BadQuery: when they are no numbers, or there is a part without a segment.
-    """
-    segment, part = query.get("_HLS_msn"), query.get("_HLS_part")
-    if segment is None:
-        if part is not None:
-            raise BadQuery("_HLS_part needs _HLS_msn")
-        return None
-    for name, text in (("_HLS_msn", segment), ("_HLS_part", part)):
-        if text is not None and not (text.isascii() and text.isdigit() and len(text) <= 19):
-            raise BadQuery(f"{name} is a whole number from 0")
-    return int(segment), None if part is None else int(part)
-
-
-def _check_reach(window: TrackWindow, segment: int, part: int | None) -> None:
-    """Refuse what is too far ahead of the end.
-
-    Raises:
-        BadQuery: when nobody who read a playlist would ask for it.
-    """
-    newest = window.newest
-    if newest is None:
-        return
-    if segment > newest.number + AHEAD_MAX_SEGMENTS:
-        raise BadQuery(f"segment {segment} is too far ahead: the newest is {newest.number}")
-    longest = part_target(newest.track)
-    limit = 3 if longest >= 1 else math.ceil(3 / longest)
-    had = newest.parts_complete if segment == newest.number and not newest.closed else 0
-    if (
-        part is not None
-        and segment >= newest.number
-        and not newest.closed
-        and part > had + limit + _usual_parts(window)
-    ):
-        raise BadQuery(f"part {part} of segment {segment} is too far ahead")
-
-
-def _usual_parts(window: TrackWindow) -> int:
-    """Return how many parts the segments of late have, at most."""
-    return max((len(segment.parts) for segment in list(window.segments.values())[-8:]), default=0)
-
-
-def _may_come(outlet: Outlet, media: Media) -> bool:
-    """Return whether it is worth waiting for: it is of this epoch, and in the newest segment or just after it."""
-    window = outlet.window.windows.get(media.track)
-    if window is None or (newest := window.newest) is None:
-        return False
-    if media.epoch != outlet.window.epoch or outlet.window.ended:
-        return False
-    if media.part is not None and media.part > 2 * _usual_parts(window) + 64:
-        return False
-    return newest.number <= media.segment <= newest.number + AHEAD_MAX_SEGMENTS
 
 
 def _content_type(outlet: Outlet, track: int) -> str:

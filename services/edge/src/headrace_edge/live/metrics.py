@@ -16,7 +16,8 @@ class LiveMetrics:
         sent_bytes: of media handed to connections.
         waiting: requests that wait for what is about to exist.
         streams: streams that are kept ready because somebody asks for them.
-        refused: requests turned away because too many wait or too many streams are asked for.
+        refused: requests turned away, by the limit: `waiting` (of all), `address` and `cold` (of one address; for
+            streams without media), `streams` (that are kept ready).
     """
 
     requests: Counter
@@ -35,5 +36,5 @@ class LiveMetrics:
             Counter("headrace_edge_live_sent_bytes", "Bytes of media sent by HTTP.", registry=registry),
             Gauge("headrace_edge_live_waiting", "Requests that wait for what is about to exist.", registry=registry),
             Gauge("headrace_edge_live_streams", "Streams kept ready for HTTP.", registry=registry),
-            Counter("headrace_edge_live_refused", "HTTP requests beyond a limit.", registry=registry),
+            Counter("headrace_edge_live_refused", "HTTP requests beyond a limit.", ["reason"], registry=registry),
         )

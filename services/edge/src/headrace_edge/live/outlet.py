@@ -19,6 +19,7 @@ from headrace.relay.broadcast import Opened
 from headrace.relay.hub import Demand
 from headrace.relay.window import TrackWindow, Window, WindowLimits
 from headrace.wire.chunk import Chunk
+from headrace.wire.stream import StreamState
 from headrace_edge.live.answers import Text
 from headrace_edge.live.mending import Mending
 from headrace_edge.live.past import Past, Recall
@@ -71,6 +72,11 @@ class Outlet:
         self._bodies_bytes = 0
         self._broadcast.listeners.add(self._schedule)
         self._read()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether media that were waited for in vain should have come: nobody has said that the source is away."""
+        return self.window.state is StreamState.LIVE and not self._closed
 
     @property
     def is_known(self) -> bool:

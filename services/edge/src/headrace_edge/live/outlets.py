@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,9 @@ from headrace.relay.window import WindowLimits
 from headrace_edge.live.metrics import LiveMetrics
 from headrace_edge.live.outlet import Outlet
 from headrace_edge.live.past import Recall
+from headrace_edge.live.quick import Quick
 from headrace_edge.live.ready import Shelf
+from headrace_edge.live.waiting import Busy, Places
 from headrace_edge.seeing import SeenBy
 
 SWEEP_SECONDS = 1.0
@@ -25,8 +27,17 @@ SWEEP_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
-class Busy(Exception):
-    """A limit of this edge is reached; says which."""
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks.
+
+    Attributes:
+        address: whose requests are counted together, see `headrace_edge.live.waiting.whose`.
+        connection: theirs; what waits ends with it.
+    """
+
+    address: str
+    connection: Quick
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,7 @@ class Outlets:
         self._outlets: dict[StreamName, Outlet] = {}
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._waiting = 0
+        self._places = Places(options.waiting_max, metrics)
 
     async def start(self) -> None:
         """Begin to look after idle outlets."""
@@ -115,24 +126,18 @@ class Outlets:
         """Return the outlet of a stream where it is open."""
         return self._outlets.get(name)
 
-    async def wait(self, outlet: Outlet, key: object, ready: Callable[[], bool], seconds: float) -> bool:
-        """Wait as `Outlet.wait` does.
+    async def wait(
+        self, client: Client, outlet: Outlet, key: Hashable, ready: Callable[[], bool], seconds: float
+    ) -> bool:
+        """Wait as `Outlet.wait` does, for as long as the client is there.
 
         Raises:
             Busy: when too many requests wait already.
         """
         if ready():
             return True
-        if self._waiting >= self.options.waiting_max:
-            self.metrics.refused.inc()
-            raise Busy("too many requests wait here; try another edge")
-        self._waiting += 1
-        self.metrics.waiting.inc()
-        try:
+        with self._places.taken(client.address, cold=not outlet.is_known), client.connection.awaited():
             return await outlet.wait(key, ready, seconds)
-        finally:
-            self._waiting -= 1
-            self.metrics.waiting.dec()
 
     def _exists(self, name: StreamName) -> bool:
         """Return whether it is worth asking for: published as far as is known, or carried here."""
@@ -143,12 +148,12 @@ class Outlets:
         if self._stopping:
             raise Busy("this edge goes away")
         if len(self._outlets) >= self.options.streams_max:
-            self.metrics.refused.inc()
+            self.metrics.refused.labels("streams").inc()
             raise Busy(f"this edge keeps {len(self._outlets)} streams ready, its limit")
         try:
             demand = self._hub.demand(name)
         except TooManyStreams as error:
-            self.metrics.refused.inc()
+            self.metrics.refused.labels("streams").inc()
             raise Busy(str(error)) from None
         outlet = self._outlets[name] = Outlet(
             demand, self.options.window, self.clock, None if self._hub.produced(name) else self._recall

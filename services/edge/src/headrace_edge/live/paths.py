@@ -1,4 +1,8 @@
-"""What paths below `/live/` mean: each name says which bytes it stands for, and there is one name for each."""
+"""What paths below `/live/` mean: each name says which bytes it stands for.
+
+There is one name for each, but for segments, which have two: by number for HLS, by time for DASH
+(docs/decisions/0013-segments-by-time.md).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 from headrace.identifiers import TRACK_MAX, InvalidName, StreamName, stream_name
 
 NUMBER_MAX = 2**63 - 1
-"""Largest epoch or segment number in a path: larger ones do not fit into a chunk record."""
+"""Largest epoch, segment number or time in a path: larger ones do not fit into a chunk record."""
 
 PART_MAX = 65_535
 """Largest part number: two bytes in a chunk record."""
@@ -16,6 +20,7 @@ PART_MAX = 65_535
 _NUMBER = r"(0|[1-9][0-9]{0,18})"
 _PATH = re.compile(
     rf"(?P<stream>.+)/(?:(?P<index>index\.m3u8)|(?P<manifest>manifest\.mpd)|(?P<time>time)|{_NUMBER}\.m3u8"
+    rf"|(?P<timed>[1-9][0-9]{{0,2}})/t(?P<at>0|[1-9][0-9]{{0,18}})\.m4s"
     rf"|{_NUMBER}/{_NUMBER}/(?:(?P<header>header\.mp4)|{_NUMBER}(?:\.{_NUMBER})?\.m4s))",
     re.ASCII,
 )
@@ -61,7 +66,15 @@ class Media:
     part: int | None = None
 
 
-Resource = Index | Manifest | Time | Playlist | Header | Media
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The segment of a track that begins at a decode time, in ticks; or what that time leads to, the next one."""
+
+    track: int
+    time: int
+
+
+Resource = Index | Manifest | Time | Playlist | Header | Media | Timed
 
 
 def parse_path(path: str) -> tuple[StreamName, Resource] | None:
@@ -84,8 +97,11 @@ def _resource(match: re.Match[str]) -> Resource | None:
         return Manifest()
     if match["time"]:
         return Time()
+    if match["timed"]:
+        timed = Timed(int(match["timed"]), int(match["at"]))
+        return timed if timed.track <= TRACK_MAX and timed.time <= NUMBER_MAX else None
     playlist, epoch, track, segment, part = (
-        None if text is None else int(text) for text in (match[5], match[6], match[7], match[9], match[10])
+        None if text is None else int(text) for text in (match[5], match[8], match[9], match[11], match[12])
     )
     if not 1 <= (playlist or track or 0) <= TRACK_MAX:
         return None

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 
 from aiohttp import web
@@ -75,11 +77,21 @@ class QuickWay:
         self.clock = clock
         self._kinds: dict[bytes, Kind] = {}
 
-    def open(self, request: web.Request) -> None:
-        """Put a quick way before aiohttp on the connection of `request`, if none is there."""
+    def open(self, request: web.Request) -> Quick:
+        """Return the quick way of the connection of `request`, put before aiohttp if it was not there.
+
+        Raises:
+            ConnectionResetError: when the client is gone.
+        """
         transport, inner = request.transport, request.protocol
-        if transport is not None and transport.get_protocol() is inner:
-            transport.set_protocol(Quick(self, transport, inner))
+        if transport is None:
+            raise ConnectionResetError("the client is gone")
+        before = transport.get_protocol()
+        if isinstance(before, Quick):
+            return before
+        quick = Quick(self, transport, inner)
+        transport.set_protocol(quick)
+        return quick
 
     def kind(self, headers: bytes) -> Kind:
         """Return `kind_of(headers)`, remembered."""
@@ -96,7 +108,7 @@ class QuickWay:
 class Quick(asyncio.Protocol):
     """Stands between one connection and aiohttp's protocol."""
 
-    __slots__ = ("_inner", "_is_over", "_passed_at", "_timer", "_transport", "_unsent", "_way")
+    __slots__ = ("_inner", "_is_over", "_passed_at", "_timer", "_transport", "_unsent", "_waiter", "_way")
 
     def __init__(self, way: QuickWay, transport: asyncio.Transport, inner: web.RequestHandler) -> None:
         self._way = way
@@ -106,6 +118,16 @@ class Quick(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._unsent = 0
         self._is_over = False
+        self._waiter: asyncio.Task[object] | None = None
+
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Have the task that is in this context cancelled when the client goes away: nobody is left to wait for."""
+        self._waiter = asyncio.current_task()
+        try:
+            yield
+        finally:
+            self._waiter = None
 
     def data_received(self, data: bytes) -> None:
         if self._is_over:
@@ -161,7 +183,10 @@ class Quick(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_watching()
+        waiter = self._waiter
         self._inner.connection_lost(exc)
+        if waiter is not None:
+            waiter.cancel()
 
     def _watch(self) -> None:
         self._unsent = self._transport.get_write_buffer_size()
