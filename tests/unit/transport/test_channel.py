@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Iterable
 
 import pytest
@@ -291,3 +292,22 @@ async def test_loopback_means_both_ends(peer: str, own: str, loopback: bool) -> 
     channel = Channel(ServerProtocol(state=State.OPEN), 1000)
     channel.connection_made(Written(peer, own))
     assert channel.is_loopback is loopback
+
+
+async def test_fragments_of_nothing_are_not_kept() -> None:
+    """A peer may send as many as it likes: they cost no memory, and the message comes out whole."""
+    channel, _, heard = dialled()
+    begin = Frame(2, b"ab", fin=False).serialize(mask=False)  # type: ignore[arg-type]
+    end = Frame(0, b"ab", fin=True).serialize(mask=False)  # type: ignore[arg-type]
+    nothing = Frame(0, b"", fin=False).serialize(mask=False) * 1000  # type: ignore[arg-type]
+    channel.data_received(begin + nothing)
+    tracemalloc.start()
+    try:
+        for _ in range(50):
+            channel.data_received(nothing)
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 100_000
+    channel.data_received(end)
+    assert heard.messages == [b"abab"]

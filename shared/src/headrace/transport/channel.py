@@ -244,7 +244,8 @@ class Channel(asyncio.Protocol):
         if frame.opcode is Opcode.TEXT:
             self.close(PROTOCOL_ERROR, "text_message")
         elif frame.opcode in (Opcode.BINARY, Opcode.CONT):
-            self._fragments.append(bytes(frame.data))
+            if frame.data:
+                self._fragments.append(bytes(frame.data))
             if frame.fin:
                 message = self._fragments[0] if len(self._fragments) == 1 else b"".join(self._fragments)
                 self._fragments = []
