@@ -174,7 +174,7 @@ def _is_unknown_host(uri: FeedUri) -> bool:
     """Name resolution fails as an input/output error in libav; look whether it was that."""
     try:
         socket.getaddrinfo(urlsplit(uri.address).hostname, None)
-    except OSError:
+    except (OSError, ValueError):  # the latter for what cannot be a name at all
         return True
     return False
 
