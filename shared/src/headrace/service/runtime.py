@@ -25,6 +25,7 @@ from headrace.service.groups import LAYERS, Settings
 from headrace.telemetry.health import Health
 from headrace.telemetry.logging import configure_logging
 from headrace.telemetry.process import measure_loop_lag, process_metrics
+from headrace.transport.turns import make_loop
 from headrace.version import SOFTWARE
 
 STOP_SECONDS = 10.0
@@ -130,7 +131,7 @@ def run(program: str, role: str, settings: Settings, build: Build, on_ready: Cal
     configure_logging(settings.log.level, settings.log.format)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     try:
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=make_loop) as runner:
             return runner.run(_live(role, settings, build, on_ready))
     except ConfigurationError as error:
         tell(program, error)

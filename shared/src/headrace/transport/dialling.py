@@ -14,6 +14,7 @@ from websockets.uri import WebSocketURI, parse_uri
 from headrace.errors import reason
 from headrace.telemetry.masking import mask_uris
 from headrace.transport.channel import Channel, quiet_logger
+from headrace.transport.turns import prefer
 
 DIAL_SECONDS = 3.0
 """How long dialling may take in all: some round trips around the world, and a lost packet; viewers wait meanwhile."""
@@ -67,13 +68,14 @@ async def dial(
     connection: _Dialled | None = None
     try:
         async with asyncio.timeout(timeout):
-            _, connection = await asyncio.get_running_loop().create_connection(
+            transport, connection = await asyncio.get_running_loop().create_connection(
                 lambda: _Dialled(protocol, send_limit_bytes),
                 address or uri.host,
                 uri.port,
                 ssl=context,
                 server_hostname=uri.host if context else None,
             )
+            prefer(transport)
             await connection.handshake
     except TimeoutError as error:
         raise DialError("timeout", f"{_place(uri)} did not answer within {timeout:g} s") from error

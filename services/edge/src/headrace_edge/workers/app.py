@@ -38,6 +38,7 @@ from headrace_edge.app import (
     make_own_registry,
     make_pushes,
 )
+from headrace_edge.collecting import Collecting
 from headrace_edge.guarding import make_gate
 from headrace_edge.workers.counting import WorkerCounts
 from headrace_edge.workers.desk import Desk
@@ -168,7 +169,7 @@ def build_worker(hello: Hello, own: socket.socket, settings: Settings, runtime: 
     gate = make_gate(settings, runtime, NodeViewing(line), hello.name)
     doors = make_doors(settings, runtime, app, main, hub, seen, gate, node.recall, shared=True)
     reporter = Reporter(line, doors.edge, hub, runtime)
-    return [line, gate, main, doors.fmp4, node, doors.edge, doors.live, doors.sessions, reporter]
+    return [line, gate, main, doors.fmp4, node, doors.edge, doors.live, doors.sessions, reporter, Collecting()]
 
 
 async def _refuse_node(request: web.Request) -> web.Response:
