@@ -72,15 +72,11 @@ class Recalling:
 
     def tracks_received(self, epoch: Epoch, tracks: tuple[Track, ...]) -> None:
         """Keep an epoch."""
-        self.entries.append(Opened(epoch, tracks))
+        self._keep(Opened(epoch, tracks), sum(len(track.header) for track in tracks))
 
     def chunk_received(self, chunk: Chunk, sent_us: int) -> None:
-        """Keep a chunk; too many are as good as none."""
-        self._bytes += len(chunk.record)
-        if self._bytes > RECALL_MAX_BYTES:
-            self._end()
-        else:
-            self.entries.append(chunk)
+        """Keep a chunk."""
+        self._keep(chunk, len(chunk.record))
 
     def state_received(self, state: StreamState, reason: str, route: tuple[RouteHop, ...]) -> None:
         """How the stream is doing now is told elsewhere."""
@@ -101,6 +97,14 @@ class Recalling:
 
     def parent_leaving(self) -> None:
         """It goes on until it is done."""
+
+    def _keep(self, entry: Past, size: int) -> None:
+        """Keep what came; too much is as good as nothing."""
+        self._bytes += size
+        if self._bytes > RECALL_MAX_BYTES:
+            self._end()
+        else:
+            self.entries.append(entry)
 
     def _end(self) -> None:
         if self._timer is not None:

@@ -77,27 +77,33 @@ class Remembering:
             self._end()
 
     async def _ask_others(self) -> None:
+        try:
+            await self._ask_each()
+        except Exception:
+            log.exception("recall_failed", stream=self._stream)  # a fault of ours; who asked goes on with what there is
+        self._end()
+
+    async def _ask_each(self) -> None:
         for other in self._others()[:OTHERS_MAX]:
             try:
                 async with asyncio.timeout(OTHER_SECONDS):
                     entries = await self._ask(await self._dial(other))
             except (LinkError, TimeoutError) as error:
-                log.debug("recall_failed", stream=self._stream, node=other.node, error=str(error))
+                log.debug("recall_missed", stream=self._stream, node=other.node, error=str(error))
                 continue
             finally:
                 self._stop_recalling()
             if reach_seconds(entries) > reach_seconds(self.entries):
                 self.entries = entries
             if not is_short(self.entries, self._seconds):
-                break
-        self._end()
+                return
 
     async def _ask(self, link: Link) -> Sequence[Past]:
-        answered: asyncio.Future[Recalling] = asyncio.get_running_loop().create_future()
-        self._recalling = recalling = Recalling(link, answered.set_result)
+        answered = asyncio.Event()
+        self._recalling = recalling = Recalling(link, lambda _: answered.set())
         if not recalling.begin(self._stream, self._seconds):
             return ()
-        await answered
+        await answered.wait()
         return recalling.entries if recalling.complete else ()
 
     def _stop_recalling(self) -> None:
