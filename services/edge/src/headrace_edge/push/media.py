@@ -64,8 +64,15 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        """Begin.
+
+        Raises:
+            PushFailed: when the system has no thread for it.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise PushFailed("limit", "the system lets this node start no more threads") from error
 
     async def stop(self) -> None:
         """Have it end, and wait a moment."""
@@ -129,9 +136,15 @@ class MediaPush:
             demand = self._hub.demand(self._name)
         except TooManyStreams as error:
             raise PushFailed("limit", str(error)) from None
+        try:
+            await self._write(demand.broadcast, address, tell)
+        finally:
+            demand.release()
+
+    async def _write(self, broadcast: Broadcast, address: str | None, tell: Tell) -> None:
         writer = Writer(f"push {self._name}", self._make(address), asyncio.get_running_loop())
-        feeding = asyncio.create_task(self._feed(demand.broadcast, writer.conveyor, tell))
         writer.start()
+        feeding = asyncio.create_task(self._feed(broadcast, writer.conveyor, tell))
         try:
             both: set[asyncio.Future[Any]] = {feeding, writer.ended}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -144,7 +157,6 @@ class MediaPush:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
             await writer.stop()
-            demand.release()
 
     async def _feed(self, broadcast: Broadcast, conveyor: Conveyor, tell: Tell) -> None:
         """Put what comes on the conveyor.

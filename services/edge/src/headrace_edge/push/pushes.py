@@ -188,6 +188,9 @@ class Pushes:
                 tell(Flow.FAILED, str(failure), {"code": (FINAL if failure.is_final else "") + failure.code})
                 if failure.is_final:
                     return
+            except Exception:
+                log.exception("push_fault", transfer=record.id)  # ours, which another try may not meet
+                tell(Flow.FAILED, "a fault in this program, see its log", {"code": "fault"})
             if self.runtime.clock.monotonic() - began > STEADY_SECONDS:
                 backoff.reset()
             await asyncio.sleep(backoff.next(random.random()))
