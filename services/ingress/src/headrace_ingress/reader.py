@@ -164,17 +164,17 @@ class Reader:
     def _finish(self) -> None:
         if self._packager is not None:
             self._pending += self._packager.finish()
-            self._tell()
+            self._tell(is_rest=True)
             self._packager = None
 
-    def _tell(self) -> bool:
+    def _tell(self, *, is_rest: bool = False) -> bool:
         assert self._packager is not None
         if not self._pending:
             return False
         chunks, self._pending = tuple(self._pending), []
         next_segment, end = self._packager.next_segment, self._packager.end_seconds
         self._numbers = Numbers(self._numbers.epoch, next_segment, end, self._epochs)
-        self._put(Chunks(chunks, self._numbers))
+        self._put(Chunks(chunks, self._numbers, is_rest))
         return True
 
     def _close(self) -> None:
