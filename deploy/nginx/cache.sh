@@ -26,9 +26,10 @@ servers=$(printf 'server %s; ' "$@")
     cat <<END
 daemon off;
 worker_processes auto;
+worker_rlimit_nofile 32768;
 pid $folder/nginx.pid;
 error_log stderr;
-events { worker_connections 8192; }
+events { worker_connections 16384; }
 http {
     access_log off;
     client_body_temp_path $folder/client_body;

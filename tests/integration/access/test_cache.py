@@ -76,6 +76,21 @@ async def test_a_segment_is_asked_for_once_by_all_viewers(front: Front) -> None:
     assert front.asked("segment") == 1
 
 
+async def test_pages_hear_why_they_are_refused(front: Front) -> None:
+    """Of nginx's refusals too; and their preflight requests, which show no token that holds, are answered."""
+    address = f"{front.url}/live/~session-x~{token('other')}/demo/{SEGMENT}"
+    async with front.http.get(address) as answer:
+        assert (answer.status, answer.headers.getall("Access-Control-Allow-Origin")) == (403, ["*"])
+    expired = f"{front.url}/live/~session-x~{token(seconds=-10)}/demo/{SEGMENT}"
+    async with front.http.get(expired) as answer:
+        assert (answer.status, answer.headers.getall("Access-Control-Allow-Origin")) == (401, ["*"])
+        assert answer.headers.getall("WWW-Authenticate") == ['Bearer realm="headrace"']
+    asked = {"Origin": "http://other", "Access-Control-Request-Method": "GET"}
+    async with front.http.options(expired, headers=asked) as answer:
+        assert (answer.status, answer.headers.getall("Access-Control-Allow-Origin")) == (204, ["*"])
+        assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+
+
 async def test_the_cache_gives_nothing_to_who_may_not_watch(front: Front) -> None:
     """Neither without a token, nor with a wrong or revoked one, nor by tricks with headers."""
     text = token(id="one")
