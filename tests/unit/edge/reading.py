@@ -39,7 +39,7 @@ def read_play(data: bytes) -> list[Chunk | play.EdgeMessage]:
 
 
 class FakeSender:
-    """A viewer's connection that takes everything, or nothing while `stuck`.
+    """A viewer's connection that takes everything, or nothing while `stuck`, and fails when `broken`.
 
     Attributes:
         writes: the objects that were written, whether they were taken or kept.
@@ -53,15 +53,15 @@ class FakeSender:
         self.is_paused = False
         self.descriptor: int | None = None
         self.writes: list[bytes] = []
-        self.stuck = False
+        self.stuck = self.broken = False
         self.finished: CloseCode | None = None
         self.aborted = False
         self._unsent = 0
 
     def _send(self, data: bytes) -> int:
         assert not self.is_paused, "nothing is sent past what is unsent"
-        if self.stuck:
-            raise BlockingIOError
+        if self.stuck or self.broken:
+            raise BlockingIOError if self.stuck else BrokenPipeError
         self.writes.append(data)
         return len(data)
 

@@ -14,7 +14,7 @@ from headrace.wire import play
 from headrace.wire.chunk import Chunk, Flag, make_chunk
 from headrace.wire.stream import StreamState, Track
 from headrace_edge.batching import FRAMES_MAX_BYTES, Batcher
-from headrace_edge.fanout import BATCH_MAX_BYTES, FanOut, FanOutLimits
+from headrace_edge.fanout import BATCH_MAX_BYTES, BROKEN_AT_ONCE, JOINING_TURN_VIEWERS, FanOut, FanOutLimits
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import Framing, PlainFraming, PlayFraming, Unframeable
 from headrace_edge.metrics import EdgeMetrics, edge_metrics
@@ -451,17 +451,41 @@ def test_a_stream_that_flows_needs_no_heartbeat() -> None:
     stage.push()
     viewer = stage.join()
     stage.push()
-    stage.fan_out.beat(b"\x81\x00", 0.25)
-    assert viewer.writes[-1] != b"\x81\x00"
+    assert stage.fan_out.silent(0.25) == []
     stage.clock.advance(0.25)
-    stage.fan_out.beat(b"\x81\x00", 0.25)
-    assert viewer.writes[-1] == b"\x81\x00"
+    assert stage.fan_out.silent(0.25) == [viewer]
     stage.feed.open()
     stage.settle()
     waiting = stage.join()
-    stage.fan_out.beat(b"\x81\x00", 0.25)
-    assert waiting.writes[-1] == b"\x81\x00"
-    assert viewer.writes[-1] != b"\x81\x00"
+    assert stage.fan_out.silent(0.25) == [waiting]
+
+
+def test_who_waits_for_media_is_looked_at_when_some_come() -> None:
+    """Thousands may wait for a stream that nobody publishes: one more is no work for all of them."""
+    stage = Stage()
+    senders = [stage.join() for _ in range(3 * JOINING_TURN_VIEWERS)]
+    assert stage.fan_out.places()["joining"] == len(senders)
+    before = stage.turns
+    late = stage.join()
+    assert stage.turns - before == 1
+    stage.push(2)
+    assert stage.fan_out.places()["live"] == len(senders) + 1
+    assert all(sender.chunks() == stage.feed.sent for sender in (*senders, late))
+
+
+def test_connections_that_broke_together_are_let_go_in_several_turns() -> None:
+    """A write finds that a crowd left: nobody of it is written to again, and others do not wait for its end."""
+    stage = Stage()
+    stage.push()
+    crowd, stayed = [stage.join() for _ in range(3 * BROKEN_AT_ONCE)], stage.join()
+    for sender in crowd:
+        sender.broken = True
+    before = stage.turns
+    stage.push()
+    assert stage.turns - before >= 3
+    assert all(sender.aborted for sender in crowd)
+    assert stage.fan_out.places() == {"live": 1, "joining": 0, "paused": 0}
+    assert stayed.chunks() == stage.feed.sent
 
 
 def test_leaving() -> None:

@@ -13,9 +13,10 @@ from headrace.relay.broadcast import Broadcast, RingLimits
 from headrace.testing import FakeClock
 from headrace.wire import play
 from headrace.wire.chunk import Chunk
-from headrace_edge.fanout import BATCH_MAX_BYTES, FanOut, FanOutLimits, Viewer
+from headrace_edge.fanout import BATCH_MAX_BYTES, FanOut, FanOutLimits
 from headrace_edge.framing import PlayFraming
 from headrace_edge.metrics import edge_metrics
+from headrace_edge.viewer import Viewer
 from unit.edge.reading import FakeSender
 from unit.edge.synthetic import AUDIO, OTHER_VIDEO, VIDEO, Feed
 

@@ -21,13 +21,14 @@ from headrace.relay.hub import Hub
 from headrace.wire import play
 from headrace_edge.addresses import rank_edges, socket_url
 from headrace_edge.asking import status_of
-from headrace_edge.fanout import FanOut, FanOutLimits, Viewer
+from headrace_edge.fanout import FanOut, FanOutLimits
 from headrace_edge.frames import CloseCode
 from headrace_edge.framing import Framing, PlayFraming, message_frame
 from headrace_edge.metrics import EdgeMetrics
 from headrace_edge.seeing import SeenBy
 from headrace_edge.sender import Sender
 from headrace_edge.spreading import CallSpreader, Spreader, make_spreader
+from headrace_edge.viewer import Viewer
 
 DRAIN_SECONDS = 1.5
 """How long players may take to move to another edge before this one closes their connections."""
@@ -42,6 +43,9 @@ be told and logged, and thousands may be due together."""
 QUIET_SHARE = 0.25
 """Part of a heartbeat for which nothing was sent before a ping is: a stream that flows needs no pings, and ten thousand
 players no ten thousand pongs a second; between two messages there is at most a heartbeat and this."""
+
+PINGS_AT_ONCE = 100
+"""Pings in one turn: a millisecond. Ten thousand who wait for a stream are pinged, and others watch meanwhile."""
 
 CLOSING_SECONDS = 0.5
 """How long players may take to answer the close when the edge stops; they have nothing to finish."""
@@ -340,8 +344,12 @@ class Edge:
             await next_beat(self.options.heartbeat_seconds)
             self._pings += 1
             ping = message_frame(play.Ping(id=self._pings, utc_us=self.utc_us()))
-            for fan_out in self._players():
-                fan_out.beat(ping, self.options.heartbeat_seconds * QUIET_SHARE)
+            quiet = self.options.heartbeat_seconds * QUIET_SHARE
+            silent = [sender for fan_out in self._players() for sender in fan_out.silent(quiet)]
+            for number, sender in enumerate(silent, 1):
+                sender.write(ping)
+                if number % PINGS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
             self._tell_others()
 
     async def _sweep(self) -> None:

@@ -8,7 +8,8 @@ A viewer is in one of three places:
 
     joining ──level──► live ──not all taken──► paused ──drained──► joining
 
-*joining* viewers have a cursor of their own: they begin at a random access point or after what they had, or catch up.
+*joining* viewers have a cursor of their own: they begin at a random access point or after what they had, or catch up;
+those for whom there is nothing yet are not looked at before something comes.
 *live* viewers have none: they are where the shared cursor is. *paused* viewers are not written to; their cursor stays
 where it is, which costs nothing, for the chunks are in the ring anyway. A viewer that comes back from there with more
 behind it than allowed is moved forward to the newest random access point, told so and counted; one that takes nothing
@@ -21,6 +22,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import structlog
 
@@ -35,14 +37,22 @@ from headrace_edge.framing import Framing, Unframeable
 from headrace_edge.metrics import OutputCounts
 from headrace_edge.sender import Sender
 from headrace_edge.spreading import BROKEN, CallSpreader, Spread, Spreader
+from headrace_edge.viewer import Viewer
 
 BATCH_MAX_BYTES = 256 * 1024
 """Bytes of chunk records read for one write, unless a single chunk is larger: bounds what a viewer that stops reading
 can have unsent, and is enough that the cost of a write does not matter."""
 
-JOINING_TURN_BYTES = 4 * 1024 * 1024
-"""Bytes written to joining viewers in one turn: a few milliseconds of work, so that a thousand who come at once do not
-hold up those who watch."""
+JOINING_TURN_BYTES, JOINING_TURN_VIEWERS = 1024 * 1024, 64
+"""Bytes written to joining viewers in one turn, and viewers looked at: a millisecond of work, so that a thousand who
+come at once do not hold up those who watch."""
+
+LOOKED_AT_ONCE = 500
+"""Paused viewers looked at in one turn: half a millisecond."""
+
+BROKEN_AT_ONCE = 20
+"""Viewers whose connection broke and that are let go in one turn: each has its end to be told and logged, and a write
+may find that thousands left."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,60 +68,6 @@ class FanOutLimits:
 
     lag_bytes: int = 4 * 1024 * 1024
     stuck_seconds: float = 20.0
-
-
-class Viewer:
-    """One viewer of a fan-out; made by `FanOut.add`.
-
-    Attributes:
-        sender: the way to it.
-        cursor: its own place in the broadcast, `None` while it is live.
-        opened: the epoch it was told last.
-        mark: bytes of the stream that are behind it, on the fan-out's count; the difference to that is its lag.
-        skips: times it was moved forward.
-        skipped: entries it never saw, of those told to it.
-        sent_bytes: handed to its connection, but for what it shared since it last became live.
-    """
-
-    __slots__ = (
-        "_fan_out",
-        "cursor",
-        "live_from",
-        "mark",
-        "opened",
-        "paused_since",
-        "sender",
-        "sent_bytes",
-        "skipped",
-        "skips",
-        "started",
-        "unsent",
-        "waiting_since",
-    )
-
-    def __init__(self, fan_out: FanOut, sender: Sender, cursor: Cursor, mark: int, now: float) -> None:
-        self.sender = sender
-        self.cursor: Cursor | None = cursor
-        self.opened: Opened | None = None
-        self.mark = mark
-        self.skips = 0
-        self.skipped = 0
-        self.sent_bytes = 0
-        self.live_from = 0
-        self.started = False
-        self.waiting_since = now
-        self.paused_since = now
-        self.unsent = 0
-        self._fan_out = fan_out
-
-    def paused(self) -> None:
-        self._fan_out._pause(self)
-
-    def resumed(self) -> None:
-        self._fan_out._resume(self)
-
-    def lost(self) -> None:
-        self._fan_out.remove(self)
 
 
 class FanOut:
@@ -148,6 +104,9 @@ class FanOut:
         self._spreader = spreader or CallSpreader()
         self._level: tuple[Spread, list[Viewer]] | None = None
         self._joining: dict[Viewer, None] = {}
+        self._waiting: dict[Viewer, None] = {}
+        self._broken: list[Sender] = []
+        self._unlooked: list[Viewer] = []
         self._paused: dict[Viewer, None] = {}
         self._batcher = Batcher(framing, self._note_unframeable)
         self._complained_of = Epoch(0)
@@ -158,12 +117,12 @@ class FanOut:
         self._cursor = self._broadcast.join()
         while self._read_shared():
             pass
-        self._broadcast.listeners.add(self._wake)
+        self._broadcast.listeners.add(self._hear)
 
     @property
     def viewers(self) -> int:
         """How many viewers it has."""
-        return len(self._live) + len(self._joining) + len(self._paused)
+        return len(self._live) + len(self._joining) + len(self._waiting) + len(self._paused)
 
     @property
     def framing(self) -> Framing:
@@ -172,7 +131,8 @@ class FanOut:
 
     def places(self) -> dict[str, int]:
         """Return how many viewers are in each place."""
-        return {"live": len(self._live), "joining": len(self._joining), "paused": len(self._paused)}
+        joining = len(self._joining) + len(self._waiting)
+        return {"live": len(self._live), "joining": joining, "paused": len(self._paused)}
 
     def add(self, sender: Sender, after: Mapping[int, ChunkId] | None = None) -> Viewer:
         """Begin to send: from the newest random access point, or after the chunks `after` of each track."""
@@ -187,50 +147,64 @@ class FanOut:
         """Send nothing more to `viewer`; a second call does nothing."""
         if viewer in self._live:
             self._to_own_cursor(viewer)
-        self._joining.pop(viewer, None)
-        self._paused.pop(viewer, None)
+        for place in (self._joining, self._waiting, self._paused):
+            place.pop(viewer, None)
         viewer.sender.listener = None
 
     def tell(self, frame: bytes) -> None:
         """Send `frame` to all viewers but those that are paused."""
-        for viewer in (*self._live, *self._joining):
+        for viewer in (*self._live, *self._joining, *self._waiting):
             viewer.sender.write(frame)
 
-    def beat(self, frame: bytes, quiet_seconds: float) -> None:
-        """Send `frame`, a heartbeat, to viewers that heard nothing for so long; media is a heartbeat too."""
-        if self._clock.monotonic() - self._spoke_at >= quiet_seconds:
-            self.tell(frame)
-        else:
-            for viewer in tuple(self._joining):
-                viewer.sender.write(frame)
+    def silent(self, seconds: float) -> list[Sender]:
+        """Return the ways to those who heard nothing for so long, and to those who join; media is a heartbeat too."""
+        live = self._live if self._clock.monotonic() - self._spoke_at >= seconds else ()
+        return [viewer.sender for viewer in (*live, *self._joining, *self._waiting)]
 
     def finish(self, code: CloseCode, reason: str) -> None:
         """Close every viewer's connection in good order."""
-        for viewer in (*self._live, *self._joining, *self._paused):
+        for viewer in (*self._live, *self._joining, *self._waiting, *self._paused):
             self._finish(viewer, code, reason)
 
     def sweep(self, most: int) -> bool:
-        """Cut off up to `most` viewers that took nothing for too long; return whether there are more."""
+        """Look at some of those that are paused and cut off up to `most` that took nothing for too long.
+
+        Returns whether there are more; then the next call goes on.
+        """
+        self._unlooked = self._unlooked or list(self._paused)
         now = self._clock.monotonic()
-        for viewer in tuple(self._paused):
-            unsent = viewer.sender.unsent()
-            if unsent != viewer.unsent:
-                viewer.unsent = unsent
-                viewer.paused_since = now
-            elif now - viewer.paused_since >= self._limits.stuck_seconds:
+        for _ in range(LOOKED_AT_ONCE):
+            if not self._unlooked:
+                break
+            viewer = self._unlooked[-1]
+            if viewer in self._paused and self._is_stuck(viewer, now):
                 if not most:
-                    return True
+                    break
                 most -= 1
                 self._counts.stuck.inc()
                 viewer.sender.abort()
                 self.remove(viewer)
-        return False
+            self._unlooked.pop()
+        return bool(self._unlooked)
+
+    def _is_stuck(self, viewer: Viewer, now: float) -> bool:
+        unsent = viewer.sender.unsent()
+        if unsent != viewer.unsent:
+            viewer.unsent = unsent
+            viewer.paused_since = now
+        return now - viewer.paused_since >= self._limits.stuck_seconds
 
     def close(self) -> None:
         """Listen no more; the fan-out must have no viewers."""
-        self._broadcast.listeners.discard(self._wake)
+        self._broadcast.listeners.discard(self._hear)
 
     # -- one turn ----------------------------------------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        """Something came, or the stream changed."""
+        self._joining |= self._waiting
+        self._waiting.clear()
+        self._wake()
 
     def _wake(self) -> None:
         if not self._scheduled:
@@ -242,6 +216,7 @@ class FanOut:
         while self._send_live():
             pass
         self._send_joining()
+        self._let_go()
         if self._framing.closes_when_ended and self._broadcast.state.state is StreamState.ENDED:
             for viewer in tuple(self._live):
                 self._finish(viewer, CloseCode.DONE, "ended")
@@ -271,7 +246,8 @@ class FanOut:
         spread, who = self._level
         for index, taken in spread(batch):
             if taken == BROKEN:
-                who[index].sender.abort()
+                self._broken.append(who[index].sender)
+                self.remove(who[index])
             elif who[index] in self._live:
                 who[index].sender.keep(batch, taken)
         self._count(viewers * len(batch), viewers * len(frames))
@@ -287,14 +263,24 @@ class FanOut:
 
     def _send_joining(self) -> None:
         """Write their next batch to joining viewers in turn, but not so much that the live ones wait for it."""
-        written = 0
-        for viewer in tuple(self._joining):
+        written, before = 0, len(self._joining)
+        for viewer in list(islice(self._joining, JOINING_TURN_VIEWERS)):
             if written >= JOINING_TURN_BYTES:
-                self._wake()
                 break
             del self._joining[viewer]
             self._joining[viewer] = None  # the next turn begins with those who were not served
             written += self._send_own(viewer)
+            before -= 1
+        if before:
+            self._wake()
+
+    def _let_go(self) -> None:
+        """Close some of the connections that broke."""
+        for sender in self._broken[-BROKEN_AT_ONCE:]:
+            sender.abort()
+        del self._broken[-BROKEN_AT_ONCE:]
+        if self._broken:
+            self._wake()
 
     def _send_own(self, viewer: Viewer) -> int:
         """Write the next batch to one viewer from its own cursor and see whether it is level with the others.
@@ -352,20 +338,24 @@ class FanOut:
             self._wake()
         elif self._framing.closes_when_ended and self._broadcast.state.state is StreamState.ENDED:
             self._finish(viewer, CloseCode.DONE, "ended")
+        else:
+            del self._joining[viewer]
+            self._waiting[viewer] = None
 
     # -- places ------------------------------------------------------------------------------------------------------
 
-    def _pause(self, viewer: Viewer) -> None:
+    def pause(self, viewer: Viewer) -> None:
         viewer.unsent = viewer.sender.unsent()
         viewer.paused_since = self._clock.monotonic()
-        if viewer in self._joining:
-            del self._joining[viewer]
+        if viewer in self._joining or viewer in self._waiting:
+            self._joining.pop(viewer, None)
+            self._waiting.pop(viewer, None)
             self._paused[viewer] = None
         elif viewer in self._live:
             self._to_own_cursor(viewer)
             self._paused[viewer] = None
 
-    def _resume(self, viewer: Viewer) -> None:
+    def resume(self, viewer: Viewer) -> None:
         if viewer in self._paused:
             del self._paused[viewer]
             self._joining[viewer] = None
