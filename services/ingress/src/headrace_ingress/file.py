@@ -21,6 +21,9 @@ from headrace_ingress.source import Note, SourceBroken, SourceEnded
 from headrace_ingress.tracks import TrackFeed, choose_streams, make_feeds
 from headrace_ingress.transcode import EncodedFeed
 
+AT_ONCE_MAX = 64
+"""Most samples that one read returns: a chunk has six or seven, and what was not paced for a second has more."""
+
 
 def resolve_file(uri: FeedUri, roots: Sequence[Path]) -> Path:
     """Return the real path of a `file:` URI.
@@ -87,6 +90,9 @@ class FileSource:
         self._begin: int | None = None
         self._end = 0
         self._offset = Fraction(0)
+        self._offset_seconds = 0.0
+        self._described: tuple[Track, ...] = ()
+        self._places: dict[int, tuple[int, int]] = {}
         self._at_end = False
         self._following: list[Sample] | None = None
 
@@ -104,8 +110,7 @@ class FileSource:
         self._describe()
 
     def read(self) -> Sequence[Sample]:
-        while not self._order.is_ready and not self._at_end and self._following is None:
-            self._take(self._next_packet())
+        self._read_on()
         if not len(self._order):
             self._go_on()
             return []
@@ -113,8 +118,9 @@ class FileSource:
         samples: list[Sample] = []
         while len(self._order) and not self._stopping.is_set() and self._pacer.is_due(self._due()):
             samples.append(self._on_time(self._order.pop()))
-            if not self._order.is_ready:
+            if len(samples) == AT_ONCE_MAX:
                 break
+            self._read_on()
         return samples
 
     def close(self) -> None:
@@ -125,10 +131,17 @@ class FileSource:
 
     def _describe(self) -> None:
         """Take over the tracks as they are now; they stay the same objects while their headers are the same."""
-        tracks = tuple(feed.track for feed in self._feeds.values())
+        self._described = tracks = tuple(feed.track for feed in self._feeds.values())
         if headers(tracks) != headers(self.tracks):
             self.tracks = tracks
         self._order = Interleaver({track.track: track.timescale for track in tracks})
+        self._offset_seconds = float(self._offset)
+        self._places = {track.track: (track.timescale, round(self._offset * track.timescale)) for track in tracks}
+
+    def _read_on(self) -> None:
+        """Read until it is known which sample is next."""
+        while not self._order.is_ready and not self._at_end and self._following is None:
+            self._take(self._next_packet())
 
     def _go_on(self) -> None:
         """Everything that was read has been returned: go on with other headers, or with the next pass."""
@@ -166,11 +179,17 @@ class FileSource:
             feed = self._feeds[packet.stream_index]
             feed.mend(packet)
             samples = feed.push(packet)
-        if headers(tuple(feed.track for feed in feeds)) != headers(self.tracks):
+        if self._is_other():
             # Other headers: what was read before belongs to those there were.
             self._following = samples
         else:
             self._keep(samples)
+
+    def _is_other(self) -> bool:
+        """Whether a header changed; where all are the same objects, none did."""
+        tracks = [feed.track for feed in self._feeds.values()]
+        same = all(track is described for track, described in zip(tracks, self._described, strict=True))
+        return not same and headers(tracks) != headers(self.tracks)
 
     def _keep(self, samples: Sequence[Sample]) -> None:
         for sample in samples:
@@ -187,14 +206,13 @@ class FileSource:
         return packet if packet is not None and packet.size else None
 
     def _due(self) -> float:
-        return self._order.first_seconds + float(self._offset)
+        return self._order.first_seconds + self._offset_seconds
 
     def _on_time(self, sample: Sample) -> Sample:
-        timescale = next(track.timescale for track in self.tracks if track.track == sample.track)
-        shift = round(self._offset * timescale)
+        timescale, shift = self._places[sample.track]
         return at(sample, shift, self._pacer.due_us((sample.dts + shift) / timescale))
 
 
-def headers(tracks: tuple[Track, ...]) -> list[bytes]:
+def headers(tracks: Sequence[Track]) -> list[bytes]:
     """Return what must not change within an epoch."""
     return [track.header for track in tracks]

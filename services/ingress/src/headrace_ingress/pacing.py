@@ -6,8 +6,6 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 
-import msgspec
-
 from headrace.clock import Clock
 from headrace.media.samples import Sample
 
@@ -66,43 +64,48 @@ class Interleaver:
 
     def __init__(self, timescales: Mapping[int, int]) -> None:
         self._timescales = timescales
-        self._queues: dict[int, deque[Sample]] = {track: deque() for track in timescales}
+        self._queues: dict[int, deque[tuple[float, Sample]]] = {track: deque() for track in timescales}
+        self._count = 0
         self._newest = 0.0
 
     def __len__(self) -> int:
-        return sum(len(queue) for queue in self._queues.values())
+        return self._count
 
     def push(self, sample: Sample) -> None:
         """Add a sample; those of one track come in their order."""
-        self._newest = self._seconds(sample)
-        self._queues[sample.track].append(sample)
+        self._newest = sample.dts / self._timescales[sample.track]
+        self._queues[sample.track].append((self._newest, sample))
+        self._count += 1
 
     @property
     def is_ready(self) -> bool:
         """Whether no sample that is still to come should be before the first one here."""
         if all(self._queues.values()):
             return True
-        count = len(self)
-        return count > 0 and (
-            self._newest - self.first_seconds > INTERLEAVE_MAX_SECONDS or count > INTERLEAVE_MAX_SAMPLES
+        return self._count > 0 and (
+            self._newest - self.first_seconds > INTERLEAVE_MAX_SECONDS or self._count > INTERLEAVE_MAX_SAMPLES
         )
 
     @property
     def first_seconds(self) -> float:
         """The decode time of the first sample, which there must be."""
-        return self._seconds(self._first()[0])
+        return self._first()[0][0]
 
     def pop(self) -> Sample:
         """Take the first sample, which there must be."""
-        return self._first().popleft()
+        self._count -= 1
+        return self._first().popleft()[1]
 
-    def _first(self) -> deque[Sample]:
-        return min((queue for queue in self._queues.values() if queue), key=lambda queue: self._seconds(queue[0]))
-
-    def _seconds(self, sample: Sample) -> float:
-        return sample.dts / self._timescales[sample.track]
+    def _first(self) -> deque[tuple[float, Sample]]:
+        first: deque[tuple[float, Sample]] | None = None
+        for queue in self._queues.values():
+            if queue and (first is None or queue[0][0] < first[0][0]):
+                first = queue
+        assert first is not None
+        return first
 
 
 def at(sample: Sample, shift: int, capture_us: int) -> Sample:
     """Return a sample at another time."""
-    return msgspec.structs.replace(sample, pts=sample.pts + shift, dts=sample.dts + shift, capture_us=capture_us)
+    moved = sample.pts + shift, sample.dts + shift
+    return Sample(sample.track, *moved, sample.duration, sample.keyframe, sample.data, capture_us)
