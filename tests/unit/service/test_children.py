@@ -72,6 +72,15 @@ async def test_log_lines_are_passed_on_with_its_name(ended: list[Child]) -> None
     assert {"event": "slow", "log_level": "warning", "process": "edge-1", "ms": 5} in logs
 
 
+@pytest.mark.parametrize("line", ['{"event": "x", "self": 1}', '{"event": "x", "method_name": 1}', "[" * 100_000])
+async def test_a_line_that_cannot_be_passed_on_as_it_is_is_text(ended: list[Child], line: str) -> None:
+    """Whatever a program writes, the next line is read: nobody else empties its pipe."""
+    with capture_logs() as logs:
+        program = f"print({line!r}, file=sys.stderr, flush=True)\n"
+        await start(program + STARTED + "time.sleep(60)", ended)
+    assert {"event": "process_said", "log_level": "warning", "process": "edge-1", "text": line[:200]} in logs
+
+
 @pytest.mark.parametrize(("code", "error"), [(2, ConfigurationError), (1, StartupError), (7, StartupError)])
 async def test_child_that_cannot_start_says_why(code: int, error: type[Exception], ended: list[Child]) -> None:
     """Its last words become the error, of the kind its exit code says."""

@@ -22,6 +22,9 @@ from headrace.transport.backoff import Backoff
 LINE_MAX_BYTES = 1024 * 1024
 """Longest line a child may write: a log line with a deep traceback has a few thousand bytes."""
 
+SAID_MAX_CHARACTERS = 200
+"""How much is shown of a line that can be passed on in no other way."""
+
 LAST_WORDS = 20
 """Lines kept of what a child wrote that was no log line: its own account of why it ended."""
 
@@ -197,7 +200,11 @@ class Child:
                 continue  # longer than LINE_MAX_BYTES, and thrown away by then
             if not line:
                 return
-            self._pass_on(line.decode(errors="replace").rstrip())
+            text = line.decode(errors="replace").rstrip()
+            try:
+                self._pass_on(text)
+            except Exception:  # keys that a logger takes for its own arguments, depths that no parser goes to
+                log.warning("process_said", process=self.spec.name, text=text[:SAID_MAX_CHARACTERS])
 
     def _pass_on(self, line: str) -> None:
         try:
