@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 from headrace.identifiers import Epoch
 from headrace.media.boxes import read_boxes
+from headrace.media.declaration import declare
 from headrace.media.packager import EpochStart, Packager, PackagerOptions, Sample
 from headrace.relay.broadcast import Broadcast
 from headrace.wire.stream import StreamState, Track
@@ -80,6 +81,7 @@ class Publisher:
     _next_segment: int = 1
     _end_seconds: float = 0.0
     _epoch: int = 0
+    _epochs: int = 0
 
     async def start(self, clip: Clip) -> None:
         """Begin a new epoch with `clip`."""
@@ -88,7 +90,9 @@ class Publisher:
         packager = Packager(
             clip.tracks, EpochStart(Epoch(self._epoch), self._next_segment, self._end_seconds), self.options
         )
-        self.broadcast.open(Epoch(self._epoch), clip.tracks)
+        declared = tuple(declare(track, self.options, self._epochs) for track in clip.tracks)
+        self._epochs += 1
+        self.broadcast.open(Epoch(self._epoch), declared)
         self.broadcast.set_state(StreamState.LIVE)
         self._task = asyncio.create_task(self._publish(clip, packager))
 

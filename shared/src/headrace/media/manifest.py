@@ -1,8 +1,11 @@
 """The DASH manifest (ISO/IEC 23009-1) of what a window holds.
 
 Decode times are UTC, so the presentation begins in 1970 and a Period begins at its epoch's own number, which is UTC in
-milliseconds: nobody has to remember when anything began. Segments are named by number and timed by a timeline; the one
-that is being made is listed with the length of the one before, to be fetched while it grows.
+milliseconds: nobody has to remember when anything began. A timeline names segments by their times, alike in all Periods
+(docs/decisions/0013-segments-by-time.md), and lists none that is lost.
+
+The segment that is being made is listed to be fetched while it grows, with the least that it will last, or what it has
+if that is more: keyframes decide, so nobody knows its end. What is told of its length only grows, to where it ends.
 """
 
 from __future__ import annotations
@@ -54,34 +57,58 @@ class ManifestView:
 def manifest(view: ManifestView) -> str:
     """Return the MPD."""
     newest = [segments[-1] for segments in view.tracks if segments]
-    end = max(segment.end_seconds for segment in newest)
-    began = max((segment.start_seconds for segment in newest), default=end)
     longest = max(target_seconds(segment.track) for segments in view.tracks for segment in segments)
     delay = view.start_seconds or LATENCY_SECONDS
+    live = {
+        "minimumUpdatePeriod": _duration(UPDATE_SECONDS),
+        "timeShiftBufferDepth": _duration(view.window_seconds),
+        "suggestedPresentationDelay": _duration(delay),
+    }
+    over = {"mediaPresentationDuration": _duration(max(segment.end_seconds for segment in newest))}
     attributes = {
         "xmlns": "urn:mpeg:dash:schema:mpd:2011",
         "profiles": "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019",
-        "type": "dynamic",
+        "type": "static" if view.ended else "dynamic",
         "availabilityStartTime": "1970-01-01T00:00:00Z",
-        "publishTime": date_time(round(began * 1_000_000)),
-        **(
-            {"mediaPresentationDuration": _duration(end)}
-            if view.ended
-            else {"minimumUpdatePeriod": _duration(UPDATE_SECONDS)}
-        ),
+        "publishTime": date_time(round(max(_told_at(segment, view) for segment in newest) * 1_000_000)),
         "minBufferTime": _duration(1.0),
-        "timeShiftBufferDepth": _duration(view.window_seconds),
         "maxSegmentDuration": _duration(float(longest)),
-        "suggestedPresentationDelay": _duration(delay),
+        **(over if view.ended else live),
     }
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<MPD{_attributes(attributes)}>", *_service(delay)]
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<MPD{_attributes(attributes)}>"]
+    lines += [] if view.ended else _service(delay)
     for epoch in sorted({segment.epoch for segments in view.tracks for segment in segments}):
         lines += _period(epoch, view)
-    lines += [
-        '  <UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-xsdate:2014" value="time"/>',
-        "</MPD>",
-    ]
-    return "\n".join(lines) + "\n"
+    if not view.ended:
+        lines.append('  <UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-xsdate:2014" value="time"/>')
+    return "\n".join([*lines, "</MPD>"]) + "\n"
+
+
+def _told_at(newest: Segment, view: ManifestView) -> float:
+    """Return since when what is told of a track is true, in media seconds: its newest segment began, grew or ended."""
+    grown = newest.seconds > _least_seconds(newest, view)
+    return newest.end_seconds if grown else newest.start_seconds + _chunk_seconds(newest.track)
+
+
+def _least_seconds(segment: Segment, view: ManifestView) -> float:
+    """Return how long the newest segment of a track is, or will be, at least.
+
+    It may end half a frame before its nominal length, and of one track half a frame before that of another; no frame
+    is longer than a chunk. Where its publisher went away it is shorter, which is told when something follows it: a
+    timeline never takes back what it told, and FFmpeg repeats a last segment that has no whole second in it.
+    """
+    if view.ended:
+        return 0.0
+    frames = max(_chunk_seconds(segments[-1].track) for segments in view.tracks)
+    return max(0.0, segment.track.segment_seconds - frames)
+
+
+def _newest_epoch(view: ManifestView) -> Epoch:
+    return max(segments[-1].epoch for segments in view.tracks)
+
+
+def _chunk_seconds(track: Track) -> float:
+    return track.chunk_seconds or CHUNK_SECONDS
 
 
 def _service(delay: float) -> list[str]:
@@ -98,34 +125,27 @@ def _service(delay: float) -> list[str]:
 def _period(epoch: Epoch, view: ManifestView) -> list[str]:
     lines: list[str] = []
     for segments in view.tracks:
-        own = _without_lost_ends([segment for segment in segments if segment.epoch == epoch])
+        # A timeline has room for what was lost: the next segment begins later.
+        own = [segment for segment in segments if segment.epoch == epoch and not segment.lost]
         if own and own[0].track.kind in {"video", "audio"}:
-            lines += _adaptation_set(own, view.ended)
+            lines += _adaptation_set(own, view)
     if not lines:  # all of it was lost
         return []
     return [f"  <Period{_attributes({'id': epoch, 'start': _duration(epoch / 1000)})}>", *lines, "  </Period>"]
 
 
-def _without_lost_ends(segments: list[Segment]) -> list[Segment]:
-    """Return the segments of an epoch from the first to the last that can be had: DASH has no gaps, only numbers.
-
-    Numbers that a publisher that died may have given out have no time of their own; they would reach into the next
-    Period.
-    """
-    had = [index for index, segment in enumerate(segments) if not segment.lost]
-    return segments[had[0] : had[-1] + 1] if had else []
-
-
-def _adaptation_set(segments: Sequence[Segment], ended: bool) -> list[str]:
+def _adaptation_set(segments: Sequence[Segment], view: ManifestView) -> list[str]:
     track, epoch = segments[0].track, segments[0].epoch
     offset = epoch * track.timescale // 1000
     language = {} if track.language in {"", "und"} else {"lang": track.language}
+    # Where keyframes are further apart than a segment may be long, some begin without one.
+    access = {"startWithSAP": 1} if all(segment.independent for segment in segments) else {}
     adaptation = {
         "id": track.track,
         "contentType": track.kind,
         "mimeType": f"{track.kind}/mp4",
         "segmentAlignment": "true",
-        "startWithSAP": 1,
+        **access,
         **language,
     }
     reference = {
@@ -140,37 +160,39 @@ def _adaptation_set(segments: Sequence[Segment], ended: bool) -> list[str]:
         f"      <ProducerReferenceTime{_attributes(reference)}>",
         '        <UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-xsdate:2014" value="time"/>',
         "      </ProducerReferenceTime>",
-        *_template(segments, offset, ended),
+        *_template(segments, offset, view),
         *_representation(track),
         "    </AdaptationSet>",
     ]
 
 
-def _template(segments: Sequence[Segment], offset: int, ended: bool) -> list[str]:
+def _template(segments: Sequence[Segment], offset: int, view: ManifestView) -> list[str]:
     track, epoch = segments[0].track, segments[0].epoch
-    ahead = max(0.0, track.segment_seconds - (track.chunk_seconds or CHUNK_SECONDS))
+    # Told with its least length, a segment can be had from its first chunk on.
+    ahead = max(0.0, _least_seconds(segments[-1], view) - _chunk_seconds(track))
     template = {
         "timescale": track.timescale,
         "presentationTimeOffset": offset,
-        "startNumber": segments[0].number,
         "initialization": f"{epoch}/{track.track}/header.mp4",
-        "media": f"{epoch}/{track.track}/$Number$.m4s",
-        **({} if ended else {"availabilityTimeOffset": f"{ahead:.3f}", "availabilityTimeComplete": "false"}),
+        "media": f"{track.track}/t$Time$.m4s",
+        **({} if view.ended else {"availabilityTimeOffset": f"{ahead:.3f}", "availabilityTimeComplete": "false"}),
     }
     return [
         f"      <SegmentTemplate{_attributes(template)}>",
         "        <SegmentTimeline>",
-        *_timeline(segments),
+        *_timeline(segments, 0.0 if epoch != _newest_epoch(view) else _least_seconds(segments[-1], view)),
         "        </SegmentTimeline>",
         "      </SegmentTemplate>",
     ]
 
 
-def _timeline(segments: Sequence[Segment]) -> list[str]:
+def _timeline(segments: Sequence[Segment], least_seconds: float) -> list[str]:
     """Return the S elements, equal neighbours as one."""
     runs: list[list[int]] = []  # start, duration, repetitions
     end = -1
-    for segment, duration in zip(segments, _durations(segments), strict=True):
+    for segment in segments:
+        least = round(least_seconds * segment.track.timescale) if segment is segments[-1] else 1
+        duration = max(1, least, segment.duration)
         if runs and segment.start == end and runs[-1][1] == duration:
             runs[-1][2] += 1
         else:
@@ -180,16 +202,6 @@ def _timeline(segments: Sequence[Segment]) -> list[str]:
         f"          <S{_attributes({'t': start, 'd': duration, **({'r': again} if again else {})})}/>"
         for start, duration, again in runs
     ]
-
-
-def _durations(segments: Sequence[Segment]) -> list[int]:
-    """Return how long segments are, the open one as long as the one before or as it is already."""
-    durations = [max(1, segment.duration) for segment in segments]
-    last = segments[-1]
-    if not last.closed:
-        usual = round(last.track.segment_seconds * last.track.timescale)
-        durations[-1] = max(durations[-2] if len(segments) > 1 else usual, last.duration, 1)
-    return durations
 
 
 def _representation(track: Track) -> list[str]:

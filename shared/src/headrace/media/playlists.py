@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from headrace.identifiers import Epoch
-from headrace.media.segments import Part, Segment, part_target, target_seconds
+from headrace.media.segments import PARTS_SEGMENTS, Part, Segment, part_target, target_seconds
 from headrace.wire.stream import Track
 
 VERSION = 9
@@ -25,10 +25,6 @@ PART_HOLD_BACK_TARGETS = 3
 
 SKIP_TARGETS = 6
 """CAN-SKIP-UNTIL in target durations, the least that is allowed (8216bis, 4.4.3.8)."""
-
-PARTS_SEGMENTS = 2
-"""How many whole segments at the end are listed with their parts, beside the one that is being made. 8216bis, 4.4.4.9
-has them leave after three target durations; most segments are far shorter than that, and strict readers count them."""
 
 REPORT_BEHIND_SECONDS = 1.0
 """How far behind its own end a playlist reports the others: so far every edge has them, whichever track came first."""

@@ -7,7 +7,8 @@ one node makes of a chunk another makes of it too.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from headrace.identifiers import Epoch
 from headrace.wire.chunk import Chunk, Flag
@@ -19,6 +20,11 @@ nearest to its target, and none but a segment's last may be under 85 % of PART-T
 
 DEFAULT_TARGET_SECONDS = 7
 """EXT-X-TARGETDURATION where ingress declares nothing: the longest segment of the default settings."""
+
+
+PARTS_SEGMENTS = 2
+"""How many whole segments at the end are listed with their parts, beside the one that is being made. 8216bis, 4.4.4.9
+has them leave after three target durations; most segments are far shorter than that, and strict readers count them."""
 
 
 @dataclass(slots=True)
@@ -104,11 +110,14 @@ class Segment:
         return len(self.parts)
 
     @property
+    def parts_told(self) -> int:
+        """How many of its parts were listed while it was made: those that are complete, up to one that is too long."""
+        return self.parts_complete if self._too_long is None else min(self._too_long, self.parts_complete)
+
+    @property
     def parts_listed(self) -> int:
         """How many of its parts playlists list: all that are complete; none when it is whole and one is too long."""
-        if self._too_long is None:
-            return self.parts_complete
-        return 0 if self.closed else min(self._too_long, self.parts_complete)
+        return 0 if self.closed and self._too_long is not None else self.parts_told
 
     @property
     def listed_end(self) -> int:
@@ -118,6 +127,20 @@ class Segment:
             return self.start
         last = self.parts[complete - 1]
         return last.start + last.duration
+
+    def until(self, part: int) -> Segment:
+        """Return it as it was when that part was complete: whole, if that was complete by the end of the segment."""
+        last = self.parts[part].chunks[-1]
+        completes_itself = bool(last.flags & Flag.END_OF_PART) and not last.ends_segment
+        if self.closed and part == len(self.parts) - 1 and not completes_itself:
+            return self
+        return replace(self, parts=self.parts[: part + 1], closed=False)
+
+    def leads_to(self, newer: Segment) -> bool:
+        """Return whether nothing unknown lies between it and a newer one."""
+        if self.number + 1 != newer.number or self.track.kind != newer.track.kind:
+            return False
+        return self.epoch == newer.epoch or self.track.discontinuity + 1 == newer.track.discontinuity
 
     def chunks(self) -> list[Chunk]:
         """Return its chunks with media, in order."""
@@ -164,6 +187,18 @@ class Segment:
             self._too_long = len(self.parts) - 1
         self.duration = chunk.decode_time + chunk.duration - self.start
         self.bytes += len(chunk.media)
+
+
+def whole_segment(lost: Segment, chunks: Iterable[Chunk]) -> Segment | None:
+    """Return what `lost` would be with `chunks`, `None` where that is not all of it."""
+    made: Segment | None = None
+    for chunk in chunks:
+        made = made or Segment(lost.epoch, lost.track, lost.number, chunk.decode_time)
+        if chunk.id.chunk > made.next_chunk:
+            return None
+        if chunk.id.chunk == made.next_chunk:
+            made.add(chunk)
+    return made if made is not None and made.closed and not made.lost else None
 
 
 def target_seconds(track: Track) -> int:

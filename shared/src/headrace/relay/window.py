@@ -96,6 +96,10 @@ class TrackWindow:
         following = (segment + 1, 0) if part is None else (segment, part + 1)
         return self.has(segment, part) and not self.has(*following)
 
+    def reaches_back_to(self, time: int) -> bool:
+        """Return whether the oldest segment does not begin after a decode time in ticks."""
+        return any(one.start <= time for one in self.segments.values())
+
     def at(self, time: int) -> Segment | None:
         """Return the segment whose media begin at a decode time in ticks."""
         return next((one for one in reversed(self.segments.values()) if one.start == time and one.parts), None)

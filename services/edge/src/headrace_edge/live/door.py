@@ -21,9 +21,9 @@ from headrace_edge.live.answers import (
 )
 from headrace_edge.live.outlet import Outlet
 from headrace_edge.live.outlets import Client, Outlets
-from headrace_edge.live.paths import Header, Index, Manifest, Media, Playlist, Resource, Time, parse_path
+from headrace_edge.live.paths import Header, Index, Manifest, Media, Playlist, Resource, Time, Timed, parse_path
 from headrace_edge.live.quick import QuickWay
-from headrace_edge.live.reach import BadQuery, check_reach, directives, may_come
+from headrace_edge.live.reach import BadQuery, check_reach, directives, may_come, may_come_at
 from headrace_edge.live.ready import Answer, answer_head, is_plain_query
 from headrace_edge.live.waiting import Busy, whose
 
@@ -44,6 +44,7 @@ _KINDS: dict[type[Resource], str] = {
     Manifest: "manifest",
     Header: "header",
     Media: "segment",
+    Timed: "segment",
     Time: "time",
 }
 
@@ -149,6 +150,8 @@ class LiveDoor:
                 return self._header(request, outlet, epoch, track)
             case Media(part=None):
                 return await self._segment(request, client, outlet, resource)
+            case Timed():
+                return await self._timed(request, client, outlet, resource)
             case _:
                 return await self._part(request, client, outlet, resource)
 
@@ -257,6 +260,34 @@ class LiveDoor:
         if not segment.closed:
             return await self._follow(request, client, outlet, segment, etag)
         return self._media(request, outlet, outlet.body(segment, None), etag, media.track)
+
+    async def _timed(self, request: web.Request, client: Client, outlet: Outlet, timed: Timed) -> web.StreamResponse:
+        """Answer with the segment that begins at a time; where none does, lead to the one that begins next.
+
+        Who reckons by what it was told of a segment that was being made, as FFmpeg does, comes a little early.
+        """
+        found = await self._found(client, outlet, timed)
+        if found is None:
+            return refuse(404, f"no segment of track {timed.track} begins at {timed.time}")
+        if found.start != timed.time:
+            there = {hdrs.LOCATION: f"t{found.start}.m4s", hdrs.CACHE_CONTROL: NO_STORE}
+            return web.Response(status=302, headers=there)
+        return await self._segment(request, client, outlet, Media(found.epoch, timed.track, found.number))
+
+    async def _found(self, client: Client, outlet: Outlet, timed: Timed) -> Segment | None:
+        """Return the segment that begins at a time or first after it, once there is one."""
+        window = outlet.window.windows.get(timed.track)
+        if window is None or not window.reaches_back_to(timed.time):
+            return None
+        following = window.after(timed.time, lost=True)
+        if window.at(timed.time) is None and following is not None and following.lost:
+            await self._held(client, outlet, Media(following.epoch, timed.track, following.number))
+        if may_come_at(outlet, timed):
+            key = ("time", timed.track, timed.time)
+            await self._outlets.wait(
+                client, outlet, key, lambda: window.after(timed.time - 1) is not None, self._options.hold_seconds
+            )
+        return window.at(timed.time) or window.after(timed.time)
 
     async def _held(self, client: Client, outlet: Outlet, media: Media) -> Segment | None:
         """Return the segment as it is held; one that is listed and was lost here is asked of the parent first."""

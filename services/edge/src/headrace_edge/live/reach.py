@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from headrace.media.segments import part_target
+from headrace.media.segments import part_target, target_seconds
 from headrace.relay.window import TrackWindow
 from headrace_edge.live.outlet import Outlet
-from headrace_edge.live.paths import Media
+from headrace_edge.live.paths import Media, Timed
 
 AHEAD_MAX_SEGMENTS = 2
 """How many segments beyond the newest may be waited for (8216bis, 6.2.5.2)."""
@@ -73,3 +73,12 @@ def may_come(outlet: Outlet, media: Media) -> bool:
     if media.part is not None and media.part > 2 * _usual_parts(window) + 64:
         return False
     return newest.number <= media.segment <= newest.number + AHEAD_MAX_SEGMENTS
+
+
+def may_come_at(outlet: Outlet, timed: Timed) -> bool:
+    """Return whether a segment may begin at a time soon: not before the newest one, and not long after it."""
+    window = outlet.window.windows.get(timed.track)
+    if window is None or (newest := window.newest) is None or outlet.window.ended:
+        return False
+    limit = newest.end + AHEAD_MAX_SEGMENTS * target_seconds(newest.track) * newest.track.timescale
+    return newest.start <= timed.time <= limit
