@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -51,11 +51,23 @@ class Policy:
 
     Attributes:
         default: for streams that no rule is about.
-        rules: names, or prefixes that end in `*`, and what holds for them; the longest that matches decides.
+        rules: names, or prefixes that end in `*`, and what holds for them; the longest that matches decides, the name
+            itself before all.
     """
 
     default: Mode = "public"
     rules: Sequence[tuple[str, Mode]] = ()
+    _of_names: Mapping[str, Mode] = field(init=False, repr=False, compare=False)
+    _of_prefixes: Mapping[str, Mode] = field(init=False, repr=False, compare=False)
+    _lengths: Sequence[int] = field(init=False, repr=False, compare=False)
+    """Of the prefixes, the longest first: so many rules are looked at, and not all."""
+
+    def __post_init__(self) -> None:
+        prefixes = {pattern[:-1]: mode for pattern, mode in self.rules if pattern.endswith("*")}
+        names = {pattern: mode for pattern, mode in self.rules if not pattern.endswith("*")}
+        object.__setattr__(self, "_of_names", names)
+        object.__setattr__(self, "_of_prefixes", prefixes)
+        object.__setattr__(self, "_lengths", sorted({len(prefix) for prefix in prefixes}, reverse=True))
 
     def mode_of(self, name: StreamName) -> Mode:
         """Return what holds for a stream."""
@@ -64,12 +76,14 @@ class Policy:
 
     def rule_of(self, name: StreamName) -> tuple[str, Mode] | None:
         """Return the rule that decides about a stream; `None` when none is about it."""
-        found = [
-            (len(pattern), not pattern.endswith("*"), pattern, mode)
-            for pattern, mode in self.rules
-            if matches(pattern, name)
-        ]
-        return max(found)[2:] if found else None
+        mode = self._of_names.get(name)
+        if mode is not None:
+            return name, mode
+        for length in self._lengths:
+            mode = self._of_prefixes.get(name[:length])
+            if mode is not None:
+                return f"{name[:length]}*", mode
+        return None
 
     @property
     def modes(self) -> frozenset[Mode]:
