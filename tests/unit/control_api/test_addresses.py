@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from headrace.registry.records import NodeRecord
 from headrace_control_api.addresses import BadAddress, Use, check_address, reachable
+from headrace_control_api.patterns import SOURCE_PATTERN
 
 
 def node(role: str, *networks: str) -> NodeRecord:
@@ -64,3 +67,29 @@ def test_what_nobody_could_use(text: str, use: Use) -> None:
 def test_what_somebody_might(text: str, use: Use) -> None:
     """It is taken as it is: names are judged when they are resolved."""
     assert check_address(text, use, [node("standalone", "10.0.0.0/8")]).reveal() == text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        "?size=128x64",
+        "?size=3840x2160&rate=120",
+        "?rate=29.97&gop=0",
+        "?rate=30000/1001&gop=600&size=1280x720&audio=no&video=yes",
+        "?audio=yes&gop=2.5",
+    ],
+)
+def test_what_the_test_pattern_may_look_like(options: str) -> None:
+    """Its options are described, and those that are described are taken."""
+    assert re.fullmatch(SOURCE_PATTERN, f"test:{options}")
+    assert check_address(f"test:{options}", "source", []).reveal() == f"test:{options}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["?", "?size=126x64", "?size=3842x64", "?size=129x64", "?size=128x62", "?rate=0", "?rate=121", "?gop=601", "?x=1"],
+)
+def test_what_it_may_not(options: str) -> None:
+    """The description says so as well."""
+    assert not re.fullmatch(SOURCE_PATTERN, f"test:{options}")

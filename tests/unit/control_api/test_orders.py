@@ -70,7 +70,7 @@ async def test_a_source_is_moved_before_anybody_has_it(client: Client, registry:
     registry.keep_node(NodeRecord(node="in", role="ingress", relay_url="ws://in.example/relay"))
     path = "/api/v1/streams/new/move"
     assert (await client.put(path, json={"to": "in"})).status == 404
-    assert (await client.post("/api/v1/streams/new", json={"uris": ["test:"]})).status == 201
+    assert (await client.post("/api/v1/streams/new", json={"uris": ["test:?size=640x360&rate=25"]})).status == 201
     assert (await client.put(path, json={"to": "in"})).status == 204
     assert (await client.put(path, json={"to": "n1", "child": "n2"})).status == 409
 

@@ -16,7 +16,7 @@ SourceText = Annotated[
     Field(max_length=2048, pattern=SOURCE_PATTERN),
     worded(
         "an address is expected: scheme://host:port/path by rtsp, rtmp, srt or http, also rtsps, rtmps or https; "
-        "udp://address:port, file:///path or test:"
+        "udp://address:port, file:///path, or test: with options as in test:?size=1280x720&rate=25&gop=1&audio=no"
     ),
 ]
 
@@ -26,7 +26,8 @@ class NewSource(Model):
 
     uris: Annotated[list[SourceText], Field(min_length=1, max_length=4)] = Field(
         description="Where it comes from, the preferred address first: `rtsp://`, `rtmp://`, `http://`, each also "
-        "with an `s`, `srt://`, `udp://`, `file:///` or `test:`."
+        "with an `s`, `srt://`, `udp://`, `file:///`, or `test:`, which takes `?size=1280x720&rate=25&gop=1&audio=yes` "
+        "and `video=yes`."
     )
     transport: Literal["tcp", "udp"] = Field(default="tcp", description="How RTSP media travels.")
     loop: bool = Field(default=True, description="Begin a file again when it ends.")
