@@ -8,10 +8,11 @@ import logging
 import os
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from headrace.errors import StartupError, reason
@@ -97,6 +98,7 @@ class HttpListener:
         try:
             await self._runner.setup()
             assert self._runner.server is not None
+            self._runner.server.request_handler = partial(_answer, self._runner.server.request_handler)
             self._server = await asyncio.get_running_loop().create_server(
                 partial(_open_handler, self._runner.server) if self._any_origin else self._runner.server,
                 self.host,
@@ -124,6 +126,15 @@ class HttpListener:
         if self._server is not None:
             self._server.close()
         await self._runner.cleanup()
+
+
+async def _answer(
+    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], request: web.BaseRequest
+) -> web.StreamResponse:
+    """Have `handler` answer, but to an `Expect` that aiohttp cannot repeat in its refusal."""
+    if not request.headers.get(hdrs.EXPECT, "").isascii():
+        return web.Response(status=web.HTTPExpectationFailed.status_code)
+    return await handler(request)
 
 
 class _OpenHandler(web.RequestHandler):
