@@ -25,9 +25,9 @@ SHUTDOWN_SECONDS = 1.0
 BACKLOG = 1024
 """Connections the kernel may hold that were not accepted yet: a thousand players come back at once after a failover."""
 
-ACCEPTS_AT_ONCE = 8
-"""Connections accepted in one turn of the event loop. The answers of as many cost it some 5 ms, so that those who watch
-do not wait for a crowd at the door; asyncio takes as many as the kernel may hold."""
+ACCEPTS_AT_ONCE = 2
+"""Connections accepted in one turn of the event loop. What follows from as many costs it a millisecond, so that those
+who watch do not wait for a crowd at the door; asyncio takes as many as the kernel may hold."""
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ asyncio takes up everything that is ready in one turn: when ten thousand guests 
 turn takes a second, and whoever watches waits for its end. Here a turn takes up so few of the connections that it is
 over in about `TURN_SECONDS`; the kernel hands the others out in later turns, each in its order (epoll(7) takes them
 round robin). Connections that were preferred, the links by which streams come in, stand outside of that order: they
-are taken up in every turn, before all others.
+are taken up in every turn, and what they brought is handed out before anybody else is heard.
 """
 
 from __future__ import annotations
@@ -22,12 +22,19 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
-TURN_SECONDS = 0.002
-"""How long a turn should take at most: a chunk waits for the end of two, that in which it comes in and the next."""
+TURN_SECONDS = 0.001
+"""How long a turn should take at most: a chunk waits for the end of that in which it comes, and hardly longer."""
 
-LEAST, MOST = 2, 32
-"""Connections taken up in one turn: so few that the worst of them, who come in, take a millisecond together; so many
-that more would not make it cheaper."""
+LEAST, MOST = 1, 32
+"""Connections taken up in one turn: so few that a burst is over in some milliseconds before the pace is known; more at
+once would not be cheaper."""
+
+HELD_TURNS = 2
+"""Turns that take up no others from the one on that took up a preferred connection: a chunk comes in with the first and
+goes out to viewers with the second."""
+
+HELD_MOST = 4
+"""Turns in a row that take up no others: preferred connections that never fall silent must not lock everybody out."""
 
 Ready = list[tuple[selectors.SelectorKey, int]]
 
@@ -47,6 +54,7 @@ class TurnSelector(selectors.BaseSelector):
         self._first.register(self._others.fileno(), kernel.EPOLLIN)
         self._at_once = MOST
         self._was_full = False
+        self._to_hold = self._held = 0
         self._began = clock()
 
     def prefer(self, fileobj: FileDescriptorLike) -> None:
@@ -86,20 +94,29 @@ class TurnSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> Ready:
         if self._was_full:
             self._pace(self._clock() - self._began)
-        ready: Ready = []
-        found = self._poll(self._first, timeout, MOST)
-        self._was_full = False
         others = self._others.fileno()
-        for descriptor, mask in found:
-            if descriptor != others:
-                self._add(ready, descriptor, mask)
-        if any(descriptor == others for descriptor, _ in found):
+        found = self._poll(self._first, timeout, MOST)
+        preferred = [one for one in found if one[0] != others]
+        more: list[tuple[int, int]] = []
+        if len(preferred) < len(found) and not self._holds(bool(preferred), timeout):
             more = self._poll(self._others, 0, self._at_once)
-            self._was_full = len(more) == self._at_once
-            for descriptor, mask in more:
-                self._add(ready, descriptor, mask)
+        self._was_full = len(more) == self._at_once
+        ready: Ready = []
+        for descriptor, mask in (*preferred, *more):
+            self._add(ready, descriptor, mask)
         self._began = self._clock()
         return ready
+
+    def _holds(self, is_preferred: bool, timeout: float | None) -> bool:
+        """Return whether others wait in this turn; there is `is_preferred`, or what is to be done at once."""
+        if is_preferred:
+            self._to_hold = HELD_TURNS
+        if self._to_hold and self._held < HELD_MOST and (is_preferred or timeout == 0):
+            self._to_hold -= 1
+            self._held += 1
+            return True
+        self._to_hold = self._held = 0
+        return False
 
     def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
         return cast("Mapping[FileDescriptorLike, selectors.SelectorKey]", self._keys)
