@@ -84,7 +84,7 @@ def _read_period(period: ElementTree.Element, following: float | None, longest: 
         found = _read_timeline(template)
         offset, timescale = int(template.attrib["presentationTimeOffset"]), found[0].timescale
         assert found[0].start >= offset - timescale // 1000 * 2
-        if "availabilityTimeOffset" in template.attrib:
+        if following is None and "availabilityTimeOffset" in template.attrib:
             ahead = float(template.attrib["availabilityTimeOffset"])
             assert 0 < ahead < found[-1].duration / timescale, "a segment is there before it begins"
         for segment in found:

@@ -131,3 +131,38 @@ def test_a_report_is_of_the_tracks_that_were_there() -> None:
     told_after = [text for cut, texts in told(first + second).items() if cut[0] == 1 and cut[1] > 103 for text in texts]
     assert told_after
     assert not any(REPORT.search(text) for text in told_after)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seconds=st.floats(3.0, 14.0), gop=st.integers(10, 200), rate=st.sampled_from([12.5, 25.0, 30000 / 1001, 60.0]))
+def test_what_is_asked_for_decides_where_a_playlist_ends(seconds: float, gop: int, rate: float) -> None:
+    """Asked for a part when it has come, or with more of the media there already: the same text, part by part."""
+    first = Programme()
+    entries = first.epoch(seconds, gop=gop, frame_rate=rate) + first.epoch(3.0)
+    window, answers = Window(), dict[tuple[int, int, int], str]()
+    compared = 0
+    for entry in entries:
+        window.take(entry)
+        for number, track in window.windows.items():
+            newest = track.newest
+            places = () if newest is None else [(newest.number, part) for part in range(14)]
+            for segment, part in [*places, *(asked[1:] for asked in answers if asked[0] == number)]:
+                last = track.end_with(segment, part) if track.has(segment, part) else None
+                if last is None:
+                    continue
+                text = media_playlist(MediaView(track.listed(60.0, last), False, window.epochs))
+                compared += (number, segment, part) in answers
+                assert answers.setdefault((number, segment, part), text) == text, (number, segment, part)
+    assert compared > 100
+
+
+def test_what_is_asked_for_is_what_a_playlist_ends_with() -> None:
+    """That part, the next segment's first where the segment had fewer, the whole segment where no part was named."""
+    window = window_of(Programme().epoch(9.0))
+    track = window.windows[1]
+    for asked, end in [((103, 1), (103, 2)), ((103, 4), (103, None)), ((103, 9), (104, 1)), ((103, None), (103, None))]:
+        last = track.end_with(*asked)
+        assert last is not None
+        assert (last.number, None if last.closed else len(last.parts)) == end, asked
+    assert track.end_with(101, 1) is None  # long past: its parts are not listed any more
+    assert track.end_with(104, 9) is None  # to come

@@ -10,7 +10,7 @@ if that is more: keyframes decide, so nobody knows its end. What is told of its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
@@ -46,12 +46,14 @@ class ManifestView:
         window_seconds: how far behind live one may seek.
         ended: whether the stream is over.
         start_seconds: how far behind live to begin, `None` for `LATENCY_SECONDS`.
+        declared: every track of the newest epoch, be it listed or not.
     """
 
     tracks: Sequence[Sequence[Segment]]
     window_seconds: float
     ended: bool = False
     start_seconds: float | None = None
+    declared: Collection[Track] = ()
 
 
 def manifest(view: ManifestView) -> str:
@@ -99,7 +101,7 @@ def _least_seconds(segment: Segment, view: ManifestView) -> float:
     """
     if view.ended:
         return 0.0
-    frames = max(_chunk_seconds(segments[-1].track) for segments in view.tracks)
+    frames = max(map(_chunk_seconds, view.declared), default=CHUNK_SECONDS)
     return max(0.0, segment.track.segment_seconds - frames)
 
 

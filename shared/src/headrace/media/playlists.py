@@ -53,7 +53,7 @@ def media_playlist(view: MediaView, *, skip: bool = False) -> str:
     segments = view.segments
     track = segments[-1].track
     target = max(target_seconds(segment.track) for segment in segments)  # another publisher may have cut otherwise
-    end = segments[-1].listed_end / track.timescale if not segments[-1].closed else segments[-1].end_seconds
+    end = segments[-1].listed_end_seconds
     lines = _head(segments, target)
     skipped = _skippable(segments, end - SKIP_TARGETS * target) if skip else 0
     if skipped:

@@ -128,6 +128,11 @@ class Segment:
         last = self.parts[complete - 1]
         return last.start + last.duration
 
+    @property
+    def listed_end_seconds(self) -> float:
+        """Where what playlists list of it ends, in seconds."""
+        return self.end_seconds if self.closed else self.listed_end / self.track.timescale
+
     def until(self, part: int) -> Segment:
         """Return it as it was when that part was complete: whole, if that was complete by the end of the segment."""
         last = self.parts[part].chunks[-1]

@@ -91,11 +91,6 @@ class TrackWindow:
             segment, part = segment + 1, 0
         return False
 
-    def ends_with(self, segment: int, part: int | None) -> bool:
-        """Return whether that is the last that the playlist holds; with `part` `None` the whole segment."""
-        following = (segment + 1, 0) if part is None else (segment, part + 1)
-        return self.has(segment, part) and not self.has(*following)
-
     def reaches_back_to(self, time: int) -> bool:
         """Return whether the oldest segment does not begin after a decode time in ticks."""
         return any(one.start <= time for one in self.segments.values())
@@ -132,6 +127,10 @@ class TrackWindow:
                 continue
             segment, part = segment + 1, 0
         return None
+
+    def seconds_after(self, last: Segment) -> float:
+        """Return how much is listed after `last`, in seconds."""
+        return max((one.listed_end_seconds for one in self.segments.values()), default=0.0) - last.listed_end_seconds
 
     def listed(self, seconds: float, last: Segment | None = None) -> list[Segment]:
         """Return the segments that playlists list, oldest first: no holes, no unknown number of epochs between them.

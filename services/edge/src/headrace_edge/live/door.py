@@ -31,9 +31,12 @@ PLAYLIST_CACHE_SECONDS = 1
 """How long caches may give out a playlist that was asked for without a part: two parts."""
 
 BLOCKING_CACHE_SECONDS = 30
-"""How long caches may give out a playlist that ended before or with what was asked for when that was asked: it says
-nothing that becomes wrong, and who asks for the same later is late anyway. Who asked for what was there long before
-wants the newest, and gets what was asked for without a part."""
+"""How long caches may give out a playlist that ends with what was asked for: it says nothing that becomes wrong, and
+who asks for the same later is late anyway."""
+
+LATE_SECONDS = 1.0
+"""How much media there may be after what is asked for by who is in time: two parts, the time of a slow link. Who is
+later wants the newest, and would fall behind if it had to ask for one part after the other."""
 
 INDEX_CACHE_SECONDS = 2
 """How long caches may give out the multivariant playlist: it changes with an epoch."""
@@ -191,9 +194,10 @@ class LiveDoor:
         wanted = directives(request.query)
         skip = request.query.get("_HLS_skip") in {"YES", "v2"}
         caching = f"public, max-age={PLAYLIST_CACHE_SECONDS}"
+        end: Segment | None = None
         if wanted is not None and not outlet.window.ended:
             check_reach(window, *wanted)
-            is_new = not window.has(*wanted) or window.ends_with(*wanted)
+            waits = not window.has(*wanted)
             came = await self._outlets.wait(
                 client,
                 outlet,
@@ -201,15 +205,17 @@ class LiveDoor:
                 lambda: window.has(*wanted) or outlet.window.ended,
                 self._options.hold_seconds,
             )
-            if is_new and window.has(*wanted):
+            last = window.end_with(*wanted)
+            if last is not None and (waits or window.seconds_after(last) <= LATE_SECONDS):
                 caching = f"public, max-age={BLOCKING_CACHE_SECONDS}"
+                end = last
             elif not came and outlet.is_late:
                 return refuse(503, f"segment {wanted[0]} is late", retry_seconds=1)
             elif not came:
                 # Who waits for a camera that is away shall go on waiting and not give up, as players do after some
                 # errors (hls.js after three): it gets the playlist as it is.
                 caching = NO_STORE
-        text = outlet.playlist(window, skip=skip)
+        text = outlet.playlist(window, skip=skip, last=end)
         if text is None:
             return refuse(503, f"track {number} has no media yet", retry_seconds=2)
         return answer_text(request, text, caching)

@@ -28,7 +28,7 @@ PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 MANIFEST_TYPE = "application/dash+xml"
 
 TEXTS_MAX = 64
-"""Most texts kept for one stream: two for each of sixteen tracks, and some places to start at."""
+"""Most texts kept for one stream: two for each of some tracks and ends, and some places to start at."""
 
 BODIES_MAX_BYTES = 16 * 1024 * 1024
 """Most bytes of parts and segments kept joined, for one stream: what is asked for by many is the newest of it."""
@@ -182,16 +182,26 @@ class Outlet:
             PLAYLIST_TYPE,
         )
 
-    def playlist(self, track: TrackWindow, *, skip: bool) -> Text | None:
-        """Return the media playlist of a track as it stands; `None` while there is nothing to list."""
-        segments = track.listed(self.window.limits.seconds)
+    def playlist(self, track: TrackWindow, *, skip: bool, last: Segment | None = None) -> Text | None:
+        """Return the media playlist of a track; `None` while there is nothing to list.
+
+        Args:
+            track: of the window.
+            skip: whether it shall be a delta update.
+            last: what it ends with, of `TrackWindow.end_with`; `None` for all there is.
+        """
+        if self.window.ended:
+            last = None
+        segments = track.listed(self.window.limits.seconds, last)
         if not segments:
             return None
+        end = segments[-1]
+        key = ("playlist", track.number, skip, end.number, end.parts_listed, end.closed)
 
         def render() -> str:
             return media_playlist(MediaView(segments, self.window.ended, self.window.epochs), skip=skip)
 
-        return self._text(("playlist", track.number, skip), (track.since, track.version), render, PLAYLIST_TYPE)
+        return self._text(key, (track.since, track.version), render, PLAYLIST_TYPE)
 
     def manifest(self, start_seconds: float | None) -> Text | None:
         """Return the DASH manifest as it stands; `None` while there is nothing to list."""
@@ -203,6 +213,7 @@ class Outlet:
             self.window.limits.seconds,
             self.window.ended,
             start_seconds,
+            self.window.tracks.values(),
         )
         versions = tuple((window.number, window.since, window.progress) for window in self.window.windows.values())
         return self._text(("manifest", start_seconds), versions, lambda: manifest(view), MANIFEST_TYPE)
