@@ -1,11 +1,12 @@
-"""Publishers of other people's making: ffmpeg, GStreamer, and libav of the version that we ship.
+"""Publishers of other people's making: ffmpeg old and new, GStreamer, VLC, and libav of the version that we ship.
 
-Tests use `Publisher`s made by `ffmpeg`, `gstreamer` and `libav`. The same file, run by the system's Python, is the
-GStreamer one; run by ours, the libav one.
+Tests use `Publisher`s made by `ffmpeg`, `gstreamer`, `vlc` and `libav`. The same file, run by the system's Python, is
+the GStreamer one; run by ours, the libav one.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 SYSTEM_PYTHON = "/usr/bin/python3"
+
+NOBODY = 65534
+"""VLC does not run as root, as tests do in containers."""
 
 SIZE = "320x180"
 GOP = 25
@@ -69,9 +73,11 @@ class Publisher:
             self._process.wait(5)
 
 
-def ffmpeg(*output: str, video: str = "libx264", audio: str = "aac", gop: int = GOP) -> Publisher:
+def ffmpeg(
+    *output: str, video: str = "libx264", audio: str = "aac", gop: int = GOP, program: str = "ffmpeg"
+) -> Publisher:
     """Return Debian's ffmpeg that publishes a test picture with a tone; the output's format and address come last."""
-    command = ["ffmpeg", "-hide_banner", "-loglevel", "warning", "-re"]
+    command = [program, "-hide_banner", "-loglevel", "warning", "-re"]
     command += ["-f", "lavfi", "-i", f"testsrc=size={SIZE}:rate=25"] if video else []
     command += ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"] if audio else []
     command += _ffmpeg_video(video, gop) if video else []
@@ -84,8 +90,32 @@ def _ffmpeg_video(video: str, gop: int) -> list[str]:
         "libx264": ["-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0"],
         "libx265": ["-preset", "ultrafast", "-tune", "zerolatency", "-x265-params", "log-level=none"],
         "libvpx-vp9": ["-deadline", "realtime", "-cpu-used", "8"],
+        "libsvtav1": ["-preset", "12", "-svtav1-params", "pred-struct=1"],
     }
     return ["-c:v", video, "-pix_fmt", "yuv420p", "-g", str(gop), *fast.get(video, [])]
+
+
+def new_ffmpeg(*output: str, video: str = "libx264", audio: str = "aac") -> Publisher:
+    """Return the same of ffmpeg 9, which comes from a Python package."""
+    import imageio_ffmpeg
+
+    return ffmpeg(*output, video=video, audio=audio, program=imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def vlc(clip: Path, output: str) -> Publisher:
+    """Return VLC that sends a clip at live speed, by a chain as its `--sout` has it; everybody may read the clip."""
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
+    home = ["env", f"HOME={clip.parent}", f"XDG_RUNTIME_DIR={clip.parent}"]
+    return Publisher([*user, *home, "cvlc", "-I", "dummy", "--no-dbus", "--quiet", str(clip), "--sout", output])
+
+
+def gstreamer_udp(port: int) -> Publisher:
+    """Return GStreamer's udpsink, behind its own multiplexer of MPEG-TS."""
+    line = (
+        f"mpegtsmux name=mux alignment=7 ! udpsink host=127.0.0.1 port={port} "
+        f"{_GSTREAMER_PICTURE} config-interval=-1 ! mux. {_GSTREAMER_SOUND} ! aacparse ! mux."
+    )
+    return Publisher([SYSTEM_PYTHON, __file__, "gstreamer", line])
 
 
 def gstreamer(uri: str, audio: str = "aac") -> Publisher:

@@ -133,6 +133,17 @@ async def test_udp() -> None:
     check_carried(watched, ["avc1", "mp4a"])
 
 
+@pytest.mark.gstreamer
+async def test_udp_by_gstreamer() -> None:
+    """The same of GStreamer's udpsink, whose multiplexer is its own."""
+    port = free_port()
+    with publishers.gstreamer_udp(port) as sender:
+        async with feeding(f"udp://127.0.0.1:{port}") as watched:
+            await watched.live(3.0)
+            assert sender.is_running, sender.log
+    check_carried(watched, ["avc1", "mp4a"])
+
+
 async def test_udp_that_stops_and_comes_back() -> None:
     """Silence is a broken feed, and what comes again is taken up."""
     port = free_port()

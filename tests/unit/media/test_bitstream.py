@@ -18,6 +18,7 @@ from headrace.media.bitstream import (
     adts_to_config,
     is_adts,
     is_annexb,
+    is_vp9_keyframe,
     join_annexb,
     opus_samples,
     parameter_sets,
@@ -144,3 +145,23 @@ def test_zeros_after_a_unit_take_no_longer_than_looking_for_the_next() -> None:
 
     assert list(split_annexb(data)) == [IDR, SLICE]
     assert seconds(lambda: list(split_annexb(data))) < 4 * seconds(lambda: data.find(b"\x00\x00\x01", 5))
+
+
+@pytest.mark.parametrize(
+    ("first", "is_key"),
+    [
+        (b"\x82\x49\x83\x42", True),  # profile 0
+        (b"\x86\x00", False),
+        (b"\x88\x00", False),  # shows a frame that there was
+        (b"\xa2\x49\x83\x42", True),  # profile 1
+        (b"\xb1\x24\xc1\xa1", True),  # profile 3 has a bit more
+        (b"\xb2\x00", False),
+        (b"\xb4\x00", False),
+        (b"\x42", False),  # no frame marker
+        (b"", False),
+    ],
+)
+def test_keyframes_of_vp9(first: bytes, is_key: bool) -> None:
+    """The first bits of a frame tell, whoever brought it."""
+    assert is_vp9_keyframe(first) is is_key
+    assert is_vp9_keyframe(memoryview(first)) is is_key

@@ -95,6 +95,18 @@ class AnnexBConverter:
         return b"".join(pieces)
 
 
+def is_vp9_keyframe(data: bytes | memoryview) -> bool:
+    """Return whether decoding can begin with a frame of VP9, or with the first of a superframe.
+
+    Its uncompressed header tells (VP9 Bitstream & Decoding Process Specification, 6.2); of RTP libav does not.
+    """
+    if not data or data[0] >> 6 != 2:
+        return False
+    # After the frame marker: two bits of the profile, one reserved in profile 3, show_existing_frame, frame_type.
+    shift = 1 if data[0] >> 4 & 3 == 3 else 2
+    return not data[0] >> shift & 3
+
+
 @dataclass(frozen=True, slots=True)
 class AacConfig:
     """What an AudioSpecificConfig says (ISO/IEC 14496-3, 1.6.2.1).

@@ -22,6 +22,7 @@ from headrace.media.bitstream import (
     adts_to_config,
     is_adts,
     is_annexb,
+    is_vp9_keyframe,
     join_annexb,
     opus_head,
     opus_samples,
@@ -136,6 +137,8 @@ class TrackReader:
         if dts is None:
             raise ValueError("packet without decode time")
         pts, duration, keyframe = packet.pts, packet.duration or 0, packet.is_keyframe
+        if self._codec == "vp9" and not keyframe:
+            keyframe = is_vp9_keyframe(memoryview(packet))
         if self._convert is not None:
             data: bytes | memoryview = self._convert(bytes(packet))
         elif keyframe and packet.has_sidedata("new_extradata"):
