@@ -96,18 +96,19 @@ async def test_push_plays_there_moves_and_ends(pair: Pair) -> None:
 
 
 async def test_what_the_other_side_says(pair: Pair) -> None:
-    """A name in use there is 409, a key that is unknown or does not cover it 400; ended there, it is stopped here."""
+    """A name in use there is 409, a key that is unknown or does not cover it 400, in WCS's words 500; ended there, it
+    is stopped here."""
     body = {"uri": pair.push_uri, "localStreamName": "demo", "remoteStreamName": "from/demo"}
     await pair.theirs.ask("POST", "/api/v1/streams/from%2Ftaken", {"uris": ["test:"]})
     await pair.theirs.until_stream("from%2Ftaken", "live")
     answer = await pair.ours.ask("POST", "/rest-api/pull/push", {**body, "remoteStreamName": "from/taken"})
     assert (answer[0], "in use" in answer[1]["message"]) == (409, True)
     answer = await pair.ours.ask("POST", "/rest-api/pull/push", {**body, "remoteStreamName": "elsewhere"})
-    assert (answer[0], "does not let this key" in answer[1]["message"]) == (400, True)
+    assert (answer[0], "does not let this key" in answer[1]["message"]) == (500, True)
     for wrong in ("partner:another-secret-altogether", "nobody:another-secret-altogether"):
         uri = f"ws://{wrong}@{pair.push_uri.rpartition('@')[2]}"
         answer = await pair.ours.ask("POST", "/rest-api/pull/push", {**body, "uri": uri})
-        assert (answer[0], "refuses" in answer[1]["message"], "altogether" in str(answer)) == (400, True, False)
+        assert (answer[0], "refuses" in answer[1]["message"], "altogether" in str(answer)) == (500, True, False)
         asked = {"kind": "push", "uri": uri, "local_name": "demo", "remote_name": "from/demo"}
         answer = await pair.ours.ask("POST", "/api/v1/transfers", asked)
         assert (answer[0], answer[1]["errors"][0]["field"]) == (400, "body.uri")

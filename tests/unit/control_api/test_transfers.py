@@ -302,6 +302,33 @@ async def test_what_cannot_be_carried_out_leaves_nothing(registry: MemoryRegistr
     assert refused.value.status == status
 
 
+@pytest.mark.parametrize(
+    ("code", "statuses"), [("refused", (400, 500)), ("forbidden", (400, 500)), ("name_in_use", (409, 409))]
+)
+async def test_what_the_other_server_says_in_the_words_of_each_face(
+    client: Client, registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch, code: str, statuses: tuple[int, int]
+) -> None:
+    """A key that it does not know is a mistake in the request here; WCS has 200, 409 and 500 for a push."""
+    monkeypatch.setattr("headrace_control_api.transfers.Engine.__init__.__defaults__", (20.0,))
+    client = await _client(registry)
+
+    async def refuse() -> None:
+        await wait_until(lambda: bool(registry.desired))
+        (key,) = registry.desired
+        claim = await registry.claim(key, NodeId("e1"), lambda claim: None)
+        assert claim is not None
+        registry.report(claim, "failed", "it is so", {"code": f"final_{code}"})
+        await wait_until(lambda: not registry.desired)
+        await registry.release(claim)
+
+    asked = {"kind": "push", "uri": FAR, "local_name": "cam1", "remote_name": "there"}
+    answer, _ = await asyncio.gather(client.post("/api/v1/transfers", json=asked), refuse())
+    (status, told), _ = await asyncio.gather(wcs(client, "pull/push", PUSH), refuse())
+    assert (answer.status, status) == statuses
+    assert "It is so." in told["message"]
+    await client.close()
+
+
 async def test_ending_streams(client: Client, registry: MemoryRegistry) -> None:
     """A stream ends when the source that was asked for goes; one of a configuration cannot be ended here."""
     assert (await wcs(client, "pull/pull", PULL))[0] == 200

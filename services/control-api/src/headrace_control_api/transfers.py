@@ -81,6 +81,10 @@ class Refused(Exception):
         self.field = field
 
 
+class NotCarried(Refused):
+    """A request that who was to carry it out says cannot be done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A transfer that is asked for.
@@ -314,7 +318,7 @@ class Engine:
         """Return the transfer once its carrier said something, or the time is over.
 
         Raises:
-            Refused: when the carrier says that it cannot be done; its record is gone then.
+            NotCarried: when the carrier says that it cannot be done; its record is gone then.
         """
         deadline = self.clock.monotonic() + self.settle_seconds
         while True:
@@ -323,7 +327,7 @@ class Engine:
             if found is not None and found.is_final:
                 await self._forget(key, revision)
                 code = found.code.removeprefix(FINAL)
-                raise Refused(STATUS_OF_CODE.get(code, 500), _sentence(found.info), "uri")
+                raise NotCarried(STATUS_OF_CODE.get(code, 500), _sentence(found.info), "uri")
             if found is not None and (found.status.value not in {"NEW", "PENDING"}):
                 return found
             if self.clock.monotonic() >= deadline:

@@ -18,7 +18,7 @@ from headrace.registry.records import StreamRecord
 from headrace.registry.registry import Registry
 from headrace.registry.sealing import URI_MAX_CHARACTERS, SealError, Uri
 from headrace.registry.transfers import Transfer
-from headrace_control_api.transfers import Engine, Refused, Wanted
+from headrace_control_api.transfers import Engine, NotCarried, Refused, Wanted
 from headrace_control_api.wcs_answers import first_fault, wcs_error, wcs_json
 
 NAME_MAX_CHARACTERS = 256
@@ -190,6 +190,9 @@ def _telling(answer: Answer) -> Answer:
             return await answer(request)
         except ValidationError as error:
             return wcs_error(request, 400, first_fault(error))
+        except NotCarried as refused:
+            # What the request itself did not show is no mistake in it: WCS has 409 and 500 for that.
+            return wcs_error(request, 500 if refused.status == 400 else refused.status, str(refused))
         except Refused as refused:
             field = f"{_FIELDS.get(refused.field, refused.field)}: " if refused.status == 400 and refused.field else ""
             return wcs_error(request, refused.status, field + str(refused))
