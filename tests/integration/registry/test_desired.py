@@ -19,7 +19,6 @@ from headrace.registry.desired import (
     DesiredSource,
     DesiredTransfer,
     desired_key,
-    select,
 )
 from headrace.registry.leases import StoreAway
 from headrace.registry.sealing import Uri
@@ -46,7 +45,7 @@ async def test_what_one_asks_for_all_see(world: World) -> None:
 
     await wait_until(lambda: len(b.desired) == 4)
     assert dict(a.desired) == dict(b.desired)
-    assert select(b.desired, DesiredSource) == [CAM]
+    assert [entry.record for entry in b.desired.values() if isinstance(entry.record, DesiredSource)] == [CAM]
     await wait_until(lambda: set(told) == set(b.desired))
     late = await world.registry()
     assert dict(late.desired) == dict(b.desired)

@@ -115,3 +115,22 @@ async def test_what_is_not_there_is_said(client: Client, store: MemoryStore) -> 
     store.take_away()
     assert (await client.put("/api/v1/nodes/n1/drain")).status == 503
     assert (await client.delete("/api/v1/nodes/n1/drain")).status == 503
+
+
+async def test_orders_come_in_pages(client: Client, registry: MemoryRegistry) -> None:
+    """Drains first, then moves, each once; `next` leads on until the last."""
+    for node in ("n1", "n3"):
+        assert (await client.put(f"/api/v1/nodes/{node}/drain")).status == 204
+    for to in ({"to": "n2"}, {"to": "n2", "child": "n3"}):
+        assert (await client.put("/api/v1/streams/cam1/move", json=to)).status == 204
+    asked, seen, totals = {"limit": "3"}, [], set()
+    while True:
+        answer = await (await client.get("/api/v1/orders", params=asked)).json()
+        seen += [order["node"] for order in answer["drains"]] + [order.get("child", "") for order in answer["moves"]]
+        totals.add(answer["total"])
+        if "next" not in answer:
+            break
+        asked["after"] = answer["next"]
+    assert (seen, totals) == (["n1", "n3", "", "n3"], {4})
+    assert (await client.get("/api/v1/orders", params={"limit": "0"})).status == 400
+    assert (await client.get("/api/v1/orders", params={"after": "x" * 999})).status == 400

@@ -13,6 +13,9 @@ from headrace_control_api.patterns import NODE_PATTERN, STREAM_PATTERN
 PAGE_MAX = 1000
 """Most entries of one answer: a page of the longest names and eight tracks each is under a megabyte."""
 
+ORDER_MAX_CHARACTERS = STREAM_NAME_MAX_BYTES + NODE_ID_MAX_BYTES + 8
+"""Longest `next` of orders: a kind, a stream and a child."""
+
 State = Literal["live", "interrupted", "ended"]
 StreamText = Annotated[
     str,
@@ -284,8 +287,19 @@ class MoveView(Model):
     since_us: int = Field(description="When, UTC in microseconds since 1970.")
 
 
+class OrderQuery(Query):
+    """Which orders."""
+
+    after: Annotated[str, Field(max_length=ORDER_MAX_CHARACTERS)] = Field(
+        default="", description="Only orders after this one: `next` of the answer before."
+    )
+    limit: Limit = PAGE_MAX
+
+
 class OrderList(Model):
-    """The drains and moves that stand."""
+    """A page of the drains and moves that stand: drains by node, then moves by stream and child."""
 
     drains: list[DrainView]
     moves: list[MoveView]
+    total: int = Field(description="How many there are on all pages.")
+    next: str | None = Field(default=None, description="To be given as `after` for the next page; absent on the last.")

@@ -14,7 +14,6 @@ from headrace.registry.desired import (
     DesiredLimit,
     DesiredMove,
     desired_key,
-    select,
 )
 from headrace.registry.leases import StoreAway
 from headrace.registry.registry import Registry
@@ -26,6 +25,7 @@ from headrace_control_api.models import (
     NewMove,
     NodePath,
     OrderList,
+    OrderQuery,
     StreamPath,
 )
 
@@ -38,10 +38,10 @@ FULL = {409: "There are as many such orders as there may be."}
 def add_orders(api: Api, registry: Registry, clock: Clock) -> None:
     """Add the operations."""
 
-    @api.operation("GET", "/orders", tag="orders", answer=OrderList)
-    async def list_orders(call: Call[Nothing, Nothing, Nothing]) -> OrderList:
+    @api.operation("GET", "/orders", tag="orders", query=OrderQuery, answer=OrderList)
+    async def list_orders(call: Call[Nothing, OrderQuery, Nothing]) -> OrderList:
         """List the drains and moves that stand."""
-        return show_orders(registry)
+        return list_page(registry, call.query)
 
     @api.operation(
         "PUT",
@@ -129,19 +129,31 @@ def add_orders(api: Api, registry: Registry, clock: Clock) -> None:
         await _withdraw(registry, DesiredMove(stream=call.path.name, parent="none", child=call.query.child or ""))
 
 
-def show_orders(registry: Registry) -> OrderList:
-    """Return what stands."""
+def list_page(registry: Registry, query: OrderQuery) -> OrderList:
+    """Return a page of what stands."""
+    found = {
+        str(key): entry.record
+        for key, entry in registry.desired.items()
+        if isinstance(entry.record, DesiredDrain | DesiredMove)
+    }
+    rest = sorted(key for key in found if key > query.after)
+    page = rest[: query.limit]
+    shown = [found[key] for key in page]
     return OrderList(
         drains=[
             DrainView(node=order.node, by=order.by, since_us=order.since_us)
-            for order in select(registry.desired, DesiredDrain)
+            for order in shown
+            if isinstance(order, DesiredDrain)
         ],
         moves=[
             MoveView(
                 stream=order.stream, to=order.parent, child=order.child or None, by=order.by, since_us=order.since_us
             )
-            for order in select(registry.desired, DesiredMove)
+            for order in shown
+            if isinstance(order, DesiredMove)
         ],
+        total=len(found),
+        next=page[-1] if len(rest) > len(page) else None,
     )
 
 

@@ -11,7 +11,7 @@ import enum
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -145,8 +145,6 @@ class DesiredTransfer(msgspec.Struct, frozen=True, kw_only=True):
 
 Desired = DesiredSource | DesiredDrain | DesiredMove | DesiredTransfer
 
-D = TypeVar("D", DesiredSource, DesiredDrain, DesiredMove, DesiredTransfer)
-
 _TYPES: Final[Mapping[DesiredKind, type[Desired]]] = {
     DesiredKind.SOURCE: DesiredSource,
     DesiredKind.DRAIN: DesiredDrain,
@@ -209,12 +207,6 @@ def parse_key(text: str) -> DesiredKey | None:
     """Return the key that `str` made `text` of; `None` when it is none that is known here."""
     match = _KEY.fullmatch(text)
     return DesiredKey(DesiredKind(match[1]), match[2]) if match else None
-
-
-def select(desired: Mapping[DesiredKey, DesiredEntry], kind: type[D]) -> list[D]:
-    """Return the records of one kind, by name."""
-    found = [(key.name, entry.record) for key, entry in desired.items() if isinstance(entry.record, kind)]
-    return [record for _, record in sorted(found, key=lambda pair: pair[0])]
 
 
 def encode_desired(record: Desired, vault: Vault) -> bytes:
