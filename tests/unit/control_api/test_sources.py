@@ -19,6 +19,7 @@ from headrace.registry.desired import DesiredKey, DesiredKind, DesiredSource
 from headrace.registry.memory import MemoryRegistry, MemoryStore
 from headrace.registry.records import NodeRecord, StreamRecord
 from headrace.registry.sealing import Vault
+from headrace.registry.transfers import OPTION_SLATE
 from headrace.service.runtime import Runtime
 from headrace.testing import wait_until
 from headrace_control_api.access import Access
@@ -82,6 +83,20 @@ async def test_life_of_a_source(registries: list[MemoryRegistry]) -> None:
         assert (await client.delete("/api/v1/streams/cam1")).status == 204
         assert KEY not in registry.desired
         assert (await client.delete("/api/v1/streams/cam1")).status == 404
+
+
+async def test_a_slate_is_one_of_its_words(registries: list[MemoryRegistry]) -> None:
+    """Asked for, stored as the ingress reads it, and shown; files of some machine are not for the API."""
+    registry, _ = registries
+    async with client_of(registry) as client:
+        answer = await client.post("/api/v1/streams/cam1", json={"uris": [URI], "slate": "built-in"})
+        assert (answer.status, (await answer.json())["slate"]) == (201, "built-in")
+        record = registry.desired[KEY].record
+        assert isinstance(record, DesiredSource)
+        assert record.options == {OPTION_SLATE: "built-in"}
+        assert (await client.post("/api/v1/streams/cam2", json={"uris": [URI], "slate": "/a.png"})).status == 400
+        answer = await client.post("/api/v1/streams/cam2", json={"uris": [URI]})
+        assert (await answer.json()).get("slate") is None
 
 
 async def test_names_in_use(registries: list[MemoryRegistry]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
@@ -113,13 +113,19 @@ class FreeHold(Hold):
 
 @dataclass
 class Stage:
-    """A feed whose attempts play scripts, one after the other; the last one again and again."""
+    """A feed whose attempts play scripts, one after the other; the last one again and again.
+
+    Attributes:
+        slate: script of what fills in; none does where it is empty.
+    """
 
     scripts: Sequence[Sequence[Step]]
     store: MemoryStore = field(default_factory=MemoryStore)
     node: str = "node-1"
     note: str = ""
+    slate: Sequence[Step] = ()
     sources: list[ScriptedSource] = field(default_factory=list)
+    slates: list[ScriptedSource] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -129,17 +135,11 @@ class Stage:
         self.registry = MemoryRegistry(self.store)
         self.exported = CollectorRegistry()
         self.hold = FreeHold(self.registry, None, 1.0)
-        options = FeedOptions(retry_min_seconds=0.01, retry_max_seconds=0.02)
+        self.options = options = FeedOptions(retry_min_seconds=0.01, retry_max_seconds=0.02, slate_after_seconds=0.01)
         self.feed = Feed(
             NAME,
             "test",
-            lambda failures: ThreadReading(
-                NAME,
-                lambda stopping: self._make_source(stopping, failures),
-                options.packager,
-                SystemClock(),
-                Arrivals(),
-            ),
+            lambda failures: self._reading(lambda stopping: self._make_source(stopping, failures), bool(self.slate)),
             self.broadcast,
             self.registry,
             self.hold,
@@ -147,8 +147,16 @@ class Stage:
             options,
             SystemClock(),
             IngressMetrics.make(self.exported),
+            (lambda tracks: self._reading(self._make_slate, False)) if self.slate else None,
         )
         self.registry.on_fenced = lambda name, other: self.feed.fence(other)
+
+    def _reading(self, make: Callable[[threading.Event], ScriptedSource], is_held: bool) -> ThreadReading:
+        return ThreadReading(NAME, make, self.options.packager, SystemClock(), Arrivals(), is_held=is_held)
+
+    def _make_slate(self, stopping: threading.Event) -> ScriptedSource:
+        self.slates.append(ScriptedSource(self.slate, stopping))
+        return self.slates[-1]
 
     def _make_source(self, stopping: threading.Event, failures: int) -> ScriptedSource:
         script = self.scripts[min(len(self.sources), len(self.scripts) - 1)]

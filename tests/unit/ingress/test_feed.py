@@ -124,6 +124,66 @@ async def test_silence_and_its_break_are_one() -> None:
     assert [line["event"] for line in logs].count("feed_broken") == 1
 
 
+async def test_a_slate_fills_in() -> None:
+    """While a source is away: an epoch of its own, the stream interrupted; numbers and time go on through all of it."""
+    hang = Hang()
+    script: list[list[Step]] = [[Frames(60), SourceBroken("gone")], [hang, Frames(60), WaitForStop()]]
+    stage = Stage(script, slate=[Frames(50, track=OTHER), WaitForStop()])
+    with capture_logs() as logs:
+        async with running(stage):
+            await wait_until(lambda: stage.metric("slates_total") == 1 and bool(stage.broadcast.last))
+            await wait_until(lambda: stage.broadcast.last[1].id.epoch == stage.broadcast.epoch)
+            assert (stage.broadcast.tracks[1].header, stage.broadcast.state.reason) == (b"two", "gone")
+            assert is_state(stage, StreamState.INTERRUPTED)
+            assert stage.registry.streams[NAME].state == "interrupted"
+            hang.release.set()
+            await wait_until(lambda: is_state(stage, StreamState.LIVE))
+            assert stage.slates[0].closed.is_set()
+            chunks = stage.chunks()
+    epochs = sorted({chunk.id.epoch for chunk in chunks})
+    assert len(epochs) == 3
+    for one, two in itertools.pairwise(chunks):
+        if one.id.epoch == two.id.epoch:
+            assert one.is_followed_by(two.id)
+        else:
+            assert one.ends_segment
+            assert (two.id.segment, two.id.chunk) == (one.id.segment + 1, 0)
+        assert two.decode_time >= one.decode_time + one.duration
+    told = [line["event"] for line in logs if line["event"].startswith("feed_")]
+    assert told[:3] == ["feed_live", "feed_broken", "feed_back"]
+    assert stage.metric("breaks_total") == 1
+
+
+async def test_a_silent_source_is_held_for_a_slate() -> None:
+    """Its connection stands, and its media come in an epoch after the slate's."""
+    hang = Hang()
+    stage = Stage([[Frames(10), hang, Frames(60, 10), WaitForStop()]], slate=[Frames(50, track=OTHER), WaitForStop()])
+    async with running(stage):
+        await wait_until(lambda: stage.metric("slates_total") == 1)
+        assert is_state(stage, StreamState.INTERRUPTED)
+        hang.release.set()
+        await wait_until(lambda: is_state(stage, StreamState.LIVE))
+        assert (len(stage.sources), len(stage.slates)) == (1, 1)
+        opened = [entry.tracks[0] for entry in stage.entries if isinstance(entry, Opened)]
+        assert [(track.header, track.discontinuity) for track in opened] == [(b"one", 0), (b"two", 1), (b"one", 2)]
+
+
+async def test_a_source_that_was_never_live_has_no_slate() -> None:
+    """Nothing is published of a stream whose source never opened: another node may have it."""
+    async with running(Stage([[SourceBroken("no answer")]], slate=[Frames(50), WaitForStop()])) as stage:
+        await wait_until(lambda: len(stage.sources) >= 5)
+        assert stage.slates == []
+
+
+async def test_a_slate_ends_with_its_feed() -> None:
+    """Whether the feed is stopped, or gives way to another publisher."""
+    stage = Stage([[Frames(60), SourceBroken("gone")], [WaitForStop()]], slate=[Frames(50), WaitForStop()])
+    async with running(stage):
+        await wait_until(lambda: len(stage.slates) == 1)
+        stage.feed.shut()
+        await wait_until(stage.slates[0].closed.is_set)
+
+
 async def test_many_failures_are_one_log_line() -> None:
     """A feed that cannot be opened says so once, shows the newest reason, and is tried on and on."""
     with capture_logs() as logs:
@@ -308,4 +368,4 @@ async def test_it_stands_by_while_another_publishes() -> None:
 def test_log_lines_carry_the_stream() -> None:
     """Every line of a feed is bound to its stream and source."""
     stage = Stage([[Frames(1)]])
-    assert structlog.get_context(stage.feed._log) == {"stream": NAME, "source": "test"}
+    assert structlog.get_context(stage.feed._telling.log) == {"stream": NAME, "source": "test"}

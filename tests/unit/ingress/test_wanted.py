@@ -7,7 +7,7 @@ from headrace.identifiers import StreamName
 from headrace.registry.desired import Desired, DesiredSource, desired_key
 from headrace.registry.memory import MemoryRegistry
 from headrace.registry.sealing import Uri
-from headrace.registry.transfers import OPTION_PUBLISHER, PUSHED
+from headrace.registry.transfers import OPTION_PUBLISHER, OPTION_SLATE, PUSHED
 from headrace_ingress.wanted import SourceRequest, Wanted
 
 
@@ -30,6 +30,14 @@ async def test_what_may_not_be_fetched_is_refused() -> None:
     inside = DesiredSource(stream="cam1", uris=(Uri("rtsp://10.0.0.5/cam"),))
     (request,) = (await looked_at(inside)).values()
     assert (request.uris, "private network" in request.refusal) == ((), True)
+
+
+async def test_a_slate_by_order_is_a_word() -> None:
+    """Whoever may write records chooses no file of this machine."""
+    for asked, expected in (("built-in", "built-in"), ("none", "none"), ("/etc/passwd", None), (None, None)):
+        options = {} if asked is None else {OPTION_SLATE: asked}
+        (request,) = (await looked_at(DesiredSource(stream="cam1", uris=(Uri("test:"),), options=options))).values()
+        assert request.slate == expected
 
 
 async def test_what_is_pushed_is_left_to_its_publisher() -> None:

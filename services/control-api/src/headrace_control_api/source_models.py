@@ -21,6 +21,9 @@ SourceText = Annotated[
 ]
 
 
+SlateWord = Literal["none", "built-in"]
+
+
 class NewSource(Model):
     """A source that is to be fetched."""
 
@@ -31,6 +34,11 @@ class NewSource(Model):
     )
     transport: Literal["tcp", "udp"] = Field(default="tcp", description="How RTSP media travels.")
     loop: bool = Field(default=True, description="Begin a file again when it ends.")
+    slate: SlateWord | None = Field(
+        default=None,
+        description="What viewers see while it is away: `none`, its last picture, or `built-in`, the words NO SIGNAL; "
+        "without it what the node that fetches it is configured to show.",
+    )
     region: Annotated[str, Field(max_length=64, pattern=PRINTABLE_PATTERN)] = Field(
         default="", description="Where it had better be fetched."
     )
@@ -43,6 +51,7 @@ class SourceView(Model):
     uris: list[str] = Field(description="Where it comes from, without credentials.")
     transport: Literal["tcp", "udp"]
     loop: bool
+    slate: SlateWord | None = Field(default=None, description="As asked for; absent where it was not.")
     region: str
     by: str = Field(description="Who asked for it: `api`, or `configuration` for a shared one of a node's.")
     since_us: int = Field(description="When, UTC in microseconds since 1970.")

@@ -17,9 +17,10 @@ from headrace.registry.desired import (
 from headrace.registry.leases import StoreAway
 from headrace.registry.records import ClaimRecord, InvalidRecord
 from headrace.registry.registry import Registry
+from headrace.registry.transfers import OPTION_SLATE
 from headrace_control_api.addresses import BadAddress, check_address
 from headrace_control_api.models import StreamPath
-from headrace_control_api.source_models import NewSource, SourceList, SourceQuery, SourceView
+from headrace_control_api.source_models import NewSource, SlateWord, SourceList, SourceQuery, SourceView
 
 AWAY = {503: "The registry's store does not answer; whether it was done is unknown when it was asked."}
 
@@ -96,6 +97,7 @@ def show_source(record: DesiredSource, entry: DesiredEntry, claim: ClaimRecord |
         uris=[str(uri) for uri in record.uris],
         transport=record.transport,
         loop=record.loop,
+        slate=_slate(record.options.get(OPTION_SLATE)),
         region=record.region,
         by=record.by,
         since_us=record.since_us,
@@ -157,9 +159,17 @@ def _record(registry: Registry, name: StreamName, wanted: NewSource, since_us: i
         transport=wanted.transport,
         loop=wanted.loop,
         region=wanted.region,
+        options={} if wanted.slate is None else {OPTION_SLATE: wanted.slate},
         by="api",
         since_us=since_us,
     )
+
+
+def _slate(word: str | None) -> SlateWord | None:
+    match word:
+        case "none" | "built-in":
+            return word
+    return None
 
 
 def _node(registry: Registry, key: DesiredKey) -> str | None:

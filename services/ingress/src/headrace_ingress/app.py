@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
+from pathlib import Path
 
 from aiohttp import web
 
@@ -13,7 +14,7 @@ from headrace.http.carried import CarriedDoor
 from headrace.http.listener import HttpListener
 from headrace.identifiers import NODE_ID_MAX_BYTES, StreamName
 from headrace.media.samples import PackagerOptions
-from headrace.registry.feed_uri import InvalidUri, parse_uri
+from headrace.registry.feed_uri import BORDER_SCHEMES, InvalidUri, parse_uri
 from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.registry import Registry, make_registry
 from headrace.registry.sealing import Vault
@@ -34,10 +35,12 @@ from headrace_ingress.feeds import Feeds
 from headrace_ingress.http_door import HttpDoor
 from headrace_ingress.jobs import ReaderOptions
 from headrace_ingress.metrics import IngressMetrics
+from headrace_ingress.picture import BadPicture, load_picture
 from headrace_ingress.publications import Publications, PublishOptions
 from headrace_ingress.reading import Readers, ThreadReaders
 from headrace_ingress.rtmp_door import RtmpDoor
 from headrace_ingress.rtsp_door import RtspDoor
+from headrace_ingress.slate import BUILT_IN, NONE
 from headrace_ingress.srt_door import SrtDoor
 from headrace_ingress.wanted import SourceRequest, Wanted
 from headrace_ingress.workers.pool import Workers, WorkersOptions
@@ -141,11 +144,37 @@ def source_requests(group: IngressSettings) -> dict[StreamName, SourceRequest]:
                 uris.append(parse_uri(uri.get_secret_value(), trusted=True))
             except InvalidUri as error:
                 problems.append(f"ingress.sources.{name}.{place}: {error}")
-        request = SourceRequest(tuple(uris), source.transport, source.loop, fail_back_seconds=source.fail_back_seconds)
+        request = SourceRequest(
+            tuple(uris),
+            source.transport,
+            source.loop,
+            fail_back_seconds=source.fail_back_seconds,
+            slate=source.slate,
+        )
         requests[StreamName(name)] = request
+        if source.slate is not None:
+            problems += slate_problems(f"ingress.sources.{name}.slate", source.slate, request)
+    problems += slate_problems("ingress.slate", group.slate)
     if problems:
         raise ConfigurationError("\n".join(problems))
     return requests
+
+
+def slate_problems(setting: str, slate: str, request: SourceRequest | None = None) -> list[str]:
+    """Return why what a setting says cannot be a slate, in a line, if it cannot be.
+
+    The picture is decoded here, once and before anything runs, so that a bad one is told to whoever wrote the setting.
+    """
+    if slate == NONE:
+        return []
+    if request is not None and any(uri.scheme in BORDER_SCHEMES for uri in request.uris):
+        return [f"{setting}: a stream of another cluster has that cluster's slate"]
+    try:
+        if slate != BUILT_IN:
+            load_picture(Path(slate))
+    except BadPicture as bad:
+        return [f"{setting}: {slate} cannot be the picture: {bad}"]
+    return []
 
 
 def make_doors(
@@ -168,6 +197,7 @@ def make_doors(
         publish_options(group),
         feeds.feed_options,
         readers,
+        group.slate,
         lambda name: name in feeds.wanted.requests or feeds.wanted.is_desired(name),
     )
     feeds.on_begin, feeds.on_fenced_elsewhere = publications.displace, publications.fence
@@ -232,6 +262,7 @@ def make_feeds(
             group.retry_max_seconds,
             group.silence_seconds,
         ),
+        slate=group.slate,
         border=border_sources(settings, runtime, registry),
     )
 

@@ -19,13 +19,12 @@ class Attempt:
         source: not started yet.
         may_publish: whether what it tells may be published; else it waits.
         take: takes what it tells.
-        on_silent: called once in each silence, with the seconds that nothing came for.
-        silence_seconds: the shortest silence.
         clock: of this process.
 
     Attributes:
         closed: done with the source's last word.
         live_at: when its first chunk came, by the monotonic clock; `None` before.
+        is_numbering: it has begun an epoch, and was not held since.
     """
 
     def __init__(
@@ -33,16 +32,20 @@ class Attempt:
         source: ChunkSource,
         may_publish: Callable[[], bool],
         take: Callable[[Attempt, list[Event]], None],
-        on_silent: Callable[[Attempt, float], None],
-        silence_seconds: float,
         clock: Clock,
     ) -> None:
         self.source = source
         self.closed: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
         self.live_at: float | None = None
+        self.is_numbering = False
         self._gate = Gate(may_publish, lambda events: take(self, events))
-        self._silence = Silence(silence_seconds, clock, lambda seconds: on_silent(self, seconds))
+        self._clock = clock
+        self._silence: Silence | None = None
         self._cpu_seconds = 0.0
+
+    def watch(self, silence_seconds: float, on_silent: Callable[[Attempt, float], None]) -> None:
+        """Have its silences told, once each with the seconds that nothing came for; the shortest is given."""
+        self._silence = Silence(silence_seconds, self._clock, lambda seconds: on_silent(self, seconds))
 
     def start(self, numbers: Numbers) -> None:
         """Begin, the numbers going on from `numbers`."""
@@ -50,7 +53,8 @@ class Attempt:
 
     def stop(self) -> None:
         """Have it end, and nothing more of it published."""
-        self._silence.close()
+        if self._silence is not None:
+            self._silence.close()
         self._gate.shut()
         self.source.stop()
 
@@ -60,5 +64,6 @@ class Attempt:
         return max(0.0, self._cpu_seconds - before)
 
     def _hear(self, events: list[Event]) -> None:
-        self._silence.take(events)  # before the gate: what is held back here has come
+        if self._silence is not None:
+            self._silence.take(events)  # before the gate: what is held back here has come
         self._gate.take(events)

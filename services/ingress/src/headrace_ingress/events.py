@@ -61,6 +61,18 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """The reader's epoch is finished, as it was told to: others may go on from its numbers."""
+
+    numbers: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The reader has media, and waits to be told where the numbers stand by now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """The attempt is over and its thread about to end.
 
@@ -86,4 +98,4 @@ LOST: Final = "worker"
 MOVED: Final = "moved"
 """The code of one that goes on in a process of its own."""
 
-Event = EpochOpened | Chunks | Noted | Closed
+Event = EpochOpened | Chunks | Noted | Held | Ready | Closed

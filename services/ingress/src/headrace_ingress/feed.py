@@ -7,7 +7,8 @@ of a worker process (`headrace_ingress.workers`); what it tells arrives as event
 and once in a segment to the registry. When a source falls silent (`headrace_ingress.rhythm`) the stream is
 `interrupted`, and `live` again when media come before the source is given up. When an attempt ends, the stream is
 `interrupted`, viewers stay, and after a wait that grows the next attempt begins a new epoch whose numbers and timeline
-go on after the last. Only a file that is played once is `ended`.
+go on after the last. Meanwhile a slate may play (`headrace_ingress.filling`), in an epoch of its own; the stream is
+`interrupted` all the same. Only a file that is played once is `ended`.
 
 Who runs a source is decided by claims (`headrace.registry.contest`); a feed is told by its hold whether it may publish.
 If another node publishes the stream with a newer epoch all the same, this feed stands by until that one is gone.
@@ -20,8 +21,6 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import structlog
-
 from headrace.clock import Clock
 from headrace.identifiers import Epoch, StreamName
 from headrace.media.samples import PackagerOptions
@@ -30,13 +29,14 @@ from headrace.registry.registry import Registry
 from headrace.relay.broadcast import Broadcast
 from headrace.transport.backoff import Backoff
 from headrace.wire.stream import RouteHop, StreamState, Track
-from headrace_ingress.announced import Announced, summary
 from headrace_ingress.attempt import Attempt
-from headrace_ingress.events import GUILTY, Chunks, Closed, EpochOpened, Event, Noted, Numbers
+from headrace_ingress.events import GUILTY, Chunks, Closed, EpochOpened, Event, Held, Noted, Numbers, Ready
+from headrace_ingress.filling import Filling
 from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.numbering import go_on_from, ring_numbers
 from headrace_ingress.source import ChunkSource
+from headrace_ingress.telling import Telling
 
 NUMBERS_WAIT_SECONDS = 2.0
 """Longest wait for a stream's durable numbers at its first start; after it, numbers begin from UTC."""
@@ -51,16 +51,11 @@ STEADY_SECONDS = 5.0
 STANDBY_SECONDS = 0.5
 """How often a feed that stands by looks whether the other publisher is gone."""
 
-REASON_MAX_CHARACTERS = 500
-"""Longest reason (docs/protocol.md, section 1.2)."""
-
-NOTES_MAX = 32
-"""Most different notes of a feed that are logged: each is told once."""
-
-log = structlog.get_logger(__name__)
-
 MakeSource = Callable[[int], ChunkSource]
 """Makes a fresh source; told how many attempts in a row came to nothing."""
+
+MakeSlate = Callable[[tuple[Track, ...]], ChunkSource]
+"""Makes what fills in for a feed of these tracks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +66,7 @@ class FeedOptions:
     retry_min_seconds: float = 0.5
     retry_max_seconds: float = 10.0
     silence_seconds: float = 0.9
+    slate_after_seconds: float = 1.0
 
 
 class Feed:
@@ -86,6 +82,7 @@ class Feed:
         hop: this process: the first hop of the stream's route.
         options: how it is cut and retried.
         clock, metrics: of this process.
+        make_slate: makes what fills in while a source that was live is away; its attempts must be held then.
     """
 
     def __init__(
@@ -100,6 +97,7 @@ class Feed:
         options: FeedOptions,
         clock: Clock,
         metrics: IngressMetrics,
+        make_slate: MakeSlate | None = None,
     ) -> None:
         self.name = name
         self._make_source = make_source
@@ -110,30 +108,28 @@ class Feed:
         self._options = options
         self._clock = clock
         self._metrics = metrics
-        self._log = log.bind(stream=name, source=shown)
-        self._numbers = Numbers(Epoch(0), 0, 0.0)
+        self._telling = Telling(name, shown, broadcast, registry, hold, hop, clock, metrics)
         self._attempt: Attempt | None = None
         self._failures = 0
         self._is_shut = False
-        self._fenced_by: StreamRecord | None = None
-        self._state: StreamState | None = None
-        self._was_live = False
-        self._told_broken = False
-        self._broken_at = 0.0
-        self._notes: set[str] = set()
-        self._is_opening = False
-        self._announced_segment = -1
-        self._announced = Announced(registry)
+        self._make_slate = make_slate
+        self._tracks: tuple[Track, ...] = ()
+        self._filling = Filling(
+            None if make_slate is None else self._begin_slate,
+            lambda: self._attempt,
+            lambda: self._telling.numbers,
+            options.slate_after_seconds,
+        )
 
     @property
     def problem(self) -> str | None:
         """What is wrong, for `/health/ready`; `None` when all is well."""
-        return self._announced.problem
+        return self._telling.problem
 
     async def run(self) -> None:
         """Feed the stream; returns only when a source that is played once has ended. Cancel it to stop."""
-        self._set_state(StreamState.INTERRUPTED, "the source is being opened")
-        self._numbers = await self._first_numbers()
+        self._telling.set_state(StreamState.INTERRUPTED, "the source is being opened")
+        self._telling.numbers = await self._first_numbers()
         backoff = Backoff(self._options.retry_min_seconds, self._options.retry_max_seconds)
         while True:
             closed, steady = await self._try()
@@ -149,51 +145,44 @@ class Feed:
 
     def fence(self, other: StreamRecord) -> None:
         """Another node publishes the stream with a newer epoch: stop until it is gone."""
-        self._fenced_by = other
+        self._telling.fenced_by = other
+        self._filling.stop()
         if self._attempt is not None:
             self._attempt.stop()
 
     def reclaim(self) -> None:
         """Stand by no more: this node's publisher took over."""
-        self._fenced_by = None
+        self._telling.fenced_by = None
 
     def shut(self) -> None:
         """Publish nothing more, from this moment on: another node has the source; to be cancelled soon."""
         self._is_shut = True
+        self._filling.stop()
         if self._attempt is not None:
             self._attempt.stop()
 
     def finish(self) -> None:
         """Tell viewers that the stream is over, as somebody said; to be called before `close`."""
-        if self._state is not None and self._state is not StreamState.ENDED:
+        if self._telling.state is not None and self._telling.state is not StreamState.ENDED:
             self._end()
 
     def close(self) -> None:
         """Tell viewers and registry that this node feeds the stream no more; `run` has returned or was cancelled."""
-        if self._state is None:
-            return
-        if self._state is not StreamState.ENDED:
-            self._set_state(StreamState.INTERRUPTED, "the ingress node stops this feed")
-        self._registry.drop_stream(self.name)
-        self._metrics.feeds.labels(self._state.value).dec()
-        self._metrics.forget(self.name)
-        self._state = None
-        self._log.info("feed_closed", next_segment=self._numbers.next_segment)
+        self._filling.stop()
+        self._telling.close()
+
+    def announce(self) -> None:
+        """Tell the registry where the stream stands."""
+        self._telling.announce()
 
     # -- attempts -------------------------------------------------------------------------------------------------
 
     async def _try(self) -> tuple[Closed, bool]:
         """Run one attempt to its end; return its last word, and whether it had been live for long."""
         source = self._make_source(self._failures)
-        attempt = self._attempt = Attempt(
-            source,
-            self._may_publish,
-            self._take,
-            self._fall_silent,
-            self._options.silence_seconds,
-            self._clock,
-        )
-        attempt.start(self._numbers)
+        attempt = self._attempt = Attempt(source, self._may_publish, self._take, self._clock)
+        attempt.watch(self._options.silence_seconds, self._fall_silent)
+        attempt.start(self._telling.numbers)
         if self._is_shut:
             attempt.stop()
         try:
@@ -213,24 +202,24 @@ class Feed:
         await asyncio.wait([attempt.closed], timeout=READER_STOP_SECONDS)
         if not attempt.closed.done():
             self._metrics.abandoned.inc()
-            self._log.warning("reader_abandoned", seconds=READER_STOP_SECONDS)
+            self._telling.log.warning("reader_abandoned", seconds=READER_STOP_SECONDS)
 
     async def _stand_by(self) -> None:
         """While another node publishes the stream, wait."""
-        if self._fenced_by is None:
+        if self._telling.fenced_by is None:
             return
-        epoch = self._fenced_by.epoch
-        self._log.warning("feed_stands_by", owner=self._fenced_by.node, epoch=epoch)
+        epoch = self._telling.fenced_by.epoch
+        self._telling.log.warning("feed_stands_by", owner=self._telling.fenced_by.node, epoch=epoch)
         while (other := self._registry.streams.get(self.name)) is not None and other.node != self._hop.node:
             epoch = max(epoch, other.epoch)
-            if self._fenced_by is None:
+            if self._telling.fenced_by is None:
                 break
-            self._set_state(StreamState.INTERRUPTED, f"published by node {other.node}; this node stands by")
+            self._telling.set_state(StreamState.INTERRUPTED, f"published by node {other.node}; this node stands by")
             await asyncio.sleep(STANDBY_SECONDS)
-        self._fenced_by = None
+        self._telling.fenced_by = None
         durable = await self._durable_numbers()
         epoch = Epoch(max(epoch, durable.epoch))
-        self._go_on(Numbers(epoch, durable.next_segment, durable.end_seconds, durable.epochs))
+        self._telling.go_on(Numbers(epoch, durable.next_segment, durable.end_seconds, durable.epochs))
 
     async def _first_numbers(self) -> Numbers:
         durable, ring = await self._durable_numbers(), ring_numbers(self._broadcast)
@@ -244,7 +233,7 @@ class Feed:
                 known = await self._registry.numbers(self.name)
         except TimeoutError:
             known = None
-            self._log.warning("numbers_unknown", reason="the registry did not answer in time")
+            self._telling.log.warning("numbers_unknown", reason="the registry did not answer in time")
         return go_on_from(known, self._clock.utc(), self._options.packager.segment_seconds)
 
     # -- events ---------------------------------------------------------------------------------------------------
@@ -257,39 +246,32 @@ class Feed:
         for event in events:
             match event:
                 case EpochOpened(epoch, tracks):
-                    self._open(epoch, tracks)
+                    attempt.is_numbering, self._tracks = True, tracks
+                    self._telling.open(epoch, tracks)
                 case Chunks():
                     self._publish(attempt, event)
                 case Noted(text):
-                    self._note(text)
+                    self._telling.note(text)
+                case Held(numbers):
+                    attempt.is_numbering = False
+                    self._telling.go_on(numbers)
+                    self._filling.held()
+                case Ready():
+                    self._filling.ready(attempt)
                 case Closed():
-                    self._go_on(event.numbers)
+                    self._telling.go_on(event.numbers)
                     if not attempt.closed.done():
                         attempt.closed.set_result(event)
 
-    def _open(self, epoch: Epoch, tracks: tuple[Track, ...]) -> None:
-        self._metrics.epochs.inc()
-        self._broadcast.open(epoch, tracks)
-        self._is_opening = True
-        self.announce()
-
     def _publish(self, attempt: Attempt, event: Chunks) -> None:
-        now = self._clock.utc()
-        for chunk in event.chunks:
-            self._broadcast.append(chunk)
-            self._metrics.chunk_bytes.inc(len(chunk.record))
-            if chunk.samples:
-                self._metrics.capture_to_publish.observe(max(0.0, now - chunk.capture_us / 1_000_000))
-        self._metrics.chunks.inc(len(event.chunks))
-        self._is_opening = False
-        self._go_on(event.numbers)
+        """Publish what the source sent."""
+        self._telling.publish(event)
         if attempt.live_at is None:
             attempt.live_at = self._clock.monotonic()
             self._go_live()
-        elif self._state is StreamState.INTERRUPTED and not event.is_rest:
+        elif self._telling.state is StreamState.INTERRUPTED and not event.is_rest:
             self._go_live()
-        elif event.numbers.next_segment != self._announced_segment:
-            self.announce()
+        elif self._telling.announce_segment():
             self._measure(attempt)
 
     def _may_publish(self) -> bool:
@@ -297,91 +279,54 @@ class Feed:
 
     def _fall_silent(self, attempt: Attempt, seconds: float) -> None:
         """Tell that nothing comes; whether the connection is given up is for the source to say."""
-        if attempt is self._attempt and self._state is StreamState.LIVE:
+        if attempt is self._attempt and self._telling.state is StreamState.LIVE:
             self._break(f"silent for {seconds:.1f} s")
 
+    def _go_live(self) -> None:
+        self._filling.back()
+        self._telling.live()
+
+    def _break(self, reason: str) -> None:
+        self._telling.broken(reason)
+        has_picture = self._telling.was_live and any(track.kind == "video" for track in self._tracks)
+        if has_picture and self._telling.fenced_by is None and not self._is_shut:
+            self._filling.away()
+
+    def _end(self) -> None:
+        self._filling.stop()
+        self._telling.ended()
+
     def _measure(self, attempt: Attempt) -> None:
-        if self._state is None:
+        if self._telling.state is None:
             return  # closed, and its metrics forgotten
         self._metrics.feed_cpu_seconds.labels(self.name).inc(attempt.take_cpu_seconds())
         self._metrics.feed_waiting_bytes.labels(self.name).set(attempt.source.waiting_bytes)
 
-    def _note(self, text: str) -> None:
-        if text not in self._notes and len(self._notes) < NOTES_MAX:
-            self._notes.add(text)
-            self._log.warning("feed_note", note=text)
+    # -- the slate ------------------------------------------------------------------------------------------------
 
-    def _go_on(self, numbers: Numbers) -> None:
-        """Take over numbers; none of them ever runs backwards."""
-        self._numbers = Numbers(
-            max(self._numbers.epoch, numbers.epoch),
-            max(self._numbers.next_segment, numbers.next_segment),
-            max(self._numbers.end_seconds, numbers.end_seconds),
-            max(self._numbers.epochs, numbers.epochs),
-        )
+    def _begin_slate(self) -> Attempt:
+        assert self._make_slate is not None
+        slate = Attempt(self._make_slate(self._tracks), self._may_publish, self._take_slate, self._clock)
+        slate.start(self._telling.numbers)
+        return slate
 
-    # -- states ---------------------------------------------------------------------------------------------------
-
-    def _go_live(self) -> None:
-        self._hold.facts.pop("code", None)
-        self._set_state(StreamState.LIVE)
-        codecs = [track.codec for track in self._broadcast.tracks.values()]
-        if self._told_broken:
-            away = round(self._clock.monotonic() - self._broken_at, 3)
-            self._log.info("feed_back", epoch=self._broadcast.epoch, tracks=codecs, away_seconds=away)
-        elif not self._was_live:
-            self._log.info("feed_live", epoch=self._broadcast.epoch, tracks=codecs)
-        self._was_live, self._told_broken = True, False
-
-    def _break(self, reason: str) -> None:
-        if self._state is StreamState.LIVE:
-            self._metrics.breaks.inc()
-        if not self._told_broken and self._fenced_by is None:
-            # One line for each break: attempts that fail after it change the reason that is shown, not the log.
-            self._told_broken = True
-            self._broken_at = self._clock.monotonic()
-            self._log.warning("feed_broken", reason=reason)
-        self._set_state(StreamState.INTERRUPTED, reason)
-
-    def _end(self) -> None:
-        self._log.info("feed_ended", segments_until=self._numbers.next_segment)
-        self._set_state(StreamState.ENDED, "the source is over")
-
-    def _set_state(self, state: StreamState, reason: str = "") -> None:
-        if state is not self._state:
-            if self._state is not None:
-                self._metrics.feeds.labels(self._state.value).dec()
-            self._metrics.feeds.labels(state.value).inc()
-        self._state = state
-        self._broadcast.set_state(state, reason[:REASON_MAX_CHARACTERS], (self._hop,))
-        self._hold.tell(state.value, reason[:REASON_MAX_CHARACTERS])
-        self.announce()
-
-    def announce(self) -> None:
-        """Tell the registry where the stream stands, if it is this node's to tell.
-
-        Before the first epoch it is told with epoch 0, so that a feed which cannot be opened is seen; such a record
-        yields to every other, and is not written where there is one. An epoch is told with its first segment when it
-        opens: a publisher that dies as it begins has told what it used.
-        """
-        epoch = self._broadcast.epoch
-        if not self._hold.is_claimed or self._fenced_by is not None or (epoch == 0 and self._is_published_elsewhere()):
+    def _take_slate(self, slate: Attempt, events: list[Event]) -> None:
+        """Take what the slate's reader tells: its media change no state."""
+        if slate is not self._filling.slate:
             return
-        next_segment = self._announced_segment = self._numbers.next_segment + self._is_opening
-        state = StreamState.INTERRUPTED if self._state is None else self._state
-        self._announced.keep(
-            StreamRecord(
-                stream=self.name,
-                node=self._hop.node,
-                epoch=epoch,
-                state=state.value,
-                next_segment=next_segment,
-                end_seconds=self._numbers.end_seconds,
-                epochs=self._numbers.epochs + self._is_opening,
-                tracks=tuple(summary(track) for track in self._broadcast.tracks.values()),
-            )
-        )
-
-    def _is_published_elsewhere(self) -> bool:
-        known = self._registry.streams.get(self.name)
-        return known is not None and known.epoch > 0
+        for event in events:
+            match event:
+                case EpochOpened(epoch, tracks):
+                    self._metrics.slates.inc()
+                    self._telling.open(epoch, tracks)
+                case Chunks():
+                    self._telling.publish(event)
+                    slate.live_at = slate.live_at or self._clock.monotonic()
+                    self._telling.announce_segment()
+                case Noted(text):
+                    self._telling.note(text)
+                case Closed(reason, numbers=numbers):
+                    if reason:
+                        self._telling.note(reason)
+                    self._telling.go_on(numbers)
+                    self._filling.ended()

@@ -24,7 +24,8 @@ from headrace_ingress.feed import Feed, FeedOptions
 from headrace_ingress.hold import Hold
 from headrace_ingress.jobs import Job
 from headrace_ingress.metrics import IngressMetrics
-from headrace_ingress.reading import Readers
+from headrace_ingress.reading import Readers, slate_maker
+from headrace_ingress.slate import NONE
 from headrace_ingress.source import ChunkSource, RefusedSource
 from headrace_ingress.wanted import SourceRequest, Wanted
 
@@ -47,6 +48,7 @@ class Feeds:
         wanted: what could be run here.
         readers: read what is no other cluster's.
         lease_seconds: how long a claim outlives its holder.
+        slate: what fills in for sources that do not say.
         border: makes sources of streams of other clusters.
         on_begin: called before a source is run.
         on_fenced_elsewhere: called when a stream that is kept here, and that is no source's, belongs to another node.
@@ -60,6 +62,7 @@ class Feeds:
     readers: Readers
     lease_seconds: float = 3.0
     feed_options: FeedOptions = field(default_factory=FeedOptions)
+    slate: str = NONE
     border: BorderSources | None = None
     on_begin: Callable[[StreamName], None] = lambda name: None
     on_fenced_elsewhere: Callable[[StreamName, StreamRecord], None] = lambda name, other: None
@@ -121,6 +124,7 @@ class Feeds:
             self.feed_options,
             self.runtime.clock,
             self.metrics,
+            slate_maker(self.readers, name, self._slate_of(request)),
         )
         self._running[name] = _Running(request, hold, feed, self.runtime.spawn(f"feed {name}", feed.run()))
 
@@ -151,6 +155,10 @@ class Feeds:
         else:
             self.on_fenced_elsewhere(name, other)
 
+    def _slate_of(self, request: SourceRequest) -> str:
+        is_border = any(uri.scheme in BORDER_SCHEMES for uri in request.uris)
+        return NONE if is_border else request.slate or self.slate
+
     def _make_source(self, name: StreamName, request: SourceRequest, hold: Hold, failures: int) -> ChunkSource:
         """Return the source to try after so many failures in a row; a backup gives way when the first is back."""
         if request.refusal:
@@ -168,5 +176,6 @@ class Feeds:
                 request.transport,
                 request.loop,
                 request.fail_back_seconds,
+                is_held=self._slate_of(request) != NONE,
             )
         )

@@ -17,6 +17,7 @@ from headrace_ingress.backup import BackupSource
 from headrace_ingress.encoder import PatternSource
 from headrace_ingress.file import FileSource
 from headrace_ingress.pull import PulledSource
+from headrace_ingress.slate import Slate, SlateSource
 from headrace_ingress.source import Source
 
 
@@ -48,6 +49,8 @@ class Job:
         transport: how RTSP media travels unless the URI says.
         loop: whether a file begins again unless the URI says.
         fail_back_seconds: how often the preferred one is tried.
+        is_held: whether the reader waits to be told where the numbers stand, once it has media: a slate may play.
+        slate: what to play instead of reading anything.
     """
 
     stream: StreamName
@@ -56,12 +59,16 @@ class Job:
     transport: Transport = "tcp"
     loop: bool = True
     fail_back_seconds: float = 30.0
+    is_held: bool = False
+    slate: Slate | None = None
 
 
 def make_source(
     job: Job, options: ReaderOptions, arrivals: Arrivals, clock: Clock, stopping: threading.Event
 ) -> Source:
     """Return the source of a job; `arrivals` is where a publisher's files come from."""
+    if job.slate is not None:
+        return SlateSource(job.slate, options.packager, clock, stopping)
     if job.uri is None:
         return PublishedSource(arrivals, options.packager, options.stall_seconds, clock, stopping)
     source = _source_of(job.uri, job, options, clock, stopping)

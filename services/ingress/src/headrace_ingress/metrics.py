@@ -17,6 +17,7 @@ class IngressMetrics:
 
     feeds: Gauge
     breaks: Counter
+    slates: Counter
     epochs: Counter
     chunks: Counter
     chunk_bytes: Counter
@@ -39,6 +40,7 @@ class IngressMetrics:
         return cls(
             feeds=Gauge("headrace_ingress_feeds", "Feeds of this node, by state", ["state"], registry=registry),
             breaks=Counter("headrace_ingress_breaks", "Times a live feed broke", registry=registry),
+            slates=Counter("headrace_ingress_slates", "Times a slate filled in for a source", registry=registry),
             epochs=Counter("headrace_ingress_epochs", "Epochs begun", registry=registry),
             chunks=Counter("headrace_ingress_chunks", "Chunks published", registry=registry),
             chunk_bytes=Counter("headrace_ingress_chunk_bytes", "Bytes of chunk records published", registry=registry),

@@ -30,7 +30,8 @@ from headrace_ingress.feed import Feed, FeedOptions
 from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.published import Publication, PublishedFeed, Slot
-from headrace_ingress.reading import Readers
+from headrace_ingress.reading import Readers, slate_maker
+from headrace_ingress.slate import NONE
 
 RETRY_SECONDS = 0.05
 """Wait before a broken publication's feed takes the next: the door limits how often there is one."""
@@ -98,6 +99,7 @@ class Publications:
 
     Attributes:
         readers: read what they send.
+        slate: what fills in while a publisher is away.
         is_sourced: whether a source is configured or was ordered for a stream.
     """
 
@@ -108,6 +110,7 @@ class Publications:
     options: PublishOptions
     feed_options: FeedOptions
     readers: Readers
+    slate: str
     is_sourced: Callable[[StreamName], bool]
     _streams: dict[StreamName, _Published] = field(default_factory=dict, init=False)
     _guesses: Guesses = field(default_factory=Guesses, init=False)
@@ -220,7 +223,7 @@ class Publications:
         feed = Feed(
             name,
             "a publisher",
-            lambda failures: PublishedFeed(name, slot, self.readers),
+            lambda failures: PublishedFeed(name, slot, self.readers, is_held=self.slate != NONE),
             broadcast,
             self.registry,
             OpenHold(self.registry, None, 0.0),
@@ -228,6 +231,7 @@ class Publications:
             replace(self.feed_options, retry_min_seconds=RETRY_SECONDS, retry_max_seconds=RETRY_SECONDS),
             self.runtime.clock,
             self.metrics,
+            slate_maker(self.readers, name, self.slate),
         )
         stream = _Published(slot, feed, self.runtime.spawn(f"feed {name}", feed.run()))
         self._streams[name] = stream

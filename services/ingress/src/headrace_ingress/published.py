@@ -138,12 +138,14 @@ class PublishedFeed(ChunkSource):
         name: of the stream.
         slot: where publishers come from.
         readers: read it.
+        is_held: whether its reader is held from the start.
     """
 
-    def __init__(self, name: StreamName, slot: Slot, readers: Readers) -> None:
+    def __init__(self, name: StreamName, slot: Slot, readers: Readers, *, is_held: bool = False) -> None:
         self._name = name
         self._slot = slot
         self._readers = readers
+        self._is_held = is_held
         self._numbers: Numbers | None = None
         self._deliver: Callable[[list[Event]], None] = lambda events: None
         self._publication: Publication | None = None
@@ -170,10 +172,18 @@ class PublishedFeed(ChunkSource):
         if numbers is not None:
             self._deliver([Closed("", False, numbers)])
 
+    def hold(self) -> None:
+        if self._reading is not None:
+            self._reading.hold()
+
+    def go_on(self, numbers: Numbers) -> None:
+        if self._reading is not None:
+            self._reading.go_on(numbers)
+
     def _begin(self, publication: Publication) -> None:
         assert self._numbers is not None
         self._publication = publication
-        self._reading = self._readers.make(Job(self._name))
+        self._reading = self._readers.make(Job(self._name, is_held=self._is_held))
         self._reading.start(self._numbers, self._take)
         publication.read_by(self._reading)
 

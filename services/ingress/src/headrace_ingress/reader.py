@@ -23,9 +23,15 @@ from headrace.media.packager import Packager, TimelineBroken
 from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import Track
-from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Noted, Numbers
+from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Held, Noted, Numbers, Ready
 from headrace_ingress.resting import Rest
 from headrace_ingress.source import Source, SourceBroken, SourceEnded
+
+TURN_SECONDS = 10.0
+"""Longest wait of a reader that is held: its feed answers in a fraction of a second."""
+
+TURN_LOOK_SECONDS = 0.1
+"""How often it looks meanwhile whether it is to stop."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +47,7 @@ class Reader:
         clock: tells the time of new epochs.
         put: takes the events, in the reader's thread; the last one is `Closed`.
         stopping: set it to make the thread end.
+        is_held: it may number nothing before it is told to go on.
 
     Attributes:
         cpu_seconds: what the thread has cost so far, but for what it is at.
@@ -55,6 +62,8 @@ class Reader:
         clock: Clock,
         put: Callable[[Event], None],
         stopping: threading.Event,
+        *,
+        is_held: bool = False,
     ) -> None:
         self._name = name
         self._source = source
@@ -69,11 +78,36 @@ class Reader:
         self._pending: list[Chunk] = []
         self._thread = threading.Thread(target=self._run, name=f"feed {name}", daemon=True)
         self._busy_since: float | None = None
+        self._turn = threading.Condition()
+        self._is_held = is_held
         self.cpu_seconds = 0.0
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+
+    def hold(self) -> None:
+        """Have it finish its epoch, which it tells by `Held`, and number nothing more until it is told to go on.
+
+        Called by another thread, for a source that is silent; while the reader's is at work, nothing happens.
+        """
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            if not self._is_held:
+                self._finish()
+                self._is_held = True
+                self._put(Held(self._numbers))
+        finally:
+            self._turn.release()
+
+    def go_on(self, numbers: Numbers) -> None:
+        """Let one that is held begin an epoch that goes on from `numbers`."""
+        with self._turn:
+            if self._is_held:
+                self._numbers, self._epochs, self._tracks = numbers, numbers.epochs, ()
+                self._is_held = False
+                self._turn.notify()
 
     @property
     def is_alive(self) -> bool:
@@ -121,18 +155,34 @@ class Reader:
             if not samples:
                 continue
             waited = self._clock.monotonic() - began
-            if self._package(samples) and self._source.keeps:
+            if self._take(samples) and self._source.keeps:
                 self._sleep(rest, waited)
 
     def _sleep(self, rest: Rest, waited: float) -> None:
         """Sleep until the next chunk can be complete, after a read of `waited` seconds that completed one."""
-        outlook = self._packager.outlook if self._packager is not None else None
+        packager = self._packager  # another thread may hold this one meanwhile
+        outlook = packager.outlook if packager is not None else None
         if outlook and (seconds := rest.seconds(*outlook, waited, self._clock.monotonic())):
             # Never longer than a stop may take, so `stopping` need not end it, which would cost more.
             time.sleep(seconds)
 
+    def _take(self, samples: Sequence[Sample]) -> bool:
+        """Package what was read, once that may be; return whether it completed a chunk."""
+        with self._turn:
+            if self._is_held:
+                self._await_turn()
+            return not self._is_held and self._package(samples)
+
+    def _await_turn(self) -> None:
+        """Wait until it is told to go on, or to stop."""
+        self._put(Ready())
+        until = self._clock.monotonic() + TURN_SECONDS
+        while self._is_held and not self._stopping.is_set():
+            if self._clock.monotonic() > until:
+                raise SourceBroken("it was not told to go on", "fault")
+            self._turn.wait(TURN_LOOK_SECONDS)
+
     def _package(self, samples: Sequence[Sample]) -> bool:
-        """Package what was read; return whether that completed a chunk."""
         if self._source.tracks is not self._tracks:
             self._open_epoch()
         for sample in samples:
@@ -179,7 +229,8 @@ class Reader:
 
     def _close(self) -> None:
         try:
-            self._finish()
+            with self._turn:
+                self._finish()
         except Exception:
             log.exception("reader_failed", stream=self._name)
         self._source.close()

@@ -11,11 +11,13 @@ from typing import Protocol
 from headrace.clock import Clock
 from headrace.identifiers import StreamName
 from headrace.media.samples import PackagerOptions
+from headrace.wire.stream import Track
 from headrace_ingress.arriving import Arrivals
 from headrace_ingress.events import Event, Numbers
 from headrace_ingress.handover import Handover
 from headrace_ingress.jobs import Job, ReaderOptions, make_source
 from headrace_ingress.reader import Reader
+from headrace_ingress.slate import NONE, Slate
 from headrace_ingress.source import ChunkSource, Source
 
 
@@ -42,6 +44,13 @@ class Readers(Protocol):
         ...
 
 
+def slate_maker(readers: Readers, name: StreamName, picture: str) -> Callable[[tuple[Track, ...]], ChunkSource] | None:
+    """Return what makes a stream's slate from the tracks of its feed; `None` where it has no picture."""
+    if picture == NONE:
+        return None
+    return lambda tracks: readers.make(Job(name, slate=Slate(picture, tracks)))
+
+
 class ThreadReading(Reading):
     """An attempt in a thread of this process.
 
@@ -51,6 +60,7 @@ class ThreadReading(Reading):
         options: how the feed is cut.
         clock: of this process.
         arrivals: where a publisher's files go.
+        is_held: whether it is held from the start.
     """
 
     def __init__(
@@ -60,12 +70,15 @@ class ThreadReading(Reading):
         options: PackagerOptions,
         clock: Clock,
         arrivals: Arrivals,
+        *,
+        is_held: bool = False,
     ) -> None:
         self._name = name
         self._make = make
         self._options = options
         self._clock = clock
         self._arrivals = arrivals
+        self._is_held = is_held
         self._stopping = threading.Event()
         self._reader: Reader | None = None
 
@@ -76,11 +89,21 @@ class ThreadReading(Reading):
     def start(self, numbers: Numbers, deliver: Callable[[list[Event]], None]) -> None:
         put = Handover(asyncio.get_running_loop(), deliver, self._stopping).put
         source = self._make(self._stopping)
-        self._reader = Reader(self._name, source, numbers, self._options, self._clock, put, self._stopping)
+        self._reader = Reader(
+            self._name, source, numbers, self._options, self._clock, put, self._stopping, is_held=self._is_held
+        )
         self._reader.start()
 
     def stop(self) -> None:
         self._stopping.set()
+
+    def hold(self) -> None:
+        if self._reader is not None:
+            self._reader.hold()
+
+    def go_on(self, numbers: Numbers) -> None:
+        if self._reader is not None:
+            self._reader.go_on(numbers)
 
     def add_file(self, format: str, descriptor: int) -> None:
         self._arrivals.add(format, descriptor)
@@ -110,4 +133,5 @@ class ThreadReaders:
             self._options.packager,
             self._clock,
             arrivals,
+            is_held=job.is_held,
         )

@@ -102,6 +102,18 @@ class ChunkSource(ABC):
     def stop(self) -> None:
         """Have it end soon; a second call does nothing."""
 
+    def hold(self) -> None:
+        """Have it finish its epoch and say `Held`, unless media come at this moment; chunks of others may follow.
+
+        From then on, and from the start where its job says so, it says `Ready` when it has media, and waits. Only what
+        readers read can be held.
+        """
+        raise NotImplementedError
+
+    def go_on(self, numbers: Numbers) -> None:
+        """Let one that is `Ready` begin an epoch that goes on from `numbers`."""
+        raise NotImplementedError
+
 
 class RefusedSource(ChunkSource):
     """What may not be fetched from here: it cannot be opened.

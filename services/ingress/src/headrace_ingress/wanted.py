@@ -15,9 +15,10 @@ from headrace.registry.leases import StoreAway
 from headrace.registry.records import InvalidRecord
 from headrace.registry.registry import Registry
 from headrace.registry.sealing import SealError, Uri
-from headrace.registry.transfers import OPTION_PUBLISHER, OPTION_REMOTE_NAME
+from headrace.registry.transfers import OPTION_PUBLISHER, OPTION_REMOTE_NAME, OPTION_SLATE
 from headrace.transport.reaching import Network
 from headrace_ingress.addresses import may_reach
+from headrace_ingress.slate import SLATE_WORDS
 
 if TYPE_CHECKING:
     from headrace.clock import Clock
@@ -38,6 +39,7 @@ class SourceRequest:
         loop: whether a file begins again unless the URI says.
         fail_back_seconds: how often the first is tried while another is used; 0 for never.
         remote_name: the stream's name in another cluster, where the URI leads there and does not say it.
+        slate: what fills in while it is away, as `ingress.slate`; `None` for what that says.
         refusal: why it may not be fetched by this node; there are no URIs then. Empty when it may.
     """
 
@@ -46,6 +48,7 @@ class SourceRequest:
     loop: bool = True
     remote_name: str = ""
     fail_back_seconds: float = 30.0
+    slate: str | None = None
     refusal: str = ""
 
     @property
@@ -130,6 +133,7 @@ class Wanted:
             uris=tuple(Uri(uri) for uri in self._own_uris[name]),
             transport=request.transport,
             loop=request.loop,
+            options={OPTION_SLATE: request.slate} if request.slate in SLATE_WORDS else {},
             by=BY_CONFIGURATION,
             since_us=int(self._clock.utc() * 1_000_000),
         )
@@ -158,7 +162,9 @@ class Wanted:
             self._requests[name] = SourceRequest((), refusal=str(error))
             return
         remote = entry.record.options.get(OPTION_REMOTE_NAME, name)
-        self._requests[name] = SourceRequest(uris, entry.record.transport, entry.record.loop, remote)
+        asked = entry.record.options.get(OPTION_SLATE)
+        slate = asked if asked in SLATE_WORDS else None  # a path would be a file of this machine
+        self._requests[name] = SourceRequest(uris, entry.record.transport, entry.record.loop, remote, slate=slate)
 
     def _checked(self, uris: Iterable[Uri]) -> Iterable[FeedUri]:
         for uri in uris:
@@ -177,5 +183,6 @@ def source_key(name: StreamName) -> DesiredKey:
 
 def is_outdated(known: DesiredSource, record: DesiredSource) -> bool:
     """Return whether a record that a configuration shared says something else than the configuration does now."""
-    same = (known.uris, known.transport, known.loop) == (record.uris, record.transport, record.loop)
+    shared = (record.uris, record.transport, record.loop, record.options)
+    same = (known.uris, known.transport, known.loop, known.options) == shared
     return known.by == BY_CONFIGURATION and not same

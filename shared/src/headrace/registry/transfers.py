@@ -35,6 +35,9 @@ OPTION_KEY: Final = "key"
 OPTION_STOPPED: Final = "stopped"
 """The option of a push that is not carried out any more: why. It stays so, whoever might carry it out next."""
 
+OPTION_SLATE: Final = "slate"
+"""Of a source: what fills in while it is away; one of the words of `ingress.slate`."""
+
 OPTION_PUBLISHER: Final = "publisher"
 """The option of a desired source that another cluster pushes here: who."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from headrace.identifiers import stream_name
 from headrace.service.group import MIB, Group
@@ -48,6 +48,10 @@ class PackagerSettings(Group):
         return self
 
 
+SlateText = Annotated[str, Field(min_length=1, max_length=4096)]
+"""A slate: a word or a path."""
+
+
 class SourceSettings(Group):
     """One feed."""
 
@@ -68,6 +72,10 @@ class SourceSettings(Group):
     )
     transport: Literal["tcp", "udp"] = setting("tcp", "How RTSP media travels: `tcp` or `udp`.")
     loop: bool = setting(True, "Begin a file again when it ends.")
+    slate: SlateText | None = setting(
+        None,
+        "What fills in while it is away: `none`, `built-in` or the path of a PNG or JPEG file; as `ingress.slate`.",
+    )
 
 
 def _source_of(value: Any) -> Any:
@@ -140,6 +148,11 @@ class IngressSettings(Group):
         unit="seconds",
         ge=0.2,
         le=300,
+    )
+    slate: SlateText = setting(
+        "none",
+        "What viewers see while a source that was live is away: `none` (the last picture), `built-in` (the words NO "
+        "SIGNAL), or the path of a PNG or JPEG file of at most 8 MiB and 4096 pixels each way (docs/feeds.md).",
     )
     retry_min_seconds: float = setting(0.5, "First wait before a feed is tried again.", unit="seconds", gt=0, le=300)
     retry_max_seconds: float = setting(

@@ -11,7 +11,7 @@ import pytest
 from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.wire.chunk import Chunk, Flag, make_chunk
 from headrace.wire.stream import Track
-from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Noted, Numbers
+from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Held, Noted, Numbers
 from headrace_ingress.jobs import Job
 from headrace_ingress.workers.attempt import LOAD_SECONDS, Load, WorkerReading, append
 from headrace_ingress.workers.messages import MessageError
@@ -99,6 +99,25 @@ def test_what_cannot_be_true(event: Event) -> None:
     with pytest.raises(MessageError) as caught:
         reading.check(event)
     assert caught.value.code == "bad_payload"
+
+
+def test_it_goes_on_where_it_is_told() -> None:
+    """Held, and told other numbers: what it says from then on goes on from those, unless it had ended before."""
+    after = Numbers(TWO, 9, 12.0, 5)
+    reading, host, _ = started()
+    reading.check(EpochOpened(ONE, (VIDEO,)))
+    reading.check(Held(Numbers(ONE, 7, 5.0, 3)))
+    reading.hold()
+    reading.go_on(after)
+    assert len(host.orders) == 2
+    reading.check(EpochOpened(Epoch(3000), (VIDEO,)))
+    reading.check(Chunks((chunk(Epoch(3000)),), Numbers(Epoch(3000), 10, 13.0, 6)))
+
+    reading, _, _ = started()
+    reading.go_on(after)
+    reading.check(Closed("gone", False, BEGIN))
+    with pytest.raises(MessageError):
+        reading.check(Closed("gone", False, Numbers(ONE, 7, 5.0, 3)))
 
 
 def test_a_move() -> None:

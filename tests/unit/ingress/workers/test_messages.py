@@ -16,8 +16,9 @@ from headrace.media.samples import PackagerOptions
 from headrace.registry.feed_uri import parse_uri
 from headrace.wire.chunk import CHUNK_MAX_BYTES, Flag, make_chunk
 from headrace.wire.stream import Track
-from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Noted, Numbers
+from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Held, Noted, Numbers, Ready
 from headrace_ingress.jobs import Job, ReaderOptions
+from headrace_ingress.slate import Slate
 from headrace_ingress.workers.messages import (
     CHUNK_FRAME_MAX_BYTES,
     FRAME,
@@ -42,6 +43,8 @@ from headrace_ingress.workers.messages import (
     write_event,
     write_file,
     write_files_end,
+    write_go_on,
+    write_hold,
     write_open,
     write_setup,
     write_stop,
@@ -60,7 +63,7 @@ def said(data: bytes) -> list[Event | Begun | Beat]:
     return [read_said(frame) for frame in FrameReader(SAID_BY_WORKERS).take(data)]
 
 
-def ordered(data: bytes) -> tuple[Frame, Setup | Opened | str | None]:
+def ordered(data: bytes) -> tuple[Frame, Setup | Opened | Numbers | str | None]:
     """Read the one order that was written."""
     (frame,) = FrameReader(ORDERS).take(data)
     return frame, read_order(frame)
@@ -74,6 +77,9 @@ def ordered(data: bytes) -> tuple[Frame, Setup | Opened | str | None]:
         Closed("the plug was pulled", False, AT, "broken"),
         Closed("", True, AT),
         Chunks((ONE,), AT),
+        Chunks((ONE,), AT, True),
+        Held(AT),
+        Ready(),
     ],
 )
 def test_events(event: Event) -> None:
@@ -103,6 +109,10 @@ def test_orders() -> None:
         job = Job(CAM, uri, uris[0], "udp", False, 5.0)
         assert ordered(write_open(9, job, AT))[1] == Opened(job, AT)
     assert ordered(write_open(9, Job(CAM), AT))[1] == Opened(Job(CAM), AT)
+    slate = Job(CAM, is_held=True, slate=Slate("built-in", (VIDEO,)))
+    assert ordered(write_open(9, slate, AT))[1] == Opened(slate, AT)
+    assert ordered(write_go_on(9, AT)) == (Frame(Kind.GO_ON, 9, msgspec.msgpack.encode(AT)), AT)
+    assert ordered(write_hold(9)) == (Frame(Kind.HOLD, 9, b""), None)
     options = ReaderOptions(PackagerOptions(chunk_seconds=0.2), (Path("/media"),), 7.0, ("10.0.0.0/8", "fd00::/8"))
     assert ordered(write_setup(Setup(options, "info", "json")))[1] == Setup(options, "info", "json")
     frame, format = ordered(write_file(9, "mpegts"))

@@ -8,10 +8,17 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from headrace.identifiers import Epoch
-from headrace_ingress.events import LOST, MOVED, Chunks, Closed, EpochOpened, Event, Numbers
+from headrace_ingress.events import LOST, MOVED, Chunks, Closed, EpochOpened, Event, Held, Numbers
 from headrace_ingress.jobs import Job
 from headrace_ingress.reading import Reading
-from headrace_ingress.workers.messages import MessageError, write_file, write_files_end, write_stop
+from headrace_ingress.workers.messages import (
+    MessageError,
+    write_file,
+    write_files_end,
+    write_go_on,
+    write_hold,
+    write_stop,
+)
 from headrace_ingress.workers.process import WorkerProcess
 
 LOAD_SECONDS: Final = 10.0
@@ -76,6 +83,7 @@ class WorkerReading(Reading):
         self._workers = workers
         self._place: tuple[WorkerProcess, int] | None = None
         self._numbers = Numbers(Epoch(0), 0, 0.0)
+        self._before: Numbers | None = None
         self._tracks: frozenset[int] = frozenset()
         self._deliver: Callable[[list[Event]], None] = lambda events: None
         self._is_over = self._is_moved = False
@@ -95,6 +103,17 @@ class WorkerReading(Reading):
         if self._place is not None and not self._is_over:
             worker, number = self._place
             worker.order(write_stop(number))
+
+    def hold(self) -> None:
+        if self._place is not None and not self._is_over:
+            worker, number = self._place
+            worker.order(write_hold(number))
+
+    def go_on(self, numbers: Numbers) -> None:
+        if self._place is not None and not self._is_over:
+            self._before, self._numbers = self._numbers, numbers
+            worker, number = self._place
+            worker.order(write_go_on(number, numbers))
 
     def add_file(self, format: str, descriptor: int) -> None:
         if self._place is None:
@@ -128,7 +147,9 @@ class WorkerReading(Reading):
                     raise MessageError("bad_payload", "a chunk of another epoch or track")
                 self._check_numbers(numbers)
                 self._numbers = numbers
-            case Closed(numbers=numbers):
+            case Closed(numbers=numbers) if numbers == self._before:
+                pass  # it ended before it heard that it may go on
+            case Held(numbers=numbers) | Closed(numbers=numbers):
                 self._check_numbers(numbers)
 
     def _check_numbers(self, numbers: Numbers) -> None:

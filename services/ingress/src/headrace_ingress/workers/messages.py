@@ -29,7 +29,7 @@ from headrace.identifiers import Epoch
 from headrace.wire.chunk import CHUNK_MAX_BYTES, parse_chunk
 from headrace.wire.errors import WireError
 from headrace.wire.stream import Track, check_tracks
-from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Noted, Numbers
+from headrace_ingress.events import Chunks, Closed, EpochOpened, Event, Held, Noted, Numbers, Ready
 from headrace_ingress.jobs import Job, ReaderOptions
 
 FRAME: Final = struct.Struct(">BII")
@@ -48,7 +48,7 @@ TEXT_MAX_CHARACTERS: Final = 1000
 
 
 class Kind(enum.IntEnum):
-    """What a frame is. The first five are said by workers, the others to them."""
+    """What a frame is. Those below 16 are said by workers, the others to them."""
 
     BEGUN = 1
     """An attempt has its thread."""
@@ -60,6 +60,8 @@ class Kind(enum.IntEnum):
     """The last of an attempt."""
     BEAT = 6
     """The worker is alive; what it and its attempts cost."""
+    HELD = 7
+    READY = 8
     SETUP = 16
     """The first: what all attempts have in common."""
     OPEN = 17
@@ -67,6 +69,8 @@ class Kind(enum.IntEnum):
     FILE = 19
     """A publisher's next file; a descriptor comes with the frame."""
     FILES_END = 20
+    HOLD = 21
+    GO_ON = 22
 
 
 class MessageError(Exception):
@@ -208,7 +212,7 @@ def _chunk_frame(attempt: int, view: bytes | memoryview, begin: int, end: int) -
 
 # -- said by workers --------------------------------------------------------------------------------------------------
 
-SAID_BY_WORKERS: Final = frozenset({Kind.BEGUN, Kind.CHUNK, Kind.EPOCH, Kind.NOTE, Kind.CLOSED, Kind.BEAT})
+SAID_BY_WORKERS: Final = frozenset(kind for kind in Kind if kind < Kind.SETUP)
 ORDERS: Final = frozenset(Kind) - SAID_BY_WORKERS
 
 
@@ -226,6 +230,10 @@ def write_event(attempt: int, event: Event) -> Sequence[bytes]:
             return [_packed(Kind.EPOCH, attempt, (epoch, tracks))]
         case Noted(text):
             return [_packed(Kind.NOTE, attempt, text[:TEXT_MAX_CHARACTERS])]
+        case Held(at):
+            return [_packed(Kind.HELD, attempt, at)]
+        case Ready():
+            return [FRAME.pack(Kind.READY, attempt, 0)]
         case Closed(reason, ended, at, code):
             cut = Closed(reason[:TEXT_MAX_CHARACTERS], ended, at, code[:TEXT_MAX_CHARACTERS])
             return [_packed(Kind.CLOSED, attempt, cut)]
@@ -259,6 +267,10 @@ def read_said(frame: Frame) -> Event | Begun | Beat:
                 return Noted(_TEXT.decode(frame.payload)[:TEXT_MAX_CHARACTERS])
             case Kind.CLOSED:
                 return _CLOSED.decode(frame.payload)
+            case Kind.HELD:
+                return Held(_NUMBERS.decode(frame.payload))
+            case Kind.READY:
+                return Ready()
             case Kind.BEGUN:
                 return Begun(_THREAD.decode(frame.payload))
             case Kind.BEAT:
@@ -286,6 +298,16 @@ def write_stop(attempt: int) -> bytes:
     return FRAME.pack(Kind.STOP, attempt, 0)
 
 
+def write_hold(attempt: int) -> bytes:
+    """Return the order to finish the epoch of one whose source is silent."""
+    return FRAME.pack(Kind.HOLD, attempt, 0)
+
+
+def write_go_on(attempt: int, numbers: Numbers) -> bytes:
+    """Return the order to go on from `numbers`."""
+    return _packed(Kind.GO_ON, attempt, numbers)
+
+
 def write_file(attempt: int, format: str) -> bytes:
     """Return the frame that a publisher's file comes with."""
     return _packed(Kind.FILE, attempt, format)
@@ -296,8 +318,8 @@ def write_files_end(attempt: int) -> bytes:
     return FRAME.pack(Kind.FILES_END, attempt, 0)
 
 
-def read_order(frame: Frame) -> Setup | Opened | str | None:
-    """Return what comes with an order: by its kind a setup, an attempt, a file's format or nothing.
+def read_order(frame: Frame) -> Setup | Opened | Numbers | str | None:
+    """Return what comes with an order: by its kind a setup, an attempt, numbers, a file's format or nothing.
 
     Raises:
         MessageError: `bad_payload`.
@@ -308,6 +330,8 @@ def read_order(frame: Frame) -> Setup | Opened | str | None:
                 return _SETUP.decode(frame.payload)
             case Kind.OPEN:
                 return _OPEN.decode(frame.payload)
+            case Kind.GO_ON:
+                return _NUMBERS.decode(frame.payload)
             case Kind.FILE:
                 return _TEXT.decode(frame.payload)
     except msgspec.MsgspecError as error:
@@ -334,6 +358,7 @@ _ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
 _EPOCH = msgspec.msgpack.Decoder(tuple[int, tuple[Track, ...]])
 _TEXT = msgspec.msgpack.Decoder(str)
 _THREAD = msgspec.msgpack.Decoder(int)
+_NUMBERS = msgspec.msgpack.Decoder(Numbers)
 _CLOSED = msgspec.msgpack.Decoder(Closed)
 _BEAT = msgspec.msgpack.Decoder(Beat)
 _SETUP = msgspec.msgpack.Decoder(Setup, dec_hook=_as)

@@ -36,7 +36,7 @@ import structlog
 from headrace.clock import SystemClock
 from headrace.telemetry.logging import configure_logging
 from headrace_ingress.arriving import Arrivals
-from headrace_ingress.events import Closed, Event
+from headrace_ingress.events import Closed, Event, Numbers
 from headrace_ingress.jobs import make_source
 from headrace_ingress.reader import Reader
 from headrace_ingress.workers.messages import (
@@ -141,10 +141,17 @@ class Worker:
         elif frame.kind is Kind.FILE:
             self._add_file(frame.attempt, str(order))
         elif (attempt := self._attempts.get(frame.attempt)) is not None:
-            if frame.kind is Kind.STOP:
-                attempt.stopping.set()
-            else:
-                attempt.arrivals.end()
+            self._instruct(attempt, frame.kind, order)
+
+    def _instruct(self, attempt: _Attempt, kind: Kind, order: object) -> None:
+        if isinstance(order, Numbers):
+            attempt.reader.go_on(order)
+        elif kind is Kind.HOLD:
+            attempt.reader.hold()
+        elif kind is Kind.STOP:
+            attempt.stopping.set()
+        else:
+            attempt.arrivals.end()
 
     def _open(self, number: int, order: Opened) -> None:
         assert self._setup is not None, "it is the first order"
@@ -152,7 +159,8 @@ class Worker:
         arrivals, stopping, put = Arrivals(), threading.Event(), self._put(number)
         try:
             source = make_source(order.job, options, arrivals, self._clock, stopping)
-            reader = Reader(order.job.stream, source, order.numbers, options.packager, self._clock, put, stopping)
+            how = (order.numbers, options.packager, self._clock, put, stopping)
+            reader = Reader(order.job.stream, source, *how, is_held=order.job.is_held)
             self._attempts[number] = _Attempt(reader, arrivals, stopping)
             reader.start()
         except Exception:
