@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from headrace.http.application import make_application
 from headrace.http.listener import HttpListener
@@ -22,6 +22,8 @@ from headrace_edge.app import build
 
 DEMO = StreamName("demo")
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class EdgeNode:
@@ -30,12 +32,18 @@ class EdgeNode:
     Attributes:
         address: where it listens.
         registry: what it knows of the others.
+        parts: what it is made of.
         running: ends its parts.
     """
 
     address: str
     registry: MemoryRegistry
+    parts: Sequence[Component]
     running: contextlib.AsyncExitStack
+
+    def part(self, kind: type[T]) -> T:
+        """Return the part of that kind."""
+        return next(part for part in self.parts if isinstance(part, kind))
 
     @property
     def url(self) -> str:
@@ -69,9 +77,15 @@ class Chain:
     async def start(self) -> None:
         """Start ingress and intermediate."""
         registry = await self._relay("ingress-1", "ingress", self.hub)
+        self._registry = registry
         registry.keep_stream(StreamRecord(stream=DEMO, node="ingress-1", epoch=1, state="live"))
         if self._has_middle:
             await self._relay("middle-1", "intermediate", self.middle)
+
+    def let_go(self) -> None:
+        """Have nobody publish the stream any more, as an ingress does whose publisher stayed away for too long."""
+        self._registry.drop_stream(DEMO)
+        self.hub.retire(DEMO)
 
     async def edge(self, name: str, **node: Any) -> EdgeNode:
         """Start an edge that knows the others; `node` are settings of that group."""
@@ -82,7 +96,7 @@ class Chain:
         known = {"ingress-1", "middle-1"} if self._has_middle else {"ingress-1"}
         await wait_until(lambda: known <= registry.nodes.keys() and DEMO in registry.streams)
         listener = next(part for part in components if isinstance(part, HttpListener) and part.name == "edge")
-        return EdgeNode(f"127.0.0.1:{listener.bound_port}", registry, running)
+        return EdgeNode(f"127.0.0.1:{listener.bound_port}", registry, components, running)
 
     async def _relay(self, name: str, role: str, hub: Hub) -> MemoryRegistry:
         runtime = Runtime(NodeId(name), role)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import aiohttp
 import pytest
@@ -10,6 +11,8 @@ from multidict import CIMultiDict
 
 from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
+from headrace_edge.live.outlets import LiveOptions, Outlets
+from integration.edge.chain import Chain, EdgeNode
 from integration.edge.rig import EdgeRig
 from integration.live.publishing import EPOCH, publish, split
 from unit.live.m3u8 import read
@@ -131,6 +134,32 @@ async def test_an_ended_stream_is_whole(http: aiohttp.ClientSession, rig: EdgeRi
             parts = [(await get(http, rig, uri))[1] for uri, _ in last.parts]
             assert b"".join(parts) == by_number[1]
     assert began.segments[-1].number in {101, 102}
+
+
+async def test_a_stream_that_was_let_go_is_no_stream_any_more(http: aiohttp.ClientSession) -> None:
+    """Also where a player asks on and on: every edge says so, and nothing is kept of it."""
+    async with contextlib.AsyncExitStack() as stack:
+        chain = Chain(stack)
+        await chain.start()
+        broadcast = publish(chain, split(8.0, 5.0)[0])
+        edges = [await chain.edge(f"edge-{number}") for number in (1, 2)]
+        for edge in edges:
+            edge.part(Outlets).options = LiveOptions(gone_seconds=1.0, hold_seconds=1.0)
+
+        async def answers(edge: EdgeNode, status: int) -> None:
+            async with asyncio.timeout(15):
+                while True:
+                    for name in ("1.m3u8", "index.m3u8", "manifest.mpd", f"{EPOCH}/1/101.m4s"):
+                        async with http.get(f"{edge.url}/live/demo/{name}") as answer:
+                            found = answer.status
+                    if found == status:
+                        return
+
+        for edge in edges:
+            await answers(edge, 200)
+        broadcast.set_state(StreamState.INTERRUPTED, "the ingress node stops this feed")
+        chain.let_go()
+        await asyncio.gather(*(answers(edge, 404) for edge in edges))
 
 
 async def test_who_follows_the_last_segment_gets_its_end(http: aiohttp.ClientSession, rig: EdgeRig) -> None:

@@ -47,13 +47,14 @@ class Outlet:
     Attributes:
         window: what can be named.
         used_at: when it was asked for last, by the monotonic clock.
+        published_at: when somebody was last known to publish it, by that clock.
         waiting: requests that wait now.
         turns: how often it has read on: what was said of it in one turn is true until the next.
     """
 
     def __init__(self, demand: Demand, limits: WindowLimits, clock: Clock, recall: Recall | None = None) -> None:
         self.window = Window(limits)
-        self.used_at = clock.monotonic()
+        self.used_at = self.published_at = clock.monotonic()
         self.waiting = 0
         self.turns = 0
         self._known = False
@@ -177,7 +178,7 @@ class Outlet:
         """Return the multivariant playlist."""
         return self._text(
             ("index", start_seconds),
-            self.window.epoch,
+            tuple(self.window.tracks.values()),
             lambda: multivariant_playlist(self.window.tracks, start_seconds),
             PLAYLIST_TYPE,
         )

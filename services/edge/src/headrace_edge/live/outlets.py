@@ -13,6 +13,7 @@ from headrace.clock import Clock, next_beat
 from headrace.identifiers import StreamName
 from headrace.relay.hub import Hub, TooManyStreams
 from headrace.relay.window import WindowLimits
+from headrace.wire.stream import StreamState
 from headrace_edge.live.metrics import LiveMetrics
 from headrace_edge.live.outlet import Outlet
 from headrace_edge.live.past import Recall
@@ -49,6 +50,8 @@ class LiveOptions:
         hold_seconds: longest wait of a request for what is about to exist; players give up after ten.
         cold_seconds: longest wait for the first media of a stream.
         idle_seconds: how long a stream is kept ready after the last request for it.
+        gone_seconds: how long it is answered for once nobody publishes it any more, unless it has ended: another
+            ingress may take it over, whose viewers then go on. Edges that did not carry it answer 404 meanwhile.
         streams_max: most streams kept ready at once.
         waiting_max: most requests that wait at once.
     """
@@ -57,6 +60,7 @@ class LiveOptions:
     hold_seconds: float = 6.0
     cold_seconds: float = 8.0
     idle_seconds: float = 30.0
+    gone_seconds: float = 30.0
     streams_max: int = 1000
     waiting_max: int = 20_000
 
@@ -140,9 +144,10 @@ class Outlets:
             return await outlet.wait(key, ready, seconds)
 
     def _exists(self, name: StreamName) -> bool:
-        """Return whether it is worth asking for: published as far as is known, or carried here."""
+        """Return whether it is worth asking for: published as far as is known, or live here."""
         carried = self._hub.streams.get(name)
-        return (carried is not None and carried.epoch != 0) or name in self._registry.streams
+        is_live = carried is not None and carried.epoch != 0 and carried.state.state is StreamState.LIVE
+        return is_live or self._hub.produced(name) or name in self._registry.streams
 
     def _open(self, name: StreamName) -> Outlet:
         if self._stopping:
@@ -172,7 +177,15 @@ class Outlets:
     async def _sweep(self) -> None:
         while True:
             await next_beat(SWEEP_SECONDS)
-            over = self.clock.monotonic() - self.options.idle_seconds
+            now = self.clock.monotonic()
             for name, outlet in tuple(self._outlets.items()):
-                if not outlet.waiting and outlet.used_at < over:
+                if self._exists(name):
+                    outlet.published_at = now
+                is_idle = not outlet.waiting and outlet.used_at < now - self.options.idle_seconds
+                if is_idle or outlet.published_at < now - self._patience(outlet):
                     self._close(name)
+
+    def _patience(self, outlet: Outlet) -> float:
+        """Return how long a stream is answered for that nobody publishes: its end for who is furthest behind it."""
+        window = self.options.window
+        return window.seconds + window.grace_seconds if outlet.window.ended else self.options.gone_seconds
