@@ -56,12 +56,12 @@ def test_a_turn_takes_up_few_and_the_next_ones_the_others(crowd: Crowd) -> None:
 
 
 def test_turns_that_last_too_long_take_up_fewer(crowd: Crowd) -> None:
-    """Half as many after each long turn, down to a least number; more again when turns are short."""
+    """Half as many after each long turn, down to a least number; one more at a time when turns are short."""
     sizes = [len(crowd.turn(2 * TURN_SECONDS)) for _ in range(6)]
     assert sizes[:3] == [MOST, MOST // 2, MOST // 4]
     assert sizes[-1] == LEAST
     crowd.turn(0.0)
-    assert len(crowd.turn(0.0)) == 2 * LEAST
+    assert len(crowd.turn(0.0)) == LEAST + 1
 
 
 def test_a_preferred_connection_is_taken_up_first_in_every_turn(crowd: Crowd) -> None:
