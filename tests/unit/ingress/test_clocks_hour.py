@@ -67,14 +67,14 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         reorders=rate > 0 and draw(st.booleans()),
         first_bare=draw(st.integers(0, 1)) if rate else 0,
         sound_rate=sound_rate,
+        sound_early_every=draw(st.sampled_from([0.0, 6.0])),
+        sound_early=tuple(draw(st.lists(st.floats(0.01, 0.9), min_size=1, max_size=3))),
         sound_gap_every=draw(st.sampled_from([0.0, 5.0])),
         sound_gap=tuple(draw(st.lists(st.floats(0.01, 4), min_size=1, max_size=3))),
         header_every=draw(st.sampled_from([0.0, 11.0])),
         network_stall_every=draw(st.sampled_from([0.0, 13.0])),
         jitter=draw(st.floats(0.001, 0.05)),
         drift_max=1.0,
-        # A frame of sound of 64 ms may have to be put half a frame late.
-        offset_max=0.020 if sound_rate == 48_000 else 0.032,
     )
 
 

@@ -8,10 +8,11 @@ Audio has no composition offsets. It is counted by the duration of its frames, s
 
 - up to `AUDIO_JITTER_SECONDS` late or early counts as jitter and is ignored;
 - later than that is a gap. As many frames of silence as fit best are put there, since players play frames one after the
-  other whatever their times say. Where no silent frame is known, the sample before it in the same chunk is stretched up
-  to it, or, where that has left, the sample itself begins early and is stretched to its own end;
+  other whatever their times say; where frames are long the last one is cut short. A gap of less than half a frame is
+  given to the sample before it in the same chunk. Where that has left, or no silent frame is known, the sample itself
+  begins early and is stretched to its own end, by no more than `AUDIO_OFF_MAX_SECONDS` where silence is known;
 - earlier than that is an overlap: the sample is dropped if that leaves less than it mends, else the one before it is
-  cut short.
+  cut short. Where that has left the sample begins late, and is dropped where that were too much.
 
 A part ends when the next frame would not fit. Where the end of a part of video lies within half a frame of the nominal
 length it is put there exactly, so jitter never makes a part longer than PART-TARGET.
@@ -41,6 +42,10 @@ the lead is silent."""
 AUDIO_JITTER_SECONDS = 0.018
 """How far audio may be off its count before it is put right: with a step of the timeline's steering less than 20 ms,
 which is half of what people notice between sound and picture (ITU-R BT.1359: 45 ms)."""
+
+AUDIO_OFF_MAX_SECONDS = 0.0195
+"""Most that the first frame of a chunk begins early or late, where silence can take what is left: it is no longer
+possible to stretch or to cut the frame before. Half of a long frame would be more than sound may be off."""
 
 FRAME_GUESS_SECONDS = 0.04
 """Duration of the very first frame when nothing is known of it: 25 per second."""
@@ -102,6 +107,7 @@ class TrackWriter:
         "_last_dts",
         "_least_ticks",
         "_may_be_calm",
+        "_off_max",
         "_overfull_at",
         "_part",
         "_part_filled",
@@ -160,6 +166,7 @@ class TrackWriter:
             self._chunk_ticks = round(self._chunk_ticks * FOLLOWER_STRETCH)
         self._part_ticks = round(rhythm.part_seconds * track.timescale)
         self._jitter = round(AUDIO_JITTER_SECONDS * track.timescale)
+        self._off_max = round(AUDIO_OFF_MAX_SECONDS * track.timescale)
         self._frame_max = round(FRAME_MAX_SECONDS * track.timescale)
         self._chunk = self._part = self._sequence = 0
         self._part_start: int | None = None
@@ -298,16 +305,27 @@ class TrackWriter:
     # -- times ----------------------------------------------------------------------------------------------------
 
     def _silence_fits(self, time: int, frame: int) -> bool:
-        """Whether frames of silence bring what is stamped `time` nearer to it."""
+        """Whether silence brings what is stamped `time` nearer to it."""
         assert self._end is not None
         late = time - self._end
-        return late > self._jitter and 2 * late >= frame and bool(self.silence) and frame == self._known_frame
+        if late <= self._jitter or not self._has_silence(frame):
+            return False
+        return 2 * late >= frame or (late > self._off_max and not self._samples)
+
+    def _has_silence(self, frame: int) -> bool:
+        """Whether a frame of silence is known that lasts as long as those of the source."""
+        return bool(self.silence) and frame == self._known_frame
 
     def _fill_gap(self, time: int, frame: int, sample: Sample, out: list[Chunk]) -> None:
+        """Put silence before what is stamped `time`: whole frames if that is near enough, else the last cut short."""
         assert self._end is not None
-        for _ in range((time - self._end + frame // 2) // frame):
+        late = time - self._end
+        count, left = (late + frame // 2) // frame, 0
+        if abs(late - count * frame) > self._jitter:
+            count, left = divmod(late, frame)
+        for lasts in [frame] * count + [left] * (left > self._jitter):
             begin = self._end - self.shift
-            self.take(Sample(self.number, begin, begin, frame, True, self.silence, sample.capture_us), out)
+            self.take(Sample(self.number, begin, begin, lasts, True, self.silence, sample.capture_us), out)
 
     def _count(self, time: int, frame: int) -> int | None:
         """Return when an audio frame stamped `time` begins, `None` when it overlaps and is to be dropped."""
@@ -315,7 +333,8 @@ class TrackWriter:
         error = time - self._end
         if -self._jitter <= error <= self._jitter:
             return self._end
-        if error < 0 and -2 * error >= frame:
+        cannot_cut = not self._samples and -error > self._off_max and self._has_silence(frame)
+        if error < 0 and (-2 * error >= frame or cannot_cut):
             self.dropped += 1
             return None
         return time

@@ -105,6 +105,10 @@ SCENARIOS: Final = (
     Scenario("gaps in sound", sound_gap_every=41.0, sound_gap=(0.03, 0.3, 3.0, 11.0)),
     Scenario("overlaps in sound", sound_early_every=41.0, sound_early=(0.03, 0.3, 0.9)),
     Scenario("long frames of sound", sound_rate=16_000, sound_gap_every=41.0, sound_gap=(0.03, 0.07), rate=0.9996),
+    Scenario("long frames of sound, gaps", sound_rate=16_000, sound_gap_every=7.0, sound_gap=(0.03, 0.07, 0.1, 0.15)),
+    Scenario(
+        "long frames of sound, overlaps", sound_rate=16_000, sound_early_every=7.0, sound_early=(0.03, 0.045, 0.1)
+    ),
     Scenario("late parameter sets", late_header=20.0),
     Scenario("size and codec change", header_every=50.0),
     Scenario("GOP of 0.2 s", gop=0.2),
