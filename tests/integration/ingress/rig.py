@@ -57,7 +57,7 @@ class Watched:
 
     @property
     def opened(self) -> list[Opened]:
-        return [entry for entry in self.entries if isinstance(entry, Opened)]
+        return [entry for entry in self.entries if isinstance(entry, Opened) and not entry.revision]
 
     @property
     def codecs(self) -> list[str]:

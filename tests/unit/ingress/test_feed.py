@@ -8,6 +8,7 @@ import itertools
 import threading
 import time
 from collections.abc import AsyncIterator
+from typing import TypeGuard
 
 import structlog
 from structlog.testing import capture_logs
@@ -15,7 +16,7 @@ from structlog.testing import capture_logs
 from headrace.registry.leases import Kind, Lease, LeaseKey
 from headrace.registry.memory import MemoryStore
 from headrace.registry.records import SEGMENT_MAX, StreamNumbers, StreamRecord
-from headrace.relay.broadcast import Opened
+from headrace.relay.broadcast import Entry, Opened
 from headrace.testing import wait_until
 from headrace.wire.stream import StreamState
 from headrace_ingress.feed import READER_STOP_SECONDS
@@ -39,6 +40,11 @@ async def running(stage: Stage) -> AsyncIterator[Stage]:
         stage.feed.close()
         await stage.registry.close()
         assert task.cancelled() or task.exception() is None
+
+
+def is_new(entry: Entry) -> TypeGuard[Opened]:
+    """Return whether an epoch begins: not where its rates are told anew."""
+    return isinstance(entry, Opened) and not entry.revision
 
 
 def is_state(stage: Stage, state: StreamState) -> bool:
@@ -164,7 +170,7 @@ async def test_a_silent_source_is_held_for_a_slate() -> None:
         hang.release.set()
         await wait_until(lambda: is_state(stage, StreamState.LIVE))
         assert (len(stage.sources), len(stage.slates)) == (1, 1)
-        opened = [entry.tracks[0] for entry in stage.entries if isinstance(entry, Opened)]
+        opened = [entry.tracks[0] for entry in stage.entries if is_new(entry)]
         assert [(track.header, track.discontinuity) for track in opened] == [(b"one", 0), (b"two", 1), (b"one", 2)]
 
 
@@ -256,7 +262,7 @@ async def test_other_headers_are_a_new_epoch() -> None:
     """A change of tracks begins an epoch without a new attempt; the stream stays live."""
     async with running(Stage([[Frames(60), Frames(60, 60, OTHER), WaitForStop()]])) as stage:
         await wait_until(lambda: len(stage.chunks()) > 30 and stage.broadcast.tracks[1].header == OTHER.header)
-        assert [entry.tracks[0].header for entry in stage.entries if isinstance(entry, Opened)] == [b"one", b"two"]
+        assert [entry.tracks[0].header for entry in stage.entries if is_new(entry)] == [b"one", b"two"]
         assert len(stage.sources) == 1
         assert stage.metric("epochs_total") == 2
 
@@ -276,7 +282,7 @@ async def test_an_epoch_without_media_does_not_count() -> None:
     script: list[list[Step]] = [[Frames(60), SourceBroken("x")], broken, broken, broken, [Frames(60), WaitForStop()]]
     async with running(Stage(script)) as stage:
         await wait_until(lambda: len(stage.sources) == 5 and is_state(stage, StreamState.LIVE))
-        opened = {entry.epoch: entry.tracks[0].discontinuity for entry in stage.entries if isinstance(entry, Opened)}
+        opened = {entry.epoch: entry.tracks[0].discontinuity for entry in stage.entries if is_new(entry)}
         assert len(opened) == 5
         assert [opened[epoch] for epoch in sorted({chunk.id.epoch for chunk in stage.chunks()})] == [0, 1]
         assert stage.registry.streams[NAME].epochs == 2

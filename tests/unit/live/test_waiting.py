@@ -27,7 +27,7 @@ def fill(held: ExitStack, waiting: Places, address: str, count: int, *, cold: bo
 
 
 def refused(waiting: Places, reason: str) -> float:
-    return waiting.metrics.refused.labels(reason)._value.get()
+    return float(waiting.metrics.refused.labels(reason)._value.get())
 
 
 def test_one_address_leaves_room_for_others() -> None:

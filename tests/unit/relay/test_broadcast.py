@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from headrace.identifiers import ChunkId, Epoch, StreamName
-from headrace.relay.broadcast import ENTRY_BYTES, Broadcast, Gap, RingLimits
+from headrace.relay.broadcast import ENTRY_BYTES, Broadcast, Entry, Gap, Opened, RingLimits
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import RouteHop, StreamState, Track
-from unit.relay.streams import AUDIO, VIDEO, audio, broadcast_of, chunk, video, words
+from unit.relay.streams import AUDIO, VIDEO, audio, broadcast_of, chunk, video, word, words
 
 
 def pairs(numbers: range) -> list[Chunk]:
@@ -492,3 +493,66 @@ def test_listeners_hear_of_every_change_and_may_leave_while_it_is_told() -> None
     broadcast.lose(Gap(video(3).id))
     broadcast.append(video(0))
     assert sorted(calls) == ["always"] * 3 + ["once"]
+
+
+# -- rates that are told anew ----------------------------------------------------------------------
+
+
+def faster(rate: int) -> tuple[Track, ...]:
+    return msgspec.structs.replace(VIDEO, bandwidth=rate, average_bandwidth=rate // 2), AUDIO
+
+
+def rates(entries: list[Entry]) -> list[str]:
+    """Return entries as words, and of tracks the rate of the first."""
+    return [str(e.tracks[0].bandwidth) if isinstance(e, Opened) else word(e) for e in entries]
+
+
+def test_new_rates_are_told_at_their_place() -> None:
+    """A reader that follows and one that comes later behind it hear them between the same chunks."""
+    broadcast = broadcast_of(video(0), video(1))
+    follower, late = broadcast.join(), broadcast.join()
+    assert rates(broadcast.read(follower)) == ["interrupted", "0", "v0", "v1"]
+    assert broadcast.open(Epoch(1), faster(500))
+    broadcast.append(video(2))
+    assert rates(broadcast.read(follower)) == ["500", "v2"]
+    assert broadcast.open(Epoch(1), faster(400))
+    assert rates(broadcast.read(follower)) == ["400"]
+    # It is told the newest where its epoch begins for it, and nothing older or twice after that.
+    assert rates(broadcast.read(late)) == ["interrupted", "400", "v0", "v1", "v2"]
+    broadcast.append(video(3))
+    assert rates(broadcast.read(late)) == rates(broadcast.read(follower)) == ["v3"]
+    assert broadcast.tracks[1].bandwidth == 400
+
+
+def test_who_was_moved_past_new_rates_hears_of_them() -> None:
+    """Before its next chunk."""
+    broadcast = broadcast_of(*(video(n) for n in range(3)))
+    cursor = broadcast.join()
+    broadcast.read(cursor)
+    broadcast.open(Epoch(1), faster(500))
+    broadcast.append(video(3))
+    broadcast.append(video(4))
+    assert broadcast.skip(cursor)
+    assert rates(broadcast.read(cursor)) == ["500", "gap v4", "v4"]
+
+
+def test_only_rates_may_be_told_anew() -> None:
+    """Other tracks, the same ones once more, and those of an older epoch change nothing."""
+    broadcast = broadcast_of(video(0), epoch=2)
+    end = broadcast.end
+    other = msgspec.structs.replace(VIDEO, width=640, bandwidth=500)
+    assert not broadcast.open(Epoch(2), (VIDEO, AUDIO))
+    assert not broadcast.open(Epoch(2), (other, AUDIO))
+    assert not broadcast.open(Epoch(2), faster(500)[:1])
+    assert not broadcast.open(Epoch(1), faster(500))
+    assert broadcast.end == end
+
+
+def test_new_rates_end_with_their_epoch() -> None:
+    """The next one begins with its own."""
+    broadcast = broadcast_of(video(0))
+    cursor = broadcast.join()
+    broadcast.open(Epoch(1), faster(500))
+    broadcast.open(Epoch(2), faster(300))
+    broadcast.append(video(0, epoch=2))
+    assert rates(broadcast.read(cursor))[1:] == ["500", "v0", "300", "v0@2"]

@@ -96,7 +96,7 @@ def build(
     doors = make_doors(settings, runtime, app, main, hub, registry, gate, recall)
     stills = answer_cluster(settings, runtime, app, hub)
     pushes = make_pushes(settings, runtime, hub, registry)
-    own = [gate, main, doors.fmp4, *membership, doors.edge, doors.live, doors.sessions, stills, pushes]
+    own: list[Component] = [gate, main, doors.fmp4, *membership, doors.edge, doors.live, doors.sessions, stills, pushes]
     return [*own, Collecting()]
 
 

@@ -11,6 +11,7 @@ from headrace.registry.registry import Registry
 from headrace.relay.broadcast import Broadcast
 from headrace.wire.stream import RouteHop, StreamState, Track
 from headrace_ingress.announced import Announced, summary
+from headrace_ingress.declaring import Declaring
 from headrace_ingress.events import Chunks, Numbers
 from headrace_ingress.hold import Hold
 from headrace_ingress.metrics import IngressMetrics
@@ -61,6 +62,7 @@ class Telling:
         self.log = log.bind(stream=name, source=shown)
         self._name = name
         self._broadcast = broadcast
+        self._declaring = Declaring(broadcast)
         self._registry = registry
         self._hold = hold
         self._hop = hop
@@ -83,7 +85,7 @@ class Telling:
     def open(self, epoch: Epoch, tracks: tuple[Track, ...]) -> None:
         """An epoch begins."""
         self._metrics.epochs.inc()
-        self._broadcast.open(epoch, tracks)
+        self._declaring.open(epoch, tracks)
         self._is_opening = True
         self.announce()
 
@@ -91,7 +93,7 @@ class Telling:
         """Publish chunks."""
         now = self._clock.utc()
         for chunk in event.chunks:
-            self._broadcast.append(chunk)
+            self._declaring.append(chunk)
             self._metrics.chunk_bytes.inc(len(chunk.record))
             if chunk.samples:
                 self._metrics.capture_to_publish.observe(max(0.0, now - chunk.capture_us / 1_000_000))

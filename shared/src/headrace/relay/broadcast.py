@@ -15,6 +15,8 @@ What the log promises its readers:
 3. A cursor never moves backwards.
 4. A reader that has read everything was told the newest state; states that were superseded before it read them are
    not told any more.
+5. Where the rates of an epoch's tracks are told anew, every reader is told so at the same place, by another `Opened`
+   with a greater revision; one that joins, or is moved past that place, was told the newest before its next chunk.
 
 The broadcast knows neither network nor media nor time: ages are read from decode times, which are UTC based
 (docs/protocol.md, section 2.4).
@@ -29,7 +31,7 @@ from headrace.identifiers import ChunkId, Epoch, StreamName
 from headrace.relay.cursor import Cursor, Place, place_of
 from headrace.relay.entries import ENTRY_BYTES, Entry, Gap, Opened, StateChange, cost
 from headrace.wire.chunk import Chunk
-from headrace.wire.stream import RouteHop, StreamState, Track
+from headrace.wire.stream import RouteHop, StreamState, Track, differ_in_rates
 
 __all__ = [
     "ENTRY_BYTES",
@@ -99,6 +101,7 @@ class Broadcast:
         self._lead_track = 0
         self._join: int | None = None
         self._state_at = -1
+        self._told_at = -1
         self._newest_seconds = 0.0
 
     def __repr__(self) -> str:
@@ -123,9 +126,13 @@ class Broadcast:
     # -- the producer's side -----------------------------------------------------------------------
 
     def open(self, epoch: Epoch, tracks: Iterable[Track]) -> bool:
-        """Begin `epoch` with `tracks`; return False, and change nothing, when it is older than or equal to ours."""
+        """Begin `epoch` with `tracks`; or, where it is ours already, take the new rates of the same tracks.
+
+        Returns:
+            Whether that changed anything: not when the epoch is older than ours, or the tracks are others.
+        """
         if epoch <= self.epoch:
-            return False
+            return epoch == self.epoch and self._tell_rates(tuple(tracks))
         opened = Opened(epoch, tuple(tracks))
         self.epoch = epoch
         self.tracks = {track.track: track for track in opened.tracks}
@@ -136,6 +143,17 @@ class Broadcast:
         videos = [number for number, track in self.tracks.items() if track.kind == "video"]
         self._lead_track = min(videos or self.tracks, default=0)
         self._join = None
+        self._told_at = -1
+        self._append(opened)
+        return True
+
+    def _tell_rates(self, tracks: tuple[Track, ...]) -> bool:
+        before = self._opened.get(self.epoch)
+        if before is None or tracks == before.tracks or not differ_in_rates(before.tracks, tracks):
+            return False
+        self.tracks = {track.track: track for track in tracks}
+        opened = self._opened[self.epoch] = Opened(self.epoch, tracks, before.revision + 1)
+        self._told_at = self.end
         self._append(opened)
         return True
 
@@ -239,6 +257,7 @@ class Broadcast:
         if cursor.position is None or cursor.position < self._base:
             self._catch_up(cursor)
         self._tell_missed_state(cursor, entries)
+        self._tell_missed_rates(cursor, entries)
         if cursor.position is None:
             self._tell_epoch(cursor, self.epoch, entries)
             return entries
@@ -288,7 +307,7 @@ class Broadcast:
     def _tell(self, cursor: Cursor, entry: Opened | Gap | StateChange, entries: list[Entry]) -> None:
         """Add an entry that is no chunk, if it is news to `cursor`."""
         if isinstance(entry, Opened):
-            self._tell_epoch(cursor, entry.epoch, entries)
+            self._tell_tracks(cursor, entry, entries)
         elif isinstance(entry, Gap):
             had = cursor._had.get(entry.next.track)
             if had is None or not had.knows(entry):
@@ -300,8 +319,12 @@ class Broadcast:
 
     def _tell_epoch(self, cursor: Cursor, epoch: Epoch, entries: list[Entry]) -> None:
         if epoch > cursor.epoch:
-            cursor.epoch = epoch
-            entries.append(self._opened[epoch])
+            self._tell_tracks(cursor, self._opened[epoch], entries)
+
+    def _tell_tracks(self, cursor: Cursor, opened: Opened, entries: list[Entry]) -> None:
+        if (opened.epoch, opened.revision) > (cursor.epoch, cursor.revision):
+            cursor.epoch, cursor.revision = opened.epoch, opened.revision
+            entries.append(opened)
 
     def _deliver(self, cursor: Cursor, chunk: Chunk, entries: list[Entry]) -> int:
         """Add a chunk, with what must be told before it, if `cursor` wants it; return its bytes."""
@@ -336,6 +359,12 @@ class Broadcast:
         if missed and cursor.state is not self.state:
             cursor.state = self.state
             entries.append(self.state)
+
+    def _tell_missed_rates(self, cursor: Cursor, entries: list[Entry]) -> None:
+        """Tell the newest rates of its epoch to a cursor that was moved past their entry."""
+        passed = cursor.position is None or cursor.position > self._told_at
+        if self._told_at >= 0 and cursor.epoch == self.epoch and passed:
+            self._tell_tracks(cursor, self._opened[self.epoch], entries)
 
     def _place(self, cursor: Cursor) -> int | None:
         """Move `cursor` to the newest random access point and return its position; `None` when there is none.

@@ -60,12 +60,14 @@ class Cursor:
     Attributes:
         position: the next entry to read, `None` while it waits for the first random access point.
         epoch: the epoch whose tracks were told to it, 0 for none yet.
+        revision: of those tracks.
         state: the state that was told to it, `None` for none yet.
         skipped: entries it never saw because it was too slow.
     """
 
     position: int | None
     epoch: Epoch = Epoch(0)
+    revision: int = 0
     state: StateChange | None = None
     skipped: int = 0
     _had: dict[int, Place] = field(default_factory=dict)

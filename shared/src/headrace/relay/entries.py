@@ -14,10 +14,17 @@ ENTRY_BYTES = 512
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An epoch begins (or is told to a cursor that joined inside it): these are its tracks."""
+    """An epoch begins (or is told to a cursor that joined inside it): these are its tracks.
+
+    Attributes:
+        epoch: which.
+        tracks: of it.
+        revision: how often their rates were told anew in it, as far as this process heard.
+    """
 
     epoch: Epoch
     tracks: tuple[Track, ...]
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,8 @@ class Window:
         """Take the next entry of the broadcast."""
         if isinstance(entry, Chunk):
             self._take_chunk(entry)
+        elif isinstance(entry, Opened) and entry.epoch == self.epoch:
+            self._take_rates(entry)
         elif isinstance(entry, Opened):
             self._announced = entry
         elif isinstance(entry, StateChange) and entry.state is not self.state:
@@ -248,6 +250,17 @@ class Window:
         for number in self.tracks:
             window = self.windows.setdefault(number, TrackWindow(number, opened.epoch))
             window.fresh = True
+        self._touch()
+
+    def _take_rates(self, opened: Opened) -> None:
+        """The epoch's tracks are the same, but for what they take: that holds for all of it."""
+        if opened.tracks == tuple(self.tracks.values()):
+            return
+        self.tracks = self.epochs[opened.epoch] = {track.track: track for track in opened.tracks}
+        for number, window in self.windows.items():
+            for segment in window.segments.values():
+                if segment.epoch == opened.epoch:
+                    segment.track = self.tracks[number]
         self._touch()
 
     def _touch(self) -> None:

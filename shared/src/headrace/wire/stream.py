@@ -74,6 +74,14 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     language: str = "und"
 
 
+def differ_in_rates(tracks: tuple[Track, ...], others: tuple[Track, ...]) -> bool:
+    """Return whether tracks are the same as others but for their rates, which may be told anew inside an epoch."""
+    return len(tracks) == len(others) and all(
+        one == msgspec.structs.replace(other, bandwidth=one.bandwidth, average_bandwidth=one.average_bandwidth)
+        for one, other in zip(tracks, others, strict=True)
+    )
+
+
 class RouteHop(msgspec.Struct, frozen=True):
     """One node that a stream came through, first the ingress.
 
