@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from headrace.clock import SystemClock
 from headrace.http.listener import HttpListener
@@ -127,3 +128,17 @@ async def test_keys_are_asked_for_and_changed(address: str, keys: Path) -> None:
     assert last.end.code == "key_changed"
     with pytest.raises(BorderError):
         await dialled(address, PUBLISHER)
+
+
+async def test_nothing_is_taken_of_an_offer_that_ended_its_link(address: str) -> None:
+    """One stream of several is not covered: the others in the same message come from nobody any more."""
+    link, caller = await dialled(address, PUBLISHER)
+    with capture_logs() as lines:
+        link.offer({StreamName("elsewhere"): Epoch(1), StreamName("from/one"): Epoch(1)})
+        await asyncio.wait_for(link.wait_closed(), 20)
+        await asyncio.sleep(0)  # a task that was begun by the offer has its first turn
+    assert caller.end is not None
+    assert caller.end.code == "forbidden"
+    events = [line["event"] for line in lines]
+    assert "stream_forbidden" in events
+    assert "push_taken" not in events

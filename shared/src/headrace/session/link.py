@@ -272,7 +272,8 @@ class Link:
             self._connection.said(self._clock.monotonic())
             self.channel.send(output)
         for event in self._connection.events():
-            self._handle(event)
+            if self.end is None:  # one before it may have ended the link: nobody is there any more to let go of things
+                self._handle(event)
         self._arm_timer()
 
     def _handle(self, event: Event) -> None:
