@@ -84,6 +84,8 @@ async def dial(
         raise DialError("certificate", f"the certificate of {_place(uri)} is not good: {told}") from error
     except OSError as error:
         raise DialError("unreachable", f"cannot connect to {_place(uri)}: {reason(error)}") from error
+    except ValueError as error:  # Python encodes the host's name itself, and asks for none that is too long
+        raise DialError("unreachable", f"cannot connect to {_place(uri)}: that is no host's name") from error
     except InvalidStatus as error:
         status = error.response.status_code
         raise DialError("handshake", f"{_place(uri)} answered HTTP {status} to the WebSocket handshake") from error
