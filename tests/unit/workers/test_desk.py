@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from headrace.access.records import AudienceChange, Counts, ViewerRecord
 from headrace.access.viewing import Answer as Seated
@@ -34,6 +35,7 @@ class Store(MemoryViewing):
 
     is_away = False
     is_closed = False
+    is_senseless = False
 
     async def ends(self) -> Ends:
         if self.is_away:
@@ -43,6 +45,8 @@ class Store(MemoryViewing):
     async def tell(self, node: str, change: AudienceChange) -> int:
         if self.is_away:
             raise StoreAway("nobody answers")
+        if self.is_senseless:
+            raise ValueError("an answer that is none")
         return await super().tell(node, change)
 
     async def restore(self, revoked: Mapping[str, float]) -> None:
@@ -145,8 +149,7 @@ async def test_a_store_that_was_away_is_told_the_whole(desk: Desk, store: Store)
     """Workers need not know that it was."""
     store.is_away = True
     result(await ask(desk, "tell", come("a")), int)
-    with pytest.raises(StoreAway):
-        await desk.tell()
+    await desk.tell()
     store.is_away = False
     await desk.tell()
     assert [viewer.id for viewer in await store.viewers("edge-1")] == ["a"]
@@ -154,3 +157,16 @@ async def test_a_store_that_was_away_is_told_the_whole(desk: Desk, store: Store)
     desk.forget("w1")
     await desk.close()
     assert store.is_closed
+
+
+async def test_an_answer_of_no_use_ends_nothing(desk: Desk, store: Store) -> None:
+    """It is logged the first time, and the whole is told when the store makes sense again."""
+    store.is_senseless = True
+    result(await ask(desk, "tell", come("a")), int)
+    with capture_logs() as lines:
+        await desk.tell()
+        await desk.tell()
+    assert [line["log_level"] for line in lines] == ["error", "debug"]
+    store.is_senseless = False
+    await desk.tell()
+    assert [viewer.id for viewer in await store.viewers("edge-1")] == ["a"]

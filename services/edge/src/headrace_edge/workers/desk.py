@@ -54,6 +54,7 @@ class Desk:
         self._tell_again = lease_seconds / 3
         self._tell_at = 0.0
         self._told = False
+        self._fails = False
         self._ends = Ends({}, {})
         self._ends_at = -math.inf
         self._reading = asyncio.Lock()
@@ -102,9 +103,19 @@ class Desk:
     async def tell(self) -> None:
         """Tell the store who watches, if that has changed or is to be told again; to be called some times a second.
 
-        Raises:
-            StoreAway: when it does not answer; it is told the whole then, later.
+        When it does not answer, or nothing of use, it is told the whole later; that never raises.
         """
+        try:
+            await self._tell()
+            self._fails = False
+        except StoreAway as error:
+            log.debug("viewers_not_told", reason=str(error))
+        except Exception:
+            # What one edge cannot make sense of no edge can: a record must not end them all.
+            (log.debug if self._fails else log.exception)("viewers_not_told", reason="the store's answer was of no use")
+            self._fails = True
+
+    async def _tell(self) -> None:
         now = self._clock.monotonic()
         if not self._audiences.changed and self._told and now < self._tell_at:
             return
@@ -117,8 +128,5 @@ class Desk:
 
     async def close(self) -> None:
         """Tell the store that nobody watches any more, and let go of it."""
-        try:
-            await self.tell()
-        except StoreAway:
-            log.info("viewers_left_to_their_leases")
+        await self.tell()
         await self._viewing.close()

@@ -15,7 +15,6 @@ import structlog
 from headrace.errors import ConfigurationError, StartupError
 from headrace.http.listener import HttpListener
 from headrace.identifiers import NODE_ID_MAX_BYTES
-from headrace.registry.leases import StoreAway
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Runtime
 from headrace_edge.seeing import SeenBy
@@ -231,10 +230,7 @@ class Workers:
             viewers = sum(report.viewers for report in reports.values())
             for worker in self._workers:
                 self._look_at(worker, viewers - (reports[worker].viewers if worker in reports else 0))
-            try:
-                await self._desk.tell()
-            except StoreAway as error:
-                log.debug("viewers_not_told", reason=str(error))
+            await self._desk.tell()
 
     def _look_at(self, worker: WorkerProcess, others: int) -> None:
         if not worker.running or worker.talk is None:
