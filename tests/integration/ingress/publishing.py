@@ -71,7 +71,13 @@ def decode_whole(file: bytes) -> dict[str, int]:
 
 
 def check_carried(watched: Watched, codecs: list[str]) -> None:
-    """Assert that all of it came: the codecs, numbers without holes, every frame decodable, sound as long as video."""
+    """Assert that all of it came: the codecs, numbers without holes, every frame decodable, sound as long as video.
+
+    None of it is of a time before its epoch's number, at which a Period of DASH begins.
+    """
+    for number, track in watched.broadcast.tracks.items():
+        media = [chunk for chunk in watched.chunks(number) if chunk.samples]
+        assert all(chunk.decode_time / track.timescale >= chunk.id.epoch / 1000 for chunk in media), number
     assert [codec.partition(".")[0] for codec in watched.codecs] == codecs
     watched.check()
     frames = decode_whole(watched.file())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,3 +50,18 @@ def test_old_numbers_leave_out_what_time_allowed(age: float, segment_seconds: fl
     assert begin > known.next_segment
     assert begin >= min(known.next_segment + age / segment_seconds, int(NOW))
     assert begin <= max(int(NOW), known.next_segment + UNTOLD_SEGMENTS)
+
+
+@pytest.mark.parametrize(
+    ("captured", "epoch", "earliest"),
+    [
+        (1999.4, 1_999_400, 1999.4),
+        (1990.0, 1_995_000, 1995.0),  # where the epoch before ended
+        (2000.7, 2_000_000, 2000.0),
+        (300.0, 2_000_000, 1995.0),
+    ],
+)
+def test_an_epoch_is_numbered_by_its_first_media(captured: float, epoch: int, earliest: float) -> None:
+    """A publisher is known some time after it began to send; a stamp that cannot be true numbers nothing."""
+    start = Numbers(Epoch(7), 3, 1995.0).begin(2000.0, captured)
+    assert (start.epoch, start.segment, start.earliest_seconds) == (epoch, 3, earliest)

@@ -9,6 +9,7 @@ from headrace.identifiers import Epoch
 from headrace.media.samples import EpochStart
 from headrace.wire.chunk import Chunk
 from headrace.wire.stream import Track
+from headrace_ingress.timing import CAPTURE_AWAY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,15 @@ class Numbers:
     end_seconds: float
     epochs: int = 0
 
-    def begin(self, utc: float) -> EpochStart:
-        """Return where an epoch begins that is opened at `utc` (docs/protocol.md, section 2.1)."""
-        return EpochStart(Epoch(max(self.epoch + 1, int(utc * 1000))), self.next_segment, self.end_seconds)
+    def begin(self, utc: float, captured: float) -> EpochStart:
+        """Return where an epoch begins that is opened at `utc` (docs/protocol.md, section 2.1).
+
+        A Period of DASH begins at its number, which is therefore no later than its media. The first of them to come is
+        of `captured`; one that comes a little later may have been captured a little earlier.
+        """
+        earliest = max(self.end_seconds, min(utc, captured))
+        began = min(utc, earliest) if utc - captured <= CAPTURE_AWAY_SECONDS else utc
+        return EpochStart(Epoch(max(self.epoch + 1, int(began * 1000))), self.next_segment, earliest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ class Reader:
 
     def _package(self, samples: Sequence[Sample]) -> bool:
         if self._source.tracks is not self._tracks:
-            self._open_epoch()
+            self._open_epoch(samples[0])
         for sample in samples:
             self._push(sample)
         return self._tell()
@@ -195,13 +195,13 @@ class Reader:
             self._pending += self._packager.push(sample)
         except TimelineBroken as broken:
             self._put(Noted(str(broken)))
-            self._open_epoch()
+            self._open_epoch(sample)
             self._pending += self._packager.push(sample)
 
-    def _open_epoch(self) -> None:
+    def _open_epoch(self, first: Sample) -> None:
         """Finish the epoch there is and begin another; the connection stays."""
         self._finish()
-        start = self._numbers.begin(self._clock.utc())
+        start = self._numbers.begin(self._clock.utc(), first.capture_us / 1_000_000)
         discontinuity = self._numbers.epochs
         # It counts from its first chunk on: of one without any nobody hears, and playlists take no hole in the count.
         self._numbers = Numbers(start.epoch, start.segment, start.earliest_seconds, discontinuity)

@@ -99,7 +99,8 @@ class Mint:
         return chunk.random_access and chunk.samples > 0 and self.numbers.end_seconds <= seconds <= SECONDS_MAX
 
     def _begin(self, publication: _Publication, chunk: Chunk) -> Event:
-        start, epochs = self.numbers.begin(self._utc()), self.numbers.epochs
+        began = chunk.decode_time / publication.tracks[chunk.id.track].timescale
+        start, epochs = self.numbers.begin(self._utc(), began), self.numbers.epochs
         publication.near, publication.shift = start.epoch, start.segment - chunk.id.segment
         self.numbers = Numbers(start.epoch, start.segment, start.earliest_seconds, epochs + 1)
         tracks = publication.tracks.values()
