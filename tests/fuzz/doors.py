@@ -7,8 +7,8 @@ from ipaddress import ip_address
 
 from fuzz.mutating import mutated
 from headrace.identifiers import InvalidName, stream_name
+from headrace.transport.libsrt import unpack_address
 from headrace_ingress.admission import PublishRefused
-from headrace_ingress.libsrt import unpack_address
 from headrace_ingress.rtsp.authorization import Digest, parse_authorization, proves
 from headrace_ingress.rtsp.errors import RtspError
 from headrace_ingress.rtsp.messages import BODY_MAX_BYTES, Request, next_message

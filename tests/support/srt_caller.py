@@ -7,7 +7,7 @@ import socket
 import time
 from typing import Any
 
-from headrace_ingress.libsrt import NAMES, pack_address
+from headrace.transport.libsrt import NAMES, pack_address
 
 _STREAMID, _PASSPHRASE = 46, 26
 _MESSAGE_BYTES = 1316

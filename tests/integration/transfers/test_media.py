@@ -227,14 +227,14 @@ async def test_srt(hub: Hub, tmp_path: Path) -> None:
     listen = f"{url}?mode=listener&passphrase={'p' * 16}"
     async with ffmpeg("-i", listen, "-c", "copy", "-t", "4", str(file)) as server:
         wrong = carriers(hub).make(record(f"{url}?passphrase={'q' * 16}"))
-        with pytest.raises(PushFailed):
+        with pytest.raises(PushFailed, match="refuses") as failed:
             await asyncio.wait_for(wrong.run(Told()), WAIT_SECONDS)
+        assert failed.value.code == "refused"
         secret = f"{url}?latency=200&passphrase={'p' * 16}&streamid=%23!::r=cam1,s={'k' * 16}"
         async with pushing(carriers(hub), secret) as (told, task):
             async with asyncio.timeout(WAIT_SECONDS):
                 await wait_until(lambda: Flow.LIVE in told.flows, WAIT_SECONDS)
-                seen = arguments_of_all()
-                assert (f"{url}?mode=caller" in seen, "k" * 16 in seen) == (True, False)
+                assert "k" * 16 not in arguments_of_all()
                 await server.wait()
             with pytest.raises(PushFailed):
                 await asyncio.wait_for(task, WAIT_SECONDS)
@@ -242,10 +242,12 @@ async def test_srt(hub: Hub, tmp_path: Path) -> None:
     assert (streams["video"]["codec_name"], streams["audio"]["codec_name"]) == ("h264", "aac")
 
 
-async def test_srt_where_nothing_speaks_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ffmpeg the push is refused for good, and the reason says what is missing."""
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(PushFailed, match="no program ffmpeg") as failed:
+async def test_srt_where_nothing_speaks_it(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without libsrt the push is refused for good, and the reason says what is missing."""
+    without = ["import ctypes.util", "from headrace.transport import libsrt", "libsrt.NAMES = ()"]
+    (tmp_path / "sitecustomize.py").write_text("\n".join([*without, "ctypes.util.find_library = lambda name: None"]))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(PushFailed, match="needs the library libsrt") as failed:
         await asyncio.wait_for(carriers(hub).make(record("srt://127.0.0.1:9")).run(Told()), WAIT_SECONDS)
     assert (failed.value.code, failed.value.is_final) == ("unsupported", True)
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.identifiers import stream_name
+from headrace.transport.libsrt import pack_address, unpack_address
 from headrace_ingress.admission import PublishRefused
-from headrace_ingress.libsrt import pack_address, unpack_address
 from headrace_ingress.streamid import STREAMID_MAX_CHARACTERS, parse_streamid
 
 PARTS = st.sampled_from(

@@ -18,8 +18,8 @@ from headrace.errors import StartupError, reason
 from headrace.http.listener import format_address
 from headrace.identifiers import StreamName
 from headrace.service.runtime import Runtime
+from headrace.transport.libsrt import Libsrt, SrtError, SrtUnavailable
 from headrace_ingress.admission import PublishRefused
-from headrace_ingress.libsrt import Libsrt, SrtError, SrtUnavailable
 from headrace_ingress.metrics import IngressMetrics
 from headrace_ingress.pipe import BytePipe
 from headrace_ingress.publications import Peer, Publications

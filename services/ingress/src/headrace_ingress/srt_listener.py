@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from headrace_ingress.libsrt import Handle, Libsrt, SrtError, State, hook_function
+from headrace.transport.libsrt import Handle, Libsrt, SrtError, State, hook_function
 
 ROUND_MILLISECONDS: Final = 50
 """Longest wait for a socket: how late the thread sees what the loop wants."""

@@ -1,4 +1,4 @@
-"""Targets that libav's muxers speak to: RTMP and RTSP. Packets go through as they are, by a process for each push."""
+"""Targets of libav's muxers: RTMP, RTSP and SRT. Packets go through as they are, by a process for each push."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -31,14 +32,11 @@ class LibavMuxer:
     """Speaks to another server by one of libav's muxers.
 
     Args:
-        uri: with credentials.
-        address: the checked IP address of its host.
+        job: what the process is told, credentials included; see `headrace_edge.push.muxer`.
     """
 
-    def __init__(self, uri: str, address: str | None) -> None:
-        self._uri = uri
-        self._scheme = uri.partition(":")[0].lower()
-        self._address = address
+    def __init__(self, job: Mapping[str, Any]) -> None:
+        self._job = job
         self._said = b""
 
     def start(self) -> Process:
@@ -49,7 +47,7 @@ class LibavMuxer:
 
     def greeting(self) -> bytes:
         """See `Muxer`: the first line says where to, for arguments stand in lists of processes."""
-        return json.dumps(self.job()).encode() + b"\n"
+        return json.dumps(self._job).encode() + b"\n"
 
     def has_taken(self, process: Process) -> bool:
         """See `Muxer`: its first word is that the target takes media, or why it does not."""
@@ -74,21 +72,27 @@ class LibavMuxer:
             return PushFailed("fault", f"the muxer ended by itself ({process.returncode})")
         return PushFailed(str(code), str(text), is_final=code == "unsupported")
 
-    def job(self) -> dict[str, Any]:
-        """Return what the muxer is told: the URL with the address that was checked, and options for libav."""
-        options = {"protocol_whitelist": WHITELIST[self._scheme]}
-        parts = urlsplit(self._uri)
-        if self._scheme.startswith("rtsp"):
-            options["rtsp_transport"] = "tcp"
-        if self._scheme in {"rtmps", "rtsps"}:
-            options |= {"tls_verify": "1", "verifyhost": parts.hostname or ""}
-        url = self._uri
-        if self._address is not None:
-            user, at, _ = parts.netloc.rpartition("@")
-            host = f"[{self._address}]" if ":" in self._address else self._address
-            port = f":{parts.port}" if parts.port else ""
-            url = urlunsplit(parts._replace(netloc=f"{user}{at}{host}{port}"))
-            if self._scheme.startswith("rtmp"):
-                app = parts.path.lstrip("/").rpartition("/")[0]
-                options["rtmp_tcurl"] = f"{self._scheme}://{parts.hostname}{port}/{app}"
-        return {"url": url, "format": FORMATS[self._scheme], "options": options}
+
+def libav_job(uri: str, address: str | None) -> dict[str, Any]:
+    """Return the job for a target that libav itself speaks to: the URL with the address that was checked, and options.
+
+    Args:
+        uri: with credentials.
+        address: the checked IP address of its host.
+    """
+    scheme = uri.partition(":")[0].lower()
+    options = {"protocol_whitelist": WHITELIST[scheme]}
+    parts, url = urlsplit(uri), uri
+    if scheme.startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"
+    if scheme in {"rtmps", "rtsps"}:
+        options |= {"tls_verify": "1", "verifyhost": parts.hostname or ""}
+    if address is not None:
+        user, at, _ = parts.netloc.rpartition("@")
+        host = f"[{address}]" if ":" in address else address
+        port = f":{parts.port}" if parts.port else ""
+        url = urlunsplit(parts._replace(netloc=f"{user}{at}{host}{port}"))
+        if scheme.startswith("rtmp"):
+            app = parts.path.lstrip("/").rpartition("/")[0]
+            options["rtmp_tcurl"] = f"{scheme}://{parts.hostname}{port}/{app}"
+    return {"url": url, "format": FORMATS[scheme], "options": options}

@@ -17,14 +17,17 @@ from headrace.session.border import Border, BorderError, Far, parse_far
 from headrace.wire.stream import RouteHop
 from headrace_edge.push.carrying import Carrier, PushFailed, Tell
 from headrace_edge.push.file import FileTarget, recording_path
-from headrace_edge.push.libav import LibavMuxer
+from headrace_edge.push.libav import LibavMuxer, libav_job
 from headrace_edge.push.media import MediaPush, Target
 from headrace_edge.push.muxed import MuxedTarget
 from headrace_edge.push.relay import RelayPush
-from headrace_edge.push.srt import SrtMuxer
+from headrace_edge.push.srt import srt_job
 
 PORTS: Final = {"rtmp": 1935, "rtmps": 443, "rtsp": 554, "rtsps": 322}
 """Targets that libav speaks to, and their default ports."""
+
+JOBS: Final = {**dict.fromkeys(PORTS, libav_job), "srt": srt_job}
+"""What the muxer's process is told, by the scheme of the target."""
 
 
 class NoCarrier:
@@ -77,11 +80,10 @@ class Carriers:
         if scheme == "file":
             path = recording_path(uri, self.record_root)
             return self._media(record, _nowhere, lambda address: FileTarget(path))
-        if scheme in PORTS:
-            return self._media(record, self._checked(uri), lambda address: MuxedTarget(LibavMuxer(uri, address)))
-        if scheme == "srt":
-            SrtMuxer(uri, None)  # refuses what can never be
-            return self._media(record, self._checked(uri), lambda address: MuxedTarget(SrtMuxer(uri, address)))
+        if scheme in JOBS:
+            job = JOBS[scheme]
+            job(uri, None)  # refuses what can never be
+            return self._media(record, self._checked(uri), lambda address: MuxedTarget(LibavMuxer(job(uri, address))))
         text = f"{scheme[:16]}: cannot be pushed to by this node"
         raise PushFailed("unsupported", text, is_final=True)
 

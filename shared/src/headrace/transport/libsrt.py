@@ -1,4 +1,4 @@
-"""libsrt, where this machine has it: the few calls that a listener needs, by ctypes (srt.h of libsrt 1.4 and 1.5).
+"""libsrt, where this machine has it: the few calls that are needed, by ctypes (srt.h of libsrt 1.4 and 1.5).
 
 It is the reference implementation of SRT and there is no wheel of it, so it is taken from the system.
 """
@@ -43,6 +43,7 @@ class Option(enum.IntEnum):
     """SRT_SOCKOPT, the ones that are used."""
 
     RECEIVE_SYNCHRONOUSLY = 2
+    LATENCY = 23
     PASSPHRASE = 26
     STREAMID = 46
     IPV6_ONLY = 54
@@ -62,6 +63,12 @@ class State(enum.IntEnum):
     NONEXISTENT = 9
 
 
+REFUSED: Final = frozenset({10, 11})
+"""SRT_REJECT_REASON of a passphrase that is wrong, or that only one side has."""
+
+ACCESS_REASONS: Final = 1000
+"""From here on reasons are those of a listener's access control (SRT's access control guidelines)."""
+
 READABLE: Final = 0x1
 FAILED: Final = 0x8
 """SRT_EPOLL_OPT: something to be read or accepted; an error."""
@@ -73,6 +80,10 @@ class SrtUnavailable(Exception):
 
 class SrtError(OSError):
     """A call failed; the number is libsrt's."""
+
+
+class SrtRefused(SrtError):
+    """A listener does not let us in; the number is its reason."""
 
 
 class _Event(ctypes.Structure):
@@ -125,8 +136,7 @@ class Libsrt:
             if family == socket.AF_INET6:
                 self._set(handle, Option.IPV6_ONLY, 1)
             if passphrase:
-                data = passphrase.encode()
-                self._check(self._library.srt_setsockflag(handle, Option.PASSPHRASE, data, len(data)))
+                self._set_text(handle, Option.PASSPHRASE, passphrase)
             address = pack_address(family, place)
             self._check(self._library.srt_bind(handle, address, len(address)))
             self._check(self._library.srt_listen_callback(handle, hook, None))
@@ -137,6 +147,46 @@ class Libsrt:
             self.close(handle)
             raise
         return handle, int.from_bytes(buffer.raw[2:4], "big")
+
+    def call(
+        self, family: int, place: tuple[Any, ...], streamid: str = "", passphrase: str = "", latency_ms: int = 0
+    ) -> Handle:
+        """Return a socket that is connected to a listener; blocks for 3 s at the longest.
+
+        Args:
+            family, place: as of `listen`.
+            streamid, passphrase: told to the listener, and shared with it; empty for none.
+            latency_ms: how long lost packets are waited for on either side; 0 for what the listener wants.
+
+        Raises:
+            SrtRefused: when the listener does not let us in.
+            SrtError: when it is not reached.
+        """
+        handle = Handle(self._check(self._library.srt_create_socket()))
+        try:
+            if streamid:
+                self._set_text(handle, Option.STREAMID, streamid)
+            if passphrase:
+                self._set_text(handle, Option.PASSPHRASE, passphrase)
+            if latency_ms:
+                self._set(handle, Option.LATENCY, latency_ms)
+            address = pack_address(family, place)
+            if self._library.srt_connect(handle, address, len(address)) < 0:
+                error, reason = self._error(), self._library.srt_getrejectreason(handle)
+                is_refused = reason in REFUSED or reason >= ACCESS_REASONS
+                raise SrtRefused(reason, "the listener refuses") if is_refused else error
+        except SrtError:
+            self.close(handle)
+            raise
+        return handle
+
+    def send(self, handle: Handle, message: bytes) -> None:
+        """Send a message, waiting for room.
+
+        Raises:
+            SrtError: when the connection is over.
+        """
+        self._check(self._library.srt_sendmsg(handle, message, len(message), -1, 1))
 
     def accept(self, listener: Handle) -> tuple[Handle, str] | None:
         """Return the next connection and its peer's IP address, `None` when there is none.
@@ -230,6 +280,10 @@ class Libsrt:
     def _set(self, handle: Handle, option: Option, value: int) -> None:
         self._check(self._library.srt_setsockflag(handle, option, byref(c_int(value)), 4))
 
+    def _set_text(self, handle: Handle, option: Option, text: str) -> None:
+        data = text.encode()
+        self._check(self._library.srt_setsockflag(handle, option, data, len(data)))
+
     def _check(self, result: int) -> int:
         if result < 0:
             raise self._error()
@@ -251,11 +305,14 @@ class Libsrt:
             "srt_accept": [c_int, c_void_p, POINTER(c_int)],
             "srt_getsockname": [c_int, c_void_p, POINTER(c_int)],
             "srt_recvmsg": socket_call,
+            "srt_connect": socket_call,
+            "srt_sendmsg": [*socket_call, c_int, c_int],
             "srt_listen": [c_int, c_int],
             "srt_listen_callback": [c_int, HookFunction, c_void_p],
             "srt_setsockflag": [c_int, c_int, c_void_p, c_int],
             "srt_getsockflag": [c_int, c_int, c_void_p, POINTER(c_int)],
             "srt_setrejectreason": [c_int, c_int],
+            "srt_getrejectreason": [c_int],
             "srt_getsockstate": [c_int],
             "srt_close": [c_int],
             "srt_epoll_add_usock": [c_int, c_int, POINTER(c_int)],
