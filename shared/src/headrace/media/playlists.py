@@ -26,8 +26,9 @@ PART_HOLD_BACK_TARGETS = 3
 SKIP_TARGETS = 6
 """CAN-SKIP-UNTIL in target durations, the least that is allowed (8216bis, 4.4.3.8)."""
 
-REPORT_BEHIND_SECONDS = 1.0
-"""How far behind its own end a playlist reports the others: so far every edge has them, whichever track came first."""
+REPORT_BEHIND_SECONDS = 0.2
+"""How far behind its own end a playlist reports the others: a packager has no track behind another by more than a chunk
+and a frame. Where a source has its sound later than that, who asks for what follows a report waits so much longer."""
 
 LAST_UTC_US = 253_402_300_799_999_999
 """The last microsecond of the year 9999: a source's clock may say anything."""
