@@ -12,6 +12,8 @@ feed, and this process subscribes to all of them as a child does. Linux only.
 - **Lateness** is that of a chunk's arrival here after its last sample was due by the file's own decode times, counted
   from the first chunk that was seen: what a feed loses once it has lost for ever, and pacing cannot hide it. More than
   the length of a chunk is late; sound, which leaves with the next chunk of its picture, has two.
+- **Stalls of the machine** are told beside it, by a process that does nothing but sleep for 5 ms again and again: where
+  that comes late, everybody does.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +61,23 @@ PACE_MAX_US = 1000
 
 LATE_MS = {1: 100.0, 2: 200.0}
 """When a chunk is late, by track."""
+
+STALL_SECONDS = 0.02
+"""How late somebody who only sleeps may be before that is a stall of the machine."""
+
+AFTER_STALL_SECONDS = 1.0
+"""How long a stall is what chunks are late for: a hundred feeds catch up."""
+
+SLEEPER = f"""
+import time
+due = time.time()
+while True:
+    due += 0.005
+    time.sleep(max(0.0, due - time.time()))
+    if (now := time.time()) - due > {STALL_SECONDS}:
+        print(due, now, flush=True)
+        due = now
+"""
 
 KIB = 1024
 
@@ -96,14 +116,15 @@ class Feed:
 
     Attributes:
         lateness_ms: how much later than due each chunk came, by track.
-        late: how many chunks were late.
+        late: when chunks came that were late.
         paced_anew: how often it gave up to be in time.
         epochs: how many began.
     """
 
     def __init__(self, hub: Hub, demand: Demand, clock: SystemClock) -> None:
         self.lateness_ms: dict[int, list[float]] = {1: [], 2: []}
-        self.late = self.paced_anew = self.epochs = self.chunks = 0
+        self.late: list[float] = []
+        self.paced_anew = self.epochs = self.chunks = 0
         self._lines: dict[int, _Line] = {}
         self._epoch = 0
         self._demand, self._clock = demand, clock
@@ -113,7 +134,8 @@ class Feed:
     def forget(self) -> None:
         """Count from here on; timelines stay."""
         self.lateness_ms = {1: [], 2: []}
-        self.late = self.paced_anew = self.chunks = 0
+        self.late = []
+        self.paced_anew = self.chunks = 0
 
     def _read(self, cursor: Cursor) -> None:
         now_us = self._clock.utc() * 1_000_000
@@ -132,7 +154,8 @@ class Feed:
             line = self._lines[chunk.id.track] = _Line(chunk.capture_us, chunk.decode_time, track.timescale, frame)
         lateness_ms = (now_us - line.due_us(chunk)) / 1000
         self.chunks += 1
-        self.late += lateness_ms > LATE_MS[chunk.id.track]
+        if lateness_ms > LATE_MS[chunk.id.track]:
+            self.late.append(now_us / 1_000_000)
         self.paced_anew += line.strays_us(chunk) > PACE_MAX_US
         self.lateness_ms[chunk.id.track].append(lateness_ms)
 
@@ -199,10 +222,12 @@ async def _window(pid: int, feeds: list[Feed], seconds: float) -> dict[str, Any]
         feed.forget()
     clock, loads = SystemClock(), [os.getloadavg()[0]]
     began, before, busy, own = clock.monotonic(), spent(pid), machine_busy(), cpu_seconds(os.getpid())
-    await asyncio.sleep(seconds)
+    with stalls() as stalled:
+        await asyncio.sleep(seconds)
     lasted, after, busy_after = clock.monotonic() - began, spent(pid), machine_busy()
     own = cpu_seconds(os.getpid()) - own
     loads.append(os.getloadavg()[0])
+    late = [at for feed in feeds for at in feed.late]
     cpu = {role: (after.cpu[role] - before.cpu[role]) / lasted for role in after.cpu}
     return {
         "seconds": round(lasted, 1),
@@ -219,10 +244,28 @@ async def _window(pid: int, feeds: list[Feed], seconds: float) -> dict[str, Any]
         "video_chunks_least": min(len(feed.lateness_ms[1]) for feed in feeds),
         "video_ms": quantiles(ms for feed in feeds for ms in feed.lateness_ms[1]),
         "audio_ms": quantiles(ms for feed in feeds for ms in feed.lateness_ms[2]),
-        "late": sum(feed.late for feed in feeds),
+        "late": len(late),
+        "late_without_stall": sum(
+            not any(begin <= at <= end + AFTER_STALL_SECONDS for begin, end in stalled) for at in late
+        ),
+        "stalls": len(stalled),
+        "stall_max_ms": round(max((1000 * (end - begin) for begin, end in stalled), default=0.0), 1),
         "paced_anew": sum(feed.paced_anew > 0 for feed in feeds),
         "epochs": sum(feed.epochs for feed in feeds),
     }
+
+
+@contextmanager
+def stalls() -> Iterator[list[tuple[float, float]]]:
+    """Note for a `with` block when the machine stalls; the list is whole when it is over. Times are UTC."""
+    found: list[tuple[float, float]] = []
+    sleeper = subprocess.Popen([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, text=True)
+    try:
+        yield found
+    finally:
+        sleeper.terminate()
+        told, _ = sleeper.communicate()
+        found += [(float(begin), float(end)) for begin, end in (line.split() for line in told.splitlines())]
 
 
 def quantiles(values: Iterable[float]) -> dict[str, float]:
@@ -243,7 +286,8 @@ def table(row: Mapping[str, Any]) -> str:
         "chunks": f"{row['chunks']:,}",
         "video later than due, p50, p99, p99.9, longest": ", ".join(map(str, row["video_ms"].values())) + " ms",
         "sound later than due, p50, p99, p99.9, longest": ", ".join(map(str, row["audio_ms"].values())) + " ms",
-        "chunks that were late": row["late"],
+        "chunks that were late, of these not within a second of a stall": f"{row['late']}, {row['late_without_stall']}",
+        "stalls of the machine, and the longest": f"{row['stalls']}, {row['stall_max_ms']} ms",
         "feeds that broke": row["breaks"],
         "feeds that began anew, or lost time": f"{row['epochs'] - row['feeds']}, {row['paced_anew']}",
     }
