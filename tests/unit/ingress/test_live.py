@@ -9,8 +9,12 @@ from typing import Any
 import av
 import pytest
 
+from headrace.clock import SystemClock
 from headrace.media.samples import PackagerOptions, Sample
+from headrace.registry.feed_uri import parse_uri
+from headrace_ingress.file import FileSource
 from headrace_ingress.live import LiveContainer
+from headrace_ingress.source import SourceEnded
 from support.media_files import UTC, Recipe, make_file
 
 
@@ -48,8 +52,9 @@ def test_a_packet_that_comes_after_the_stall_time_is_none(tmp_path: Path) -> Non
         live.close()
 
 
-def test_an_empty_packet_is_no_end(tmp_path: Path) -> None:
-    """Only one without any time is libav's word that there are no more; one that is merely empty has no sample."""
+@pytest.fixture
+def holed(tmp_path: Path) -> Path:
+    """A file of 25 pictures, one of which is an empty packet."""
     whole, holed = make_file(tmp_path / "whole.mp4", Recipe(audio="", seconds=1)), tmp_path / "holed.nut"
     with av.open(str(whole)) as source, av.open(str(holed), "w", format="nut") as out:
         stream = out.add_stream_from_template(source.streams.video[0])
@@ -58,6 +63,11 @@ def test_an_empty_packet_is_no_end(tmp_path: Path) -> None:
             copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
             copy.is_keyframe, copy.stream = packet.is_keyframe, stream
             out.mux(copy)
+    return holed
+
+
+def test_an_empty_packet_is_no_end(holed: Path) -> None:
+    """Only one without any time is libav's word that there are no more; one that is merely empty has no sample."""
     live = LiveContainer(
         av.open(str(holed)), PackagerOptions(), 5.0, Clock(), threading.Event(), lambda text: None, parser_delay=False
     )
@@ -67,4 +77,17 @@ def test_an_empty_packet_is_no_end(tmp_path: Path) -> None:
             samples += live.read()
     samples += live.flush()
     live.close()
+    assert len(samples) == 24
+
+
+def test_an_empty_packet_is_no_end_of_a_file(holed: Path) -> None:
+    """The same where a file is played for what it is."""
+    uri = parse_uri(f"file:{holed}", trusted=True)
+    file = FileSource(uri, (), False, PackagerOptions(), SystemClock(), threading.Event())
+    file.open(lambda text: None)
+    samples: list[Sample] = []
+    with pytest.raises(SourceEnded):
+        while True:
+            samples += file.read()
+    file.close()
     assert len(samples) == 24

@@ -16,6 +16,7 @@ from headrace.media.samples import PackagerOptions, Sample
 from headrace.registry.feed_uri import FeedUri
 from headrace.wire.stream import Track
 from headrace_ingress.libav import explain, open_file
+from headrace_ingress.live import is_hollow
 from headrace_ingress.pacing import Interleaver, Pacer, at
 from headrace_ingress.source import Note, SourceBroken, SourceEnded
 from headrace_ingress.tracks import TrackFeed, choose_streams, make_feeds
@@ -201,6 +202,8 @@ class FileSource:
     def _next_packet(self) -> av.Packet[Any] | None:
         try:
             packet = next(self._packets, None)
+            while packet is not None and is_hollow(packet):
+                packet = next(self._packets, None)
         except (av.error.FFmpegError, OSError) as error:
             raise SourceBroken(explain(error, self._uri)) from None
         return packet if packet is not None and packet.size else None
