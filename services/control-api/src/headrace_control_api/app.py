@@ -12,11 +12,10 @@ from headrace.clock import microseconds
 from headrace.http.application import make_application
 from headrace.http.checks import Checks
 from headrace.http.listener import HttpListener
-from headrace.registry.metrics import RegistryMetrics
 from headrace.registry.records import NodeRecord
-from headrace.registry.registry import Registry, make_registry
-from headrace.registry.sealing import Vault
+from headrace.registry.registry import Registry
 from headrace.relay.hub import Hub
+from headrace.service.registry import make_own_registry
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import ControlApiSettings, Settings
 from headrace.version import SOFTWARE
@@ -70,12 +69,7 @@ def build(
     """
     components: list[Component] = []
     if registry is None:
-        wanted = settings.registry
-        metrics = RegistryMetrics.make(runtime.metrics)
-        vault = Vault([settings.relay.secret.get_secret_value()])
-        registry = make_registry(
-            wanted.url, wanted.prefix, wanted.lease_seconds, runtime.clock, metrics, vault, whole=True
-        )
+        registry = make_own_registry(settings, runtime, whole=True)
         components.append(Announced(registry, _record(settings, runtime)))
         runtime.health.add("registry", lambda: registry.problem)
     app = make_application(runtime)

@@ -12,18 +12,16 @@ from aiohttp import hdrs, web
 
 from headrace.access.gate import Gate
 from headrace.access.viewing import Viewing
-from headrace.errors import ConfigurationError
 from headrace.http.application import Probes, make_application
 from headrace.http.carried import CarriedDoor
 from headrace.http.listener import HttpListener, format_address
 from headrace.http.request_ids import name_request, tell_request_id
 from headrace.identifiers import StreamName
-from headrace.registry.metrics import RegistryMetrics
-from headrace.registry.registry import Registry, make_registry
-from headrace.registry.sealing import Vault
+from headrace.registry.registry import Registry
 from headrace.relay.broadcast import RingLimits
 from headrace.relay.hub import Hub
 from headrace.relay.window import WindowLimits
+from headrace.service.registry import make_own_registry
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import Settings
 from headrace.session.border import Border
@@ -212,21 +210,6 @@ def live_options(settings: Settings) -> LiveOptions:
     seconds = settings.edge.window_seconds
     window = WindowLimits(seconds, grace_seconds=max(GRACE_SECONDS, seconds * 0.2), bytes=settings.ring.bytes)
     return LiveOptions(window=window, waiting_max=2 * settings.edge.viewers_max)
-
-
-def make_own_registry(settings: Settings, runtime: Runtime) -> Registry:
-    """Return the registry that the settings name.
-
-    Raises:
-        ConfigurationError: when its URL cannot be used.
-    """
-    wanted = settings.registry
-    metrics = RegistryMetrics.make(runtime.metrics)
-    vault = Vault([settings.relay.secret.get_secret_value()])
-    try:
-        return make_registry(wanted.url, wanted.prefix, wanted.lease_seconds, runtime.clock, metrics, vault)
-    except ValueError as error:
-        raise ConfigurationError(f"registry.url: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

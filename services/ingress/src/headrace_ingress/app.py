@@ -15,11 +15,10 @@ from headrace.http.listener import HttpListener
 from headrace.identifiers import NODE_ID_MAX_BYTES, StreamName
 from headrace.media.samples import PackagerOptions
 from headrace.registry.feed_uri import BORDER_SCHEMES, InvalidUri, parse_uri
-from headrace.registry.metrics import RegistryMetrics
-from headrace.registry.registry import Registry, make_registry
-from headrace.registry.sealing import Vault
+from headrace.registry.registry import Registry
 from headrace.relay.broadcast import RingLimits
 from headrace.relay.hub import Hub
+from headrace.service.registry import make_own_registry
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import IngressSettings, PackagerSettings, Settings
 from headrace.session.border import Border
@@ -99,21 +98,6 @@ def build(
     intake = make_intake(feeds)
     member.node.on_offers = intake.offers_changed
     return [listener, member, *doors, feeds, intake]
-
-
-def make_own_registry(settings: Settings, runtime: Runtime) -> Registry:
-    """Return the registry that the settings name.
-
-    Raises:
-        ConfigurationError: when its URL cannot be used.
-    """
-    group = settings.registry
-    metrics = RegistryMetrics.make(runtime.metrics)
-    vault = Vault([settings.relay.secret.get_secret_value()])
-    try:
-        return make_registry(group.url, group.prefix, group.lease_seconds, runtime.clock, metrics, vault)
-    except ValueError as error:
-        raise ConfigurationError(f"registry.url: {error}") from None
 
 
 def make_intake(feeds: Feeds) -> Intake:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.errors import ConfigurationError
 from headrace.http.application import make_application
 from headrace.http.carried import CarriedDoor
 from headrace.http.listener import HttpListener
-from headrace.registry.metrics import RegistryMetrics
-from headrace.registry.registry import Registry, make_registry
-from headrace.registry.sealing import Vault
+from headrace.registry.registry import Registry
 from headrace.relay.broadcast import RingLimits
 from headrace.relay.hub import Hub
+from headrace.service.registry import make_own_registry
 from headrace.service.runtime import Component, Runtime, run_program
 from headrace.service.settings import Settings
 from headrace.session.membership import join_cluster
@@ -40,22 +38,12 @@ def build(
         settings,
         runtime,
         hub,
-        registry or _registry(settings, runtime),
+        registry or make_own_registry(settings, runtime),
         lambda: (listening.host, listener.bound_port),
     )
     app.router.add_get("/relay", member.node.relay_handler())
     CarriedDoor(hub, runtime.node, settings.relay.secret.get_secret_value(), runtime.clock).add_to(app)
     return [listener, member]
-
-
-def _registry(settings: Settings, runtime: Runtime) -> Registry:
-    wanted = settings.registry
-    metrics = RegistryMetrics.make(runtime.metrics)
-    vault = Vault([settings.relay.secret.get_secret_value()])
-    try:
-        return make_registry(wanted.url, wanted.prefix, wanted.lease_seconds, runtime.clock, metrics, vault)
-    except ValueError as error:
-        raise ConfigurationError(f"registry.url: {error}") from error
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from headrace.registry.registry import Registry
 from headrace.relay.broadcast import RingLimits
 from headrace.relay.credentials import cluster_credential
 from headrace.relay.hub import Hub
+from headrace.service.registry import make_own_registry
 from headrace.service.runtime import Component, Runtime
 from headrace.service.settings import Settings
 from headrace.session.membership import join_cluster
@@ -35,7 +36,6 @@ from headrace_edge.app import (
     forget_unwanted,
     make_doors,
     make_main_door,
-    make_own_registry,
     make_pushes,
 )
 from headrace_edge.collecting import Collecting
