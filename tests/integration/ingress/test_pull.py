@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -142,6 +143,19 @@ async def test_udp_by_gstreamer() -> None:
             await watched.live(3.0)
             assert sender.is_running, sender.log
     check_carried(watched, ["avc1", "mp4a"])
+
+
+async def test_udp_in_the_middle_of_a_long_gop() -> None:
+    """Parameter sets come with keyframes alone: the next one is looked for, for longer than libav looks by itself."""
+    port = free_port()
+    with publishers.ffmpeg("-f", "mpegts", f"udp://127.0.0.1:{port}?pkt_size=1316", gop=125):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first:
+            first.bind(("127.0.0.1", port))
+            first.setblocking(False)
+            for _ in range(30):
+                await asyncio.wait_for(asyncio.get_running_loop().sock_recv(first, 2048), 30)
+        source = await asyncio.to_thread(opened, f"udp://127.0.0.1:{port}", networks=LOOPBACK)
+    assert [track.kind for track in source.tracks] == ["video", "audio"]
 
 
 async def test_udp_that_stops_and_comes_back() -> None:

@@ -119,6 +119,13 @@ def _live_options(protocols: str, formats: str) -> dict[str, str]:
     }
 
 
+def looking_longer(options: dict[str, str], seconds: float) -> dict[str, str]:
+    """Return options with which libav looks at so many seconds of a feed, of 50 MB at most."""
+    if seconds * 1_000_000 <= PROBE_MICROSECONDS:
+        return options
+    return options | {"analyzeduration": str(round(seconds * 1_000_000)), "probesize": str(PROBE_BYTES * 100)}
+
+
 def open_file(path: Path) -> InputContainer:
     """Open a media file, and nothing else, whatever stands in it.
 

@@ -26,15 +26,28 @@ from headrace.transport.reaching import Network
 from headrace.wire.stream import Track
 from headrace_ingress.addresses import pinned
 from headrace_ingress.fetch import Fetcher
-from headrace_ingress.libav import OPEN_SECONDS, explain, http_options, rtmp_options, rtsp_options, udp_options
+from headrace_ingress.libav import (
+    OPEN_SECONDS,
+    PROBE_MICROSECONDS,
+    explain,
+    http_options,
+    looking_longer,
+    rtmp_options,
+    rtsp_options,
+    udp_options,
+)
 from headrace_ingress.live import LiveContainer
 from headrace_ingress.pacing import Pacer
 from headrace_ingress.rtsp_guard import RtspGuard
-from headrace_ingress.source import Note, SourceBroken
+from headrace_ingress.source import LATE, Note, SourceBroken
 from headrace_ingress.srt import SrtFile
 
 PLAYLIST_STALL_SECONDS: Final = 30.0
 """Least silence after which a playlist counts as stalled: its segments come at once and last ten seconds and more."""
+
+PROBES_SECONDS: Final = (PROBE_MICROSECONDS / 1_000_000, 3.0, 15.0)
+"""How long libav looks at a feed to know its tracks: longer, from the beginning, where it came in the middle of a GOP
+and the parameter sets that come with its keyframes were not among what it saw."""
 
 DELAYED_FORMATS: Final = frozenset({"rtsp", "mpegts", "hls"})
 """Formats whose pictures libav lets go of when the next one begins."""
@@ -74,6 +87,7 @@ class PulledSource:
         self._stall_seconds = stall_seconds
         self._clock = clock
         self._stopping = stopping
+        self._probe_seconds = PROBES_SECONDS[0]
         self._live: LiveContainer | None = None
         self._pacer: Pacer | None = None
         self._fetcher: Fetcher | None = None
@@ -82,6 +96,17 @@ class PulledSource:
         self._guard: RtspGuard | None = None
 
     def open(self, note: Note) -> None:
+        for seconds in PROBES_SECONDS:
+            self._probe_seconds = seconds
+            try:
+                self._open_once(note)
+                return
+            except SourceBroken as broken:
+                if broken.code != LATE or seconds == PROBES_SECONDS[-1] or self._stopping.is_set():
+                    raise
+                self.close()
+
+    def _open_once(self, note: Note) -> None:
         try:
             container = self._open_container()
         except (av.error.FFmpegError, OSError) as error:
@@ -149,32 +174,36 @@ class PulledSource:
             raise SourceBroken("the server leads to another address, which is not followed")
 
     def _open_container(self) -> Any:
-        seconds = (OPEN_SECONDS, self._stall_seconds)
+        probe = self._probe_seconds
+        seconds = (OPEN_SECONDS + probe, self._stall_seconds)
         match self._uri.scheme:
             case Scheme.RTSP | Scheme.RTSPS:
                 uri = replace(self._uri, address=pinned(self._uri, self._networks))
                 if not uri.trusted:
                     self._guard = RtspGuard(uri.address, urlsplit(self._uri.address).hostname or "")
                     uri = replace(uri, address=self._guard.place)
-                return av.open(uri.address, timeout=seconds, options=rtsp_options(uri, self._transport))
+                return av.open(
+                    uri.address, timeout=seconds, options=looking_longer(rtsp_options(uri, self._transport), probe)
+                )
             case Scheme.RTMP | Scheme.RTMPS:
-                options = rtmp_options(self._uri)
+                options = looking_longer(rtmp_options(self._uri), probe)
                 return av.open(pinned(self._uri, self._networks), format="flv", timeout=seconds, options=options)
             case Scheme.UDP:
                 place = udp_place(pinned(self._uri, self._networks))
-                return av.open(place, format="mpegts", timeout=seconds, options=udp_options())
+                return av.open(place, format="mpegts", timeout=seconds, options=looking_longer(udp_options(), probe))
             case Scheme.HTTP | Scheme.HTTPS:
                 self._fetcher = fetcher = Fetcher(
                     self._networks, self._uri.trusted, self._stall_seconds, self._stopping
                 )
                 file = fetcher.open(self._uri.address)
                 self._has_end = file.has_end
-                long = (OPEN_SECONDS * 2, max(self._stall_seconds, PLAYLIST_STALL_SECONDS))
-                return av.open(file, "r", io_open=fetcher.nested, timeout=long, options=http_options())
+                long = (OPEN_SECONDS * 2 + probe, max(self._stall_seconds, PLAYLIST_STALL_SECONDS))
+                options = looking_longer(http_options(), probe)
+                return av.open(file, "r", io_open=fetcher.nested, timeout=long, options=options)
             case Scheme.SRT:
                 called = pinned(self._uri, self._networks)
                 self._caller = SrtFile(called, max(OPEN_SECONDS, self._stall_seconds), self._stopping)
-                return av.open(self._caller, "r", format="mpegts", options=udp_options())
+                return av.open(self._caller, "r", format="mpegts", options=looking_longer(udp_options(), probe))
         raise AssertionError(f"{self._uri.scheme} is not pulled")
 
 
