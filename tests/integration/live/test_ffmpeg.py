@@ -65,8 +65,8 @@ async def test_ffmpeg_goes_on_from_reading_to_reading(
     finally:
         await publisher.stop()
     assert rig.value("live_requests_total", kind="manifest", status="200") >= 4
-    assert "non-monotonic" not in said.lower()
-    assert "404" not in said
+    assert "non-monoton" not in said.lower()
+    assert "HTTP error" not in said
     found = times(tmp_path / "copy.mp4")
     assert sorted(found) == [0, 1]
     for stream, step in ((0, 1 / 25), (1, 1024 / 48_000)):
@@ -82,20 +82,20 @@ async def test_ffmpeg_crosses_into_the_next_period(rig: EdgeRig, tmp_path: Path)
     await publisher.start(clip)
     try:
         await wait_until(lambda: len(segments(rig)) >= 2, 20)
-        copying = asyncio.ensure_future(copy(rig, 14.0, tmp_path / "copy.mp4"))
-        await asyncio.sleep(4)
+        copying = asyncio.ensure_future(copy(rig, 18.0, tmp_path / "copy.mp4"))
+        # Two segments of each track: it is on its way.
+        await wait_until(lambda: rig.value("live_requests_total", kind="segment", status="200") >= 4, 30)
         await publisher.stop("the camera is away")
         await asyncio.sleep(1)
         await publisher.start(clip)
         said = await copying
     finally:
         await publisher.stop()
-    assert "404" not in said
+    assert "HTTP error" not in said
     for stream, moments in times(tmp_path / "copy.mp4").items():
         steps = [later - time for time, later in itertools.pairwise(moments)]
         assert min(steps) > 0, stream
         assert sum(step > 0.5 for step in steps) == 1, (stream, steps)
-        assert max(steps) < 4, stream
 
 
 def segments(rig: EdgeRig) -> set[int]:
