@@ -43,9 +43,9 @@ BATCH_MAX_BYTES = 256 * 1024
 """Bytes of chunk records read for one write, unless a single chunk is larger: bounds what a viewer that stops reading
 can have unsent, and is enough that the cost of a write does not matter."""
 
-JOINING_TURN_BYTES, JOINING_TURN_VIEWERS = 1024 * 1024, 64
-"""Bytes written to joining viewers in one turn, and viewers looked at: a millisecond of work, so that a thousand who
-come at once do not hold up those who watch."""
+JOINING_TURN_BYTES, JOINING_TURN_VIEWERS = BATCH_MAX_BYTES, 64
+"""Bytes written to joining viewers in one turn, which is a batch or two, and viewers looked at: half a millisecond of
+work, so that a thousand who come at once do not hold up those who watch."""
 
 LOOKED_AT_ONCE = 500
 """Paused viewers looked at in one turn: half a millisecond."""
