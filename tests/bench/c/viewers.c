@@ -320,10 +320,17 @@ static void tell(void) {
   struct rusage used;
   getrusage(RUSAGE_SELF, &used);
   printf("{\"open\": %d, \"lost\": %d, \"messages\": %llu, \"bytes\": %llu, \"texts\": %llu, \"p50_ms\": %.2f, "
-         "\"p99_ms\": %.2f, \"cpu_s\": %.3f}\n",
+         "\"p99_ms\": %.2f, \"cpu_s\": %.3f, \"latency\": [",
          opened, lost, (unsigned long long)messages, (unsigned long long)bytes, (unsigned long long)texts, quantile(0.5),
          quantile(0.99),
          (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
+  const char *between = "";
+  for (int i = 0; i < BUCKETS; i++)
+    if (latency[i]) {
+      printf("%s[%.2f, %llu]", between, (i + 0.5) / 10, (unsigned long long)latency[i]);
+      between = ", ";
+    }
+  puts("]}");
   fflush(stdout);
 }
 
