@@ -1,9 +1,12 @@
 """When a feed counts as silent, judged by its own rhythm. Pure.
 
 Media of most feeds come all the time, of others in bursts: a picture every two seconds, a GOP at once, a segment of a
-playlist. How far what came reaches ahead of the clock, the feed's *lead*, falls while nothing comes and rises by what
-comes then; so between its highest and its lowest lies the longest pause that was seen, and a burst tells how long the
-pause after it may be before there was any. A feed is silent once it paused longer than that, with some allowance.
+playlist. A feed is silent once it paused for longer than it did of late, with some allowance.
+
+At its beginning no pause has been seen yet, so it is believed what the first burst tells: how far what came reaches
+ahead of the clock, the feed's *lead*, rises by what comes and falls while nothing comes, and between its highest and
+its lowest lies the pause that may follow. What a server had kept, or libav took in while probing, rises as well; if no
+pause follows, that is forgotten as soon as it would have been over.
 """
 
 from __future__ import annotations
@@ -32,23 +35,21 @@ class Rhythm:
         self._least_seconds = least_seconds
         self._end = 0.0
         self._came_at: float | None = None
+        self._longest = self._before = 0.0
         self._since = 0.0
+        self._began: float | None = None
         self._low = self._high = 0.0
-        self._before = 0.0
 
     @property
     def pause_seconds(self) -> float:
         """The longest pause that is usual: 0 before anything came."""
-        return max(self._before, self._high - self._low)
+        burst = 0.0 if self._began is None else self._high - self._low
+        return max(self._longest, self._before, burst)
 
     @property
     def silent_from(self) -> float | None:
         """When the feed counts as silent unless something comes until then; `None` before anything came."""
-        if self._came_at is None:
-            return None
-        pause = self.pause_seconds
-        allowance = BURST_ALLOWANCE if pause > BURST_SECONDS else ALLOWANCE
-        return self._came_at + max(self._least_seconds, allowance * pause)
+        return None if self._came_at is None else self._came_at + self._allowed(self.pause_seconds)
 
     def silent_seconds(self, now: float) -> float:
         """Return for how long nothing has come."""
@@ -64,16 +65,22 @@ class Rhythm:
         """
         lead = end_seconds - now
         if self._came_at is None:
-            self._low, self._high, self._since = lead - seconds, lead, now
+            self._began, self._low, self._high = now, lead - seconds, lead
         else:
-            self._low = min(self._low, self._end - now)
-            self._high = max(self._high, lead)
-            if now - self._since >= WINDOW_SECONDS:
-                self._before = self._high - self._low
-                self._low, self._high, self._since = lead, lead, now
+            self._pause(now - self._came_at, now)
+            self._low, self._high = min(self._low, self._end - now), max(self._high, lead)
+            if self._began is not None and now - self._began > self._allowed(self._high - self._low):
+                self._began = None
         self._end, self._came_at = end_seconds, now
 
     def opened(self) -> None:
         """Another epoch begins, on whose timeline what comes next may lie anywhere."""
-        self._before = self.pause_seconds
         self._came_at = None
+
+    def _allowed(self, pause: float) -> float:
+        return max(self._least_seconds, (BURST_ALLOWANCE if pause > BURST_SECONDS else ALLOWANCE) * pause)
+
+    def _pause(self, seconds: float, now: float) -> None:
+        self._longest = max(self._longest, seconds)
+        if now - self._since >= WINDOW_SECONDS:
+            self._before, self._longest, self._since = self._longest, 0.0, now
