@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,10 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 
 NOBODY = 65534
 """VLC does not run as root, as tests do in containers."""
+
+FEED_SECONDS = 30.0
+CONNECT_MILLISECONDS = 20_000
+"""How long a busy machine takes to start ffmpeg, and to do an encrypted handshake."""
 
 SIZE = "320x180"
 GOP = 25
@@ -164,14 +168,19 @@ _GSTREAMER_SOUND = (
 
 @contextmanager
 def srt_live_transmit(place: str) -> Iterator[tuple[Publisher, Publisher]]:
-    """Run libsrt's own program for a `with` block, and the ffmpeg that feeds it by UDP on this machine; give both."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        port = chosen.getsockname()[1]
-    feed = f"udp://127.0.0.1:{port}"
-    transmitter = Publisher(["srt-live-transmit", "-chunk:1316", feed, place])
-    with transmitter, ffmpeg("-f", "mpegts", f"{feed}?pkt_size=1316") as feeder:
-        yield transmitter, feeder
+    """Run libsrt's own program for a `with` block, and the ffmpeg that feeds it by UDP on this machine; give both.
+
+    It calls when there is something to send: a publisher that is silent while ffmpeg starts is sent away.
+    """
+    with ExitStack() as running:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as chosen:
+            chosen.bind(("127.0.0.1", 0))
+            chosen.settimeout(FEED_SECONDS)
+            feed = f"udp://127.0.0.1:{chosen.getsockname()[1]}"
+            feeder = running.enter_context(ffmpeg("-f", "mpegts", f"{feed}?pkt_size=1316"))
+            chosen.recv(2048)
+        command = ["srt-live-transmit", "-chunk:1316", feed, f"{place}&conntimeo={CONNECT_MILLISECONDS}"]
+        yield running.enter_context(Publisher(command)), feeder
 
 
 def libav(uri: str, format: str, video: str, audio: str) -> Publisher:
