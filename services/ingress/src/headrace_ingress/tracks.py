@@ -16,6 +16,7 @@ from headrace.media.headers import HeaderChanged, ParametersMissing, TrackReader
 from headrace.media.samples import PackagerOptions, Sample
 from headrace.wire.stream import Track
 from headrace_ingress.source import LATE, Note, SourceBroken
+from headrace_ingress.stamped import Stamped
 from headrace_ingress.timing import Stamps, TrackClock
 from headrace_ingress.transcode import EncodedFeed, is_encoded
 
@@ -81,7 +82,7 @@ def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-class TrackFeed:
+class TrackFeed(Stamped):
     """Makes samples of one track out of packets.
 
     Attributes:
@@ -110,22 +111,12 @@ class TrackFeed:
         delay = frame_seconds if parser_delay and self.is_video else 0.0
         reorder = int(stream.codec_context.reorder_depth) if self.is_video else 0
         self._tick = float(Fraction(stream.time_base))
-        self._clock = TrackClock(Fraction(stream.time_base), frame_seconds, reorder, delay)
+        super().__init__(TrackClock(Fraction(stream.time_base), frame_seconds, reorder, delay))
         self._pending: deque[av.Packet[Any]] = deque()
 
     @property
     def track(self) -> Track:
         return self._reader.track
-
-    def mend(self, packet: av.Packet[Any]) -> None:
-        """Undo wraps of its stamps; to be called before `push` where nobody says when it arrived."""
-        stamps = self._clock.mended(Stamps(packet.pts, packet.dts, 0))
-        packet.pts, packet.dts = stamps.pts, stamps.dts
-
-    def arrived(self, packet: av.Packet[Any], utc: float) -> None:
-        """Take note of when a packet came; to be told before `push`, and of all packets that came together."""
-        stamps = self._clock.arrived(Stamps(packet.pts, packet.dts, 0), utc)
-        packet.pts, packet.dts = stamps.pts, stamps.dts
 
     def push(self, packet: av.Packet[Any]) -> list[Sample]:
         """Take the next packet; return the samples that are whole now.

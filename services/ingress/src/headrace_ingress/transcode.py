@@ -22,7 +22,8 @@ from headrace.media.track_writer import AUDIO_JITTER_SECONDS
 from headrace.wire.stream import Track
 from headrace_ingress.codecs import AAC_FRAME, SAMPLE_RATE, VIDEO_CLOCK, add_aac, add_h264, nowhere
 from headrace_ingress.source import Note, SourceBroken
-from headrace_ingress.timing import Stamps, TrackClock
+from headrace_ingress.stamped import Stamped
+from headrace_ingress.timing import TrackClock
 
 ENCODED_VIDEO: Final = frozenset({"rawvideo", "mjpeg"})
 """libav's names of video that is encoded."""
@@ -70,7 +71,7 @@ class Lateness:
         return offset - self._offset > LATE_MAX_SECONDS
 
 
-class EncodedFeed:
+class EncodedFeed(Stamped):
     """Makes samples of one track out of packets, as `TrackFeed` does, by encoding them.
 
     Attributes:
@@ -93,7 +94,7 @@ class EncodedFeed:
         self._note = note
         self._time_base = Fraction(stream.time_base)
         self._container = nowhere()
-        self._clock = TrackClock(self._time_base, 0.0, 0)
+        super().__init__(TrackClock(self._time_base, 0.0, 0))
         self._lateness = Lateness()
         self._first: int | None = None
         self._newest = -1
@@ -108,16 +109,6 @@ class EncodedFeed:
     @property
     def track(self) -> Track:
         return self._reader.track
-
-    def mend(self, packet: av.Packet[Any]) -> None:
-        """Undo wraps of its stamps; to be called before `push` where nobody says when it arrived."""
-        stamps = self._clock.mended(Stamps(packet.pts, packet.dts, 0))
-        packet.pts, packet.dts = stamps.pts, stamps.dts
-
-    def arrived(self, packet: av.Packet[Any], utc: float) -> None:
-        """Take note of when a packet came; to be told before `push`, and of all packets that came together."""
-        stamps = self._clock.arrived(Stamps(packet.pts, packet.dts, 0), utc)
-        packet.pts, packet.dts = stamps.pts, stamps.dts
 
     def push(self, packet: av.Packet[Any]) -> list[Sample]:
         """Take the next packet; return the samples that came out of the encoder. A damaged one is left out."""
