@@ -117,7 +117,7 @@ async def test_an_ended_stream_is_whole(http: aiohttp.ClientSession, rig: EdgeRi
     broadcast = publish(rig, split(8.0, seconds)[0])
     began = read((await get(http, rig, "1.m3u8"))[1].decode())
     broadcast.set_state(StreamState.ENDED, "over")
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(5):  # and not the six seconds of a wait
         found = await timelines(http, rig)
         for track in (1, 2):
             playlist = read((await get(http, rig, f"{track}.m3u8"))[1].decode())
@@ -168,6 +168,6 @@ async def test_who_follows_the_last_segment_gets_its_end(http: aiohttp.ClientSes
     async with http.get(f"http://{rig.address()}/live/demo/{EPOCH}/1/102.m4s") as answer:
         first = await answer.content.readany()
         broadcast.set_state(StreamState.ENDED, "over")
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(5):  # and not the six seconds of a wait
             body = first + await answer.read()
     assert body == (await get(http, rig, f"{EPOCH}/1/102.m4s"))[1]

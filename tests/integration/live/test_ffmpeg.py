@@ -13,6 +13,7 @@ import pytest
 
 from headrace.identifiers import StreamName
 from headrace.testing import wait_until
+from headrace.wire.chunk import Chunk
 from headrace.wire.stream import StreamState
 from integration.edge.rig import EdgeRig
 from support.live_media import Publisher, make_clip
@@ -75,6 +76,21 @@ async def test_ffmpeg_goes_on_from_reading_to_reading(
         assert found[stream][-1] - found[stream][0] > seconds - 1
 
 
+async def test_ffmpeg_comes_to_the_end_of_what_has_ended(rig: EdgeRig, tmp_path: Path) -> None:
+    """Who comes after the end gets all of it, and ends."""
+    publisher = Publisher(rig.hub.produce(StreamName("demo")))
+    await publisher.start(make_clip(320, 180))
+    try:
+        await wait_until(lambda: len(segments(rig)) >= 3, 20)
+    finally:
+        await publisher.stop()
+    publisher.broadcast.set_state(StreamState.ENDED, "over")
+    await copy(rig, 60.0, tmp_path / "copy.mp4")
+    media = [entry for entry in publisher.broadcast.read(publisher.broadcast.replay()) if isinstance(entry, Chunk)]
+    for stream, moments in times(tmp_path / "copy.mp4").items():
+        assert len(moments) == sum(chunk.samples for chunk in media if chunk.id.track == stream + 1)
+
+
 async def test_ffmpeg_crosses_into_the_next_period(rig: EdgeRig, tmp_path: Path) -> None:
     """It keeps the header of the Period that it began in, which is right while the publisher encodes as before."""
     clip = make_clip(320, 180)
@@ -103,4 +119,4 @@ def segments(rig: EdgeRig) -> set[int]:
     broadcast = rig.hub.streams[StreamName("demo")]
     if broadcast.state.state is not StreamState.LIVE:
         return set()
-    return {entry.id.segment for entry in broadcast.read(broadcast.replay()) if hasattr(entry, "id")}
+    return {entry.id.segment for entry in broadcast.read(broadcast.replay()) if isinstance(entry, Chunk)}

@@ -76,9 +76,12 @@ def may_come(outlet: Outlet, media: Media) -> bool:
 
 
 def may_come_at(outlet: Outlet, timed: Timed) -> bool:
-    """Return whether a segment may begin at a time soon: not before the newest one, and not long after it."""
+    """Return whether a segment may begin at a time soon: not before the newest one, and not long after it.
+
+    Also when the stream has ended: FFmpeg does not notice that, and would ask again at once.
+    """
     window = outlet.window.windows.get(timed.track)
-    if window is None or (newest := window.newest) is None or outlet.window.ended:
+    if window is None or (newest := window.newest) is None:
         return False
     limit = newest.end + AHEAD_MAX_SEGMENTS * target_seconds(newest.track) * newest.track.timescale
     return newest.start <= timed.time <= limit
