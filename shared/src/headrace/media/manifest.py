@@ -95,14 +95,15 @@ def _told_at(newest: Segment, view: ManifestView) -> float:
 def _least_seconds(segment: Segment, view: ManifestView) -> float:
     """Return how long the newest segment of a track is, or will be, at least.
 
-    It may end half a frame before its nominal length, and of one track half a frame before that of another; no frame
-    is longer than a chunk. Where its publisher went away it is shorter, which is told when something follows it: a
-    timeline never takes back what it told, and FFmpeg repeats a last segment that has no whole second in it.
+    The leading track may end half a frame before the nominal length, another begin half a frame of its own after it and
+    end as much before it; no frame is longer than a chunk. Where its publisher went away it is shorter, which is told
+    when something follows it: a timeline never takes back what it told, and FFmpeg repeats a last segment that has no
+    whole second in it.
     """
     if view.ended:
         return 0.0
-    frames = max(map(_chunk_seconds, view.declared), default=CHUNK_SECONDS)
-    return max(0.0, segment.track.segment_seconds - frames)
+    frame = max(map(_chunk_seconds, view.declared), default=CHUNK_SECONDS)
+    return max(0.0, segment.track.segment_seconds - 1.5 * frame)
 
 
 def _newest_epoch(view: ManifestView) -> Epoch:
