@@ -116,6 +116,7 @@ class Stage:
     """A feed whose attempts play scripts, one after the other; the last one again and again.
 
     Attributes:
+        silence_seconds: shortest silence that is told; long, for readers of a busy machine may be late.
         slate: script of what fills in; none does where it is empty.
     """
 
@@ -124,6 +125,7 @@ class Stage:
     node: str = "node-1"
     note: str = ""
     slate: Sequence[Step] = ()
+    silence_seconds: float = 30.0
     sources: list[ScriptedSource] = field(default_factory=list)
     slates: list[ScriptedSource] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
@@ -135,7 +137,12 @@ class Stage:
         self.registry = MemoryRegistry(self.store)
         self.exported = CollectorRegistry()
         self.hold = FreeHold(self.registry, None, 1.0)
-        self.options = options = FeedOptions(retry_min_seconds=0.01, retry_max_seconds=0.02, slate_after_seconds=0.01)
+        self.options = options = FeedOptions(
+            retry_min_seconds=0.01,
+            retry_max_seconds=0.02,
+            slate_after_seconds=0.01,
+            silence_seconds=self.silence_seconds,
+        )
         self.feed = Feed(
             NAME,
             "test",

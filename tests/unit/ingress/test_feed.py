@@ -101,7 +101,7 @@ async def test_a_source_that_falls_silent_is_told_and_kept() -> None:
     """Nothing comes: the stream is interrupted while the connection stands, and live in the same epoch when it does."""
     hang = Hang()
     with capture_logs() as logs:
-        async with running(Stage([[Frames(10), hang, Frames(30, 10), WaitForStop()]])) as stage:
+        async with running(Stage([[Frames(10), hang, Frames(30, 10), WaitForStop()]], silence_seconds=0.3)) as stage:
             await wait_until(lambda: is_state(stage, StreamState.LIVE))
             await wait_until(lambda: is_state(stage, StreamState.INTERRUPTED))
             assert stage.broadcast.state.reason.startswith("silent for ")
@@ -121,7 +121,7 @@ async def test_silence_and_its_break_are_one() -> None:
     hang = Hang()
     with capture_logs() as logs:
         script: list[list[Step]] = [[Frames(10), hang, SourceBroken("given up")], [SourceBroken("no answer")]]
-        async with running(Stage(script)) as stage:
+        async with running(Stage(script, silence_seconds=0.3)) as stage:
             await wait_until(lambda: stage.metric("breaks_total") == 1)
             assert stage.broadcast.state.reason.startswith("silent for ")
             hang.release.set()
@@ -163,7 +163,8 @@ async def test_a_slate_fills_in() -> None:
 async def test_a_silent_source_is_held_for_a_slate() -> None:
     """Its connection stands, and its media come in an epoch after the slate's."""
     hang = Hang()
-    stage = Stage([[Frames(10), hang, Frames(60, 10), WaitForStop()]], slate=[Frames(50, track=OTHER), WaitForStop()])
+    script: list[list[Step]] = [[Frames(10), hang, Frames(60, 10), WaitForStop()]]
+    stage = Stage(script, slate=[Frames(50, track=OTHER), WaitForStop()], silence_seconds=0.3)
     async with running(stage):
         await wait_until(lambda: stage.metric("slates_total") == 1)
         assert is_state(stage, StreamState.INTERRUPTED)

@@ -3,10 +3,10 @@
 Media of most feeds come all the time, of others in bursts: a picture every two seconds, a GOP at once, a segment of a
 playlist. A feed is silent once it paused for longer than it did of late, with some allowance.
 
-At its beginning no pause has been seen yet, so it is believed what the first burst tells: how far what came reaches
-ahead of the clock, the feed's *lead*, rises by what comes and falls while nothing comes, and between its highest and
-its lowest lies the pause that may follow. What a server had kept, or libav took in while probing, rises as well; if no
-pause follows, that is forgotten as soon as it would have been over.
+At its beginning no pause has been seen yet. Then one of some seconds is expected, and a longer one where a burst tells
+so: how far what came reaches ahead of the clock, the feed's *lead*, rises by what comes and falls while nothing comes,
+and between its highest and its lowest lies the pause that may follow. What a server had kept, or libav took in while
+probing, rises as well; if no pause follows, that is forgotten as soon as it would have been over.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ ALLOWANCE: Final = 1.5
 BURST_SECONDS: Final = 1.0
 BURST_ALLOWANCE: Final = 2.0
 """The same of feeds that pause for longer than `BURST_SECONDS`: GOPs and segments differ by as much."""
+
+OPENING_SECONDS: Final = 5.0
+OPENING_PAUSES: Final = 2.0
+"""For so long a feed is expected to pause for so many times its shortest silence, whatever it does: readers rest
+between chunks, so the first GOP of a feed that sends whole ones does not look like a burst."""
 
 WINDOW_SECONDS: Final = 20.0
 """How long a pause is remembered, and at most twice as long: three segments of a playlist at least."""
@@ -43,8 +48,8 @@ class Rhythm:
     @property
     def pause_seconds(self) -> float:
         """The longest pause that is usual: 0 before anything came."""
-        burst = 0.0 if self._began is None else self._high - self._low
-        return max(self._longest, self._before, burst)
+        opening = 0.0 if self._began is None else max(self._high - self._low, OPENING_PAUSES * self._least_seconds)
+        return max(self._longest, self._before, opening)
 
     @property
     def silent_from(self) -> float | None:
@@ -69,7 +74,8 @@ class Rhythm:
         else:
             self._pause(now - self._came_at, now)
             self._low, self._high = min(self._low, self._end - now), max(self._high, lead)
-            if self._began is not None and now - self._began > self._allowed(self._high - self._low):
+            opening = max(OPENING_SECONDS, self._allowed(self._high - self._low))
+            if self._began is not None and now - self._began > opening:
                 self._began = None
         self._end, self._came_at = end_seconds, now
 
