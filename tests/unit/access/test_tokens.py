@@ -141,7 +141,9 @@ def test_a_public_key_is_no_secret() -> None:
         keys.verify(f"{text.decode()}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"keys": 5}', '{"keys": [{"kty": "oct"}]}', '{"keys": [5]}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"keys": 5}', '{"keys": [{"kty": "oct"}]}', '{"keys": [5]}', "[" * 10_000]
+)
 def test_what_is_no_key_set_is_said_so(text: str) -> None:
     """A file that is none is refused in one sentence."""
     with pytest.raises(InvalidKeys):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.registry.desired import DesiredKey, DesiredKind, decode_desired
 from headrace.registry.records import (
     NODE_STREAMS_MAX,
     RECORD_MAX_BYTES,
@@ -18,10 +19,12 @@ from headrace.registry.records import (
     StreamNumbers,
     StreamRecord,
     TrackSummary,
+    decode_claim,
     decode_node,
     decode_stream,
     encode_record,
 )
+from headrace.registry.sealing import Vault
 
 NODE = NodeRecord(node="n1", role="edge", relay_url="ws://10.0.0.7:8088/relay", streams=("cam1", "site7/gate"))
 STREAM = StreamRecord(
@@ -161,3 +164,13 @@ def test_numbers_only_grow(a: int, b: int, c: int, d: int) -> None:
     """Each number is the greater of both."""
     first, second = StreamNumbers(next_segment=a, epoch=b), StreamNumbers(next_segment=c, epoch=d)
     assert first.grown(second) == second.grown(first) == StreamNumbers(next_segment=max(a, c), epoch=max(b, d))
+
+
+def test_what_is_nested_too_deeply_is_no_record() -> None:
+    """Whoever reads it goes on with the others."""
+    nested = b'{"node": "n1", "more": ' + b"[" * 10_000 + b"]" * 10_000 + b"}"
+    for decode in (decode_node, decode_stream, decode_claim):
+        with pytest.raises(InvalidRecord):
+            decode(nested, "n1")
+    with pytest.raises(InvalidRecord):
+        decode_desired(b"1 " + nested, DesiredKey(DesiredKind.DRAIN, "n1"), Vault())

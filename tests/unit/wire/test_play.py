@@ -183,3 +183,10 @@ def test_anything_of_a_known_type_is_a_message_or_an_error(kind: str, members: d
         assert code in {"", "too_large", "bad_json", "bad_message", "bad_tracks"}
         message = None if code else decode(text)
         assert message is None or decode(play.encode(message)) == message
+
+
+@pytest.mark.parametrize("text", ["[" * 10_000, '{"type": "pong", "more": ' + "[" * 10_000 + "]" * 5 + "}"])
+def test_what_is_nested_too_deeply_is_an_error_as_any(text: str) -> None:
+    """A stranger may send it, where a member is expected or one that nobody knows."""
+    for decode in (play.decode_from_player, play.decode_from_edge):
+        assert outcome(decode, text.encode()) in {"bad_json", "bad_message"}

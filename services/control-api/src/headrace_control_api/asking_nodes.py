@@ -126,7 +126,7 @@ class HttpNodes:
                 if answer.status != 200 or said is None:
                     return None
                 return msgspec.json.decode(said, type=kind, strict=False)
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError):
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError, RecursionError):
             return None
 
 

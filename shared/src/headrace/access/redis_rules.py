@@ -120,6 +120,6 @@ class RedisRules:
 def _licence(text: bytes) -> Licence | None:
     try:
         return msgspec.json.decode(text, type=Licence)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         log.warning("licence_not_read", reason=str(error))
         return None

@@ -180,7 +180,7 @@ def parse_jwks(text: str) -> Keys:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a key that is too short to be safe
             keys = KeySet.import_key_set(json.loads(text)).keys
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError, Warning) as error:
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError, Warning) as error:
         raise InvalidKeys(f"this is no key set (RFC 7517): {type(error).__name__}") from None
     return Keys([key for key in keys if key.key_type in _ALGORITHMS])
 

@@ -133,7 +133,7 @@ class Webhook:
                 answer = msgspec.json.decode(await self._asker.ask(question), type=WebhookAnswer)
             finally:
                 self._waiting -= 1
-        except (NoAnswer, msgspec.DecodeError) as error:
+        except (NoAnswer, msgspec.DecodeError, RecursionError) as error:
             return self._while_away(str(error))
         self._note(None)
         self._remember(asked, answer)

@@ -253,7 +253,7 @@ def _decode(data: bytes, key: DesiredKey, vault: Vault) -> Desired:
     try:
         record = msgspec.json.Decoder(_TYPES[key.kind], dec_hook=hook).decode(data)
         _check_names(record)
-    except (msgspec.DecodeError, UnicodeDecodeError, InvalidName, SealError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidName, SealError) as error:
         raise InvalidRecord(f"{what}: {error}") from None
     if desired_key(record) != key:
         raise InvalidRecord(f"{what} is about {desired_key(record)}")

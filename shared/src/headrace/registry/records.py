@@ -322,5 +322,5 @@ def _decode(data: bytes, decoder: msgspec.json.Decoder[_R], what: str) -> _R:
         raise InvalidRecord(f"{what} has {len(data)} bytes, at most {RECORD_MAX_BYTES} are allowed")
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRecord(f"{what}: {error}") from None

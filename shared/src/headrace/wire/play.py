@@ -242,13 +242,13 @@ def _decode(text: str | bytes, limit: int, decoders: Mapping[str, msgspec.json.D
         raise WireError("too_large", f"text message of {len(data)} bytes, at most {limit} are allowed")
     try:
         decoder = decoders.get(_kind.decode(data).type)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError("bad_json", str(error)) from None
     if decoder is None:
         return None
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError("bad_message", str(error)) from None
 
 

@@ -110,7 +110,7 @@ class CheckDoor:
         try:
             asked = msgspec.json.decode(body, type=CheckRequest)
             found = await self._checks.check(self._vault.open(asked.uri, CHECK), asked.seconds)
-        except (msgspec.DecodeError, SealError) as error:
+        except (msgspec.DecodeError, RecursionError, SealError) as error:
             raise web.HTTPBadRequest(text=str(error)) from None
         except NotChecked as error:
             raise web.HTTPServiceUnavailable(text=str(error)) from None
