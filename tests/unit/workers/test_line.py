@@ -143,3 +143,18 @@ async def test_nonsense_ends_the_conversation() -> None:
     with others:
         others.sendall(b"\x00\x00\x00\x011")
         await wait_until(lambda: ended == [True])
+
+
+async def test_too_many_questions_are_not_asked(talking: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node would take the worker for mad and end it, with all its viewers; who asked is told at once instead."""
+    monkeypatch.setattr(line_module, "ASKS_MAX", 2)
+    viewing = NodeViewing(talking.line)
+    asking = [asyncio.create_task(viewing.ends()) for _ in range(2)]
+    await wait_until(lambda: len(talking.heard) == 2)
+    with pytest.raises(StoreAway, match="questions"):
+        await viewing.ends()
+    for ask in talking.heard:
+        assert isinstance(ask, Ask)
+        talking.node.say(Answer(ask.id, msgspec.msgpack.encode(Ends({}, {}))))
+    assert await asyncio.gather(*asking) == [Ends({}, {})] * 2
+    assert len(talking.heard) == 2

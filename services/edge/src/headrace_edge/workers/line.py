@@ -31,6 +31,9 @@ from headrace_edge.workers.talk import Talk, talk_over
 ASK_SECONDS: Final = 3.0
 """How long the node may take to answer: it may have to ask a store, which has less."""
 
+ASKS_MAX: Final = 5_000
+"""Most questions at once: half of what the node answers, which goes on for a moment with those that were given up."""
+
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
@@ -102,6 +105,8 @@ class Line:
         """Return the node's answer; see `headrace_edge.workers.viewing.Asking`."""
         if self._talk is None or not self._talk.is_open:
             raise StoreAway("the node is gone")
+        if len(self._asked) >= ASKS_MAX:
+            raise StoreAway(f"{ASKS_MAX} questions wait for the node already")
         self._asks = number = self._asks + 1
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asked[number] = answered
