@@ -1,7 +1,7 @@
 """What ingress declares of a track for everybody: rates that playlists need, and the lengths that they promise.
 
-Playlists and manifests must be alike on every node, so nothing in them may come from what one node measured: it is
-declared once, with the epoch's tracks, and travels with them.
+Playlists and manifests must be alike on every node, so nothing in them may come from what one edge measured: it is
+declared with the epoch's tracks, and travels with them. Rates are guesses here; `headrace.media.rates` corrects them.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from aiohttp import hdrs, web
 
+from headrace.http.application import ANY_ORIGIN
 from headrace.identifiers import StreamName
 from headrace.media.playlists import date_time
 from headrace.media.segments import Segment, media_bytes
@@ -324,7 +325,7 @@ class LiveDoor:
         headers[UNGATHERED] = "no"
         if early := answer_conditions(request, etag, headers):
             return early
-        response = web.StreamResponse(headers={**headers, hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"})
+        response = web.StreamResponse(headers={**headers, **ANY_ORIGIN})
         if request.version < (1, 1):
             response.force_close()
         await response.prepare(request)
