@@ -116,6 +116,7 @@ async def test_a_node_that_does_not_answer_is_away(talking: Conversation, monkey
     monkeypatch.setattr(line_module, "ASK_SECONDS", 0.05)
     assert await talking.line.problems() == {"node": "the node did not answer within 0.05 s"}
     talking.node.say(Answer((await talking.asked()).id, msgspec.msgpack.encode({})))
+    monkeypatch.setattr(line_module, "ASK_SECONDS", 20.0)
     asking = asyncio.create_task(talking.line.problems())
     talking.node.say(Answer((await talking.asked()).id, msgspec.msgpack.encode({"relay": "none"})))
     assert await asking == {"relay": "none"}
