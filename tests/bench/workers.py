@@ -1,9 +1,14 @@
 """Workers: what a message costs when two processes share the viewers, against one process that has them all.
 
-Both are the whole product with the same load, on the same core in the same seconds; the load is on the other core. All
-processes of an edge count: the node, which takes the stream once and serves its workers, and the workers. Cores help
-only as far as a message does not cost more for it, which is what is measured; a machine with two cores has none left
-for a second worker beside the load.
+Both are the whole product with the same load. All processes of an edge count: the node, which takes the stream once and
+serves its workers, and the workers. Cores help only as far as a message does not cost more for it, which is what is
+measured, in two ways; the load is on the other core in both.
+
+*Together*: all processes of both on one core in the same seconds. The workers, which send at the same moment, stand in
+each other's way there.
+
+*Apart*: in turns, and one worker is moved to the load's core. What counts is the other one's CPU for its messages, with
+the node's for all of them: what a message costs where each worker has a core.
 
     PYTHONPATH=tests python tests/bench/workers.py --json build/workers.json [--quick]
 """
@@ -13,9 +18,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import sys
 import time
+import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +30,18 @@ from pathlib import Path
 from typing import Any
 
 from bench.building import NoCompiler
-from bench.fan_out_parts import SERVER_CORE, Load, Server, Viewers, cpu_seconds, memory_kib, product, softirq_pid
+from bench.fan_out_parts import (
+    LOAD_CORE,
+    SERVER_CORE,
+    Load,
+    Server,
+    Viewers,
+    cpu_seconds,
+    edge_of,
+    memory_kib,
+    product,
+    softirq_pid,
+)
 
 LOADS = {
     "25/s x 10 KiB, 1,000 viewers": Load(25, 10_240, 1000),
@@ -35,6 +53,10 @@ WORKERS = 2
 ROUNDS, QUICK_ROUNDS = 7, 3
 SECONDS = 2.0
 WARM_SECONDS = 1.0
+APART_WARM_SECONDS = 2.2
+"""Workers tell every second how many viewers they have."""
+
+APART_ROUNDS, QUICK_APART_ROUNDS = 5, 3
 
 DELIVERED_LEAST = 0.99
 """A trial in which less arrives measures something else: it counts for nothing."""
@@ -125,6 +147,52 @@ def compare(load: Load, rounds: int) -> dict[str, Any]:
     }
 
 
+def compare_apart(load: Load, rounds: int) -> dict[str, Any]:
+    """Measure one process, and the node and one worker on the same core, in turns; return the row's figures."""
+    with ExitStack() as stack:
+        alone = stack.enter_context(product(load))
+        shared = stack.enter_context(product(load, **{"edge.workers": str(WORKERS)}))
+        move(processes(shared)[2], LOAD_CORE)
+        pairs = []
+        for number in range(rounds):
+            found: dict[str, float] = {}
+            for server in (alone, shared) if number % 2 else (shared, alone):
+                with Viewers(server, load) as crowd:
+                    time.sleep(APART_WARM_SECONDS)
+                    share = 1.0 if server is alone else part_of_first(shared, load)
+                    (trial,) = watch([server], [crowd], load)
+                if trial.delivered < DELIVERED_LEAST:
+                    break
+                first = trial.cpu[0] if server is alone else trial.cpu[0] + trial.cpu[1] / share
+                found["alone" if server is alone else "shared"] = first / trial.messages * 1e6
+            else:
+                pairs.append((found["alone"], found["shared"]))
+    if not pairs:
+        return {"apart_void": rounds}
+    return {
+        "apart_us_per_message": round(statistics.median(shared for _, shared in pairs), 2),
+        "apart_one_us_per_message": round(statistics.median(alone for alone, _ in pairs), 2),
+        "apart_ratio_to_one": round(statistics.median(alone / shared for alone, shared in pairs), 3),
+        "apart_ratios": [round(alone / shared, 3) for alone, shared in pairs],
+        "apart_void": rounds - len(pairs),
+    }
+
+
+def move(pid: int, core: int) -> None:
+    """Move a process to a core, all of its threads."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})
+
+
+def part_of_first(server: Server, load: Load) -> float:
+    """Return which part of the viewers the first worker has."""
+    url = f"http://127.0.0.1:{edge_of(server).port_of('edge')}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        found = re.search(r'headrace_edge_worker_viewers\{worker="1"\} (\S+)', answer.read().decode())
+    assert found is not None
+    return float(found[1]) / load.viewers
+
+
 def main() -> None:
     """Measure what was asked for, print the rows and write them where `--json` says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -144,7 +212,9 @@ def main() -> None:
             "message_bytes": load.video,
         }
         try:
-            rows.append({**facts, **compare(load, QUICK_ROUNDS if given.quick else ROUNDS)})
+            together = compare(load, QUICK_ROUNDS if given.quick else ROUNDS)
+            apart = compare_apart(load, QUICK_APART_ROUNDS if given.quick else APART_ROUNDS)
+            rows.append({**facts, **together, **apart})
         except NoCompiler as error:
             rows.append({"name": facts["name"], "absent": str(error)})
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)

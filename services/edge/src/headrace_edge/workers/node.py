@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from headrace.clock import next_beat
 from headrace.errors import ConfigurationError, StartupError
 from headrace.http.listener import HttpListener
 from headrace.identifiers import NODE_ID_MAX_BYTES
@@ -224,7 +225,7 @@ class Workers:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await next_beat(TICK_SECONDS)
             reports = {worker: worker.report for worker in self._workers if worker.report is not None}
             self._hub.borne = sum(report.demands for report in reports.values()) - self._feeding.subscriptions
             viewers = sum(report.viewers for report in reports.values())

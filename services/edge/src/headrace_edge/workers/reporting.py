@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from headrace.clock import next_beat
 from headrace.relay.hub import Hub
 from headrace.service.runtime import Runtime
 from headrace_edge.edge import Edge
@@ -48,7 +49,7 @@ class Reporter:
     async def _report(self) -> None:
         while True:
             self._say()
-            await asyncio.sleep(REPORT_SECONDS)
+            await next_beat(REPORT_SECONDS)
 
     def _say(self) -> None:
         runtime = self._runtime
