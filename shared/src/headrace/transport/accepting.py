@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeader
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -20,6 +21,15 @@ from headrace.transport.channel import Channel, quiet_logger
 from headrace.transport.reaching import PROXY_HEADERS
 
 SWITCHING_PROTOCOLS = 101
+
+HANDSHAKE_HEADERS = (
+    "Connection",
+    "Upgrade",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Version",
+    "Sec-WebSocket-Protocol",
+)
+"""What a handshake is judged by (RFC 6455, section 4.2.1)."""
 
 
 async def accept(
@@ -87,8 +97,12 @@ class _Accepted(Channel):
 def _handshake(request: web.Request, subprotocol: str) -> Response:
     """Return the answer to the client's handshake, 101 when it is good."""
     headers = Headers()
-    for name, value in request.headers.items():
-        headers[name] = value
+    try:
+        for name in HANDSHAKE_HEADERS:
+            for value in request.headers.getall(name, ()):
+                headers[name] = value
+    except InvalidHeader:
+        raise web.HTTPBadRequest(text="a header of the handshake holds what no header may") from None
     protocol = ServerProtocol(subprotocols=[Subprotocol(subprotocol)], logger=quiet_logger())
     return protocol.accept(Request(request.path_qs, headers))
 
