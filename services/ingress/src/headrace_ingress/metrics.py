@@ -39,7 +39,7 @@ class IngressMetrics:
         """Return metrics that are exported by `registry`."""
         return cls(
             feeds=Gauge("headrace_ingress_feeds", "Feeds of this node, by state", ["state"], registry=registry),
-            breaks=Counter("headrace_ingress_breaks", "Times a live feed broke", registry=registry),
+            breaks=Counter("headrace_ingress_breaks", "Times a live feed broke or fell silent", registry=registry),
             slates=Counter("headrace_ingress_slates", "Times a slate filled in for a source", registry=registry),
             epochs=Counter("headrace_ingress_epochs", "Epochs begun", registry=registry),
             chunks=Counter("headrace_ingress_chunks", "Chunks published", registry=registry),
