@@ -6,7 +6,9 @@ one core and the load to another. Where one core carries both, they run in the s
 where it does not, one after the other. The figure is the server's CPU per delivered byte, by the kernel's count, with
 the core's ksoftirqd; the answer is the median of the paired ratios ceiling / ours, so 1.0 is the ceiling.
 
-    PYTHONPATH=tests python tests/bench/fan_out.py --json build/fan_out.json [--quick] [NAME...]
+The file is written after each row; with `--resume` rows that are in it already are not measured again.
+
+    PYTHONPATH=tests python tests/bench/fan_out.py --json build/fan_out.json [--quick] [--resume] [NAME...]
 """
 
 from __future__ import annotations
@@ -252,9 +254,9 @@ def delivered(trials: Sequence[Trial]) -> float:
     return round(min(1.0, sum(trial.messages for trial in trials) / sum(trial.expected for trial in trials)), 4)
 
 
-def measure(names: Sequence[str], plan: Plan) -> list[dict[str, Any]]:
-    """Return a row for each load."""
-    rows = []
+def measure(names: Sequence[str], plan: Plan, had: Sequence[dict[str, Any]], file: Path | None) -> list[dict[str, Any]]:
+    """Return a row for each load, those included that were `had` already; `file` always has what there is so far."""
+    rows = list(had)
     for name in names:
         load = loads()[name]
         facts = {
@@ -264,11 +266,16 @@ def measure(names: Sequence[str], plan: Plan) -> list[dict[str, Any]]:
             "messages_per_s": load.rate * len(load.payloads),
             "message_bytes": round(statistics.mean(load.payloads)),
         }
+        if any(row["name"] == facts["name"] for row in had):
+            continue
+        began = time.monotonic()
         try:
-            rows.append({**facts, **compare(load, plan)})
+            rows.append({**facts, **compare(load, plan), "seconds": round(time.monotonic() - began)})
         except NoCompiler as error:
             rows.append({"name": facts["name"], "absent": str(error)})
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+        if file is not None:
+            file.write_text(json.dumps(rows) + "\n")
     return rows
 
 
@@ -277,16 +284,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--quick", action="store_true", help="three loads, shorter and rougher")
+    parser.add_argument("--resume", action="store_true", help="leave out what is in the file already")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {'; '.join(loads())}")
     given = parser.parse_args()
+    if unknown := set(given.names) - loads().keys():
+        parser.error(f"there is no load {', '.join(sorted(unknown))}")
     if (os.cpu_count() or 1) < 2:
         parser.exit(0, "fan-out: one core; the load and the servers need one each, so nothing is measured\n")
-    try:
-        rows = measure(
-            given.names or (QUICK_NAMES if given.quick else tuple(loads())), QUICK if given.quick else Plan()
-        )
-    except NoCompiler as error:
-        rows = [{"name": "fan-out", "absent": str(error)}]
+    had = json.loads(given.json.read_text()) if given.resume and given.json and given.json.exists() else []
+    rows = measure(
+        given.names or (QUICK_NAMES if given.quick else tuple(loads())),
+        QUICK if given.quick else Plan(),
+        [row for row in had if "absent" not in row],
+        given.json,
+    )
     print(json.dumps(rows, indent=1))
     if given.json:
         given.json.write_text(json.dumps(rows) + "\n")
