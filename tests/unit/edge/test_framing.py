@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from headrace.identifiers import ChunkId, Epoch
@@ -21,6 +22,14 @@ OPENED = Opened(Epoch(5), (AUDIO, VIDEO))
 def chunk(track: int = 1, samples: int = 1) -> Chunk:
     body = media("body", 100) if samples else b""
     return make_chunk(ChunkId(Epoch(5), track, 1, 0), Flag.RANDOM_ACCESS, 0, samples, 0, samples, 0, body)
+
+
+def test_players_hear_nothing_of_other_rates() -> None:
+    """An epoch begins once for them, whatever ingress tells the nodes of it afterwards."""
+    again = Opened(OPENED.epoch, tuple(msgspec.structs.replace(t, bandwidth=500_000) for t in OPENED.tracks), 1)
+    for framing in (PlayFraming(), PlainFraming()):
+        assert framing.opened(again, OPENED) == b""
+    assert PlayFraming().opened(again, None) != b""
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536, 200_000])

@@ -61,6 +61,8 @@ class PlayFraming:
     closes_when_ended = True
 
     def opened(self, opened: Opened, before: Opened | None) -> bytes:
+        if before is not None and before.epoch == opened.epoch:
+            return b""  # other rates: nothing that players choose by, and some would begin anew
         return message_frame(play.Tracks(epoch=opened.epoch, tracks=opened.tracks))
 
     def chunk(self, chunk: Chunk, opened: Opened) -> bytes:
