@@ -34,12 +34,12 @@ from headrace_ingress.feeds import Feeds
 from headrace_ingress.http_door import HttpDoor
 from headrace_ingress.jobs import ReaderOptions
 from headrace_ingress.metrics import IngressMetrics
-from headrace_ingress.picture import BadPicture, load_picture
+from headrace_ingress.picture import BadPicture, fit, load_picture
 from headrace_ingress.publications import Publications, PublishOptions
 from headrace_ingress.reading import Readers, ThreadReaders
 from headrace_ingress.rtmp_door import RtmpDoor
 from headrace_ingress.rtsp_door import RtspDoor
-from headrace_ingress.slate import BUILT_IN, NONE
+from headrace_ingress.slate import BUILT_IN, NONE, SIZE_DEFAULT
 from headrace_ingress.srt_door import SrtDoor
 from headrace_ingress.wanted import SourceRequest, Wanted
 from headrace_ingress.workers.pool import Workers, WorkersOptions
@@ -147,7 +147,8 @@ def source_requests(group: IngressSettings) -> dict[StreamName, SourceRequest]:
 def slate_problems(setting: str, slate: str, request: SourceRequest | None = None) -> list[str]:
     """Return why what a setting says cannot be a slate, in a line, if it cannot be.
 
-    The picture is decoded here, once and before anything runs, so that a bad one is told to whoever wrote the setting.
+    The picture is decoded and fitted here, once and before anything runs, so that a bad one is told to whoever wrote
+    the setting.
     """
     if slate == NONE:
         return []
@@ -155,7 +156,7 @@ def slate_problems(setting: str, slate: str, request: SourceRequest | None = Non
         return [f"{setting}: a stream of another cluster has that cluster's slate"]
     try:
         if slate != BUILT_IN:
-            load_picture(Path(slate))
+            fit(load_picture(Path(slate)), *SIZE_DEFAULT)
     except BadPicture as bad:
         return [f"{setting}: {slate} cannot be the picture: {bad}"]
     return []

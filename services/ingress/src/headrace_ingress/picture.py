@@ -82,7 +82,18 @@ def picture_size(data: bytes) -> tuple[int, int]:
 
 
 def fit(picture: Any, width: int, height: int) -> Any:
-    """Return a decoded picture as yuv420p of a size, its proportions kept, with black around it."""
+    """Return a decoded picture as yuv420p of a size, its proportions kept, with black around it.
+
+    Raises:
+        BadPicture: when libav cannot do that with its format.
+    """
+    try:
+        return _fit(picture, width, height)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise BadPicture(f"its format {picture.format.name} cannot be shown: {type(error).__name__}") from None
+
+
+def _fit(picture: Any, width: int, height: int) -> Any:
     graph = Graph()
     source = graph.add_buffer(
         width=picture.width, height=picture.height, format=picture.format.name, time_base=Fraction(1)
