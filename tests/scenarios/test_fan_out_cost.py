@@ -13,8 +13,8 @@ import pytest
 TESTS = Path(__file__).parent.parent
 
 LEAST_SHARE = 0.5
-"""Part of the committed ratio that must be reached: runs on two busy cores differ by a third, and a copy of each message
-for each viewer, or a task that wakes for each, costs more than half."""
+"""Part of the committed ratio that must be reached: runs on two busy cores differ by a third, and a copy of each
+message for each viewer, or a task that wakes for each, cost more than half."""
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="the servers and their load need a core each")
