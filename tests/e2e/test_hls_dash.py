@@ -93,12 +93,17 @@ async def test_a_browser_plays_from_whichever_edge(cluster: LiveCluster, player:
 @requires_native_players
 @pytest.mark.parametrize(
     ("played", "name"),
-    [(play_in_vlc, "index.m3u8"), (play_in_gstreamer, "index.m3u8"), (play_in_ffmpeg, "index.m3u8")],
+    [
+        (play_in_vlc, "index.m3u8"),
+        (play_in_gstreamer, "index.m3u8"),
+        (play_in_ffmpeg, "index.m3u8"),
+        (play_in_ffmpeg, "manifest.mpd"),
+    ],
 )
 async def test_a_program_plays_from_whichever_edge(
     cluster: LiveCluster, played: Callable[[str, float], Awaitable[Played]], name: str
 ) -> None:
-    """The same for players that know only HLS without low latency."""
+    """The same for players that know nothing of low latency."""
     await wait_filled(cluster.urls()[0], segments=8)
     async with balancer(*cluster.urls()) as front:
         playing = asyncio.ensure_future(played(f"{front.url}/live/demo/{name}", WATCH_SECONDS))
@@ -106,7 +111,7 @@ async def test_a_program_plays_from_whichever_edge(
         await asyncio.to_thread(cluster.replace, 0, f"edge-after-{next(NUMBERS)}")
         front.edges = cluster.urls()
         seen = await playing
-    print(f"{played.__name__}: {seen}, requests {list(front.served.values())}")
+    print(f"{played.__name__} {name}: {seen}, requests {list(front.served.values())}")
     assert seen.seconds >= WATCH_SECONDS - 1, seen
     # These players hold no distance to live that an edge's end could not use up.
     assert seen.stalls <= 1 + stalls_allowed(), seen

@@ -220,8 +220,13 @@ class Outlet:
         return self._text(("manifest", start_seconds), versions, lambda: manifest(view), MANIFEST_TYPE)
 
     def _timed(self, window: TrackWindow) -> list[Segment]:
-        """Return what the manifest lists of a track: as in HLS, and the open segment from its first chunk on."""
-        segments = window.listed(self.window.limits.seconds)
+        """Return what the manifest lists of a track: as in HLS, and the open segment from its first chunk on.
+
+        It goes back a little further than it says that one may seek: FFmpeg begins a minute before the end, whatever
+        is said, and begins again where the first that is listed is what it wants next.
+        """
+        limits = self.window.limits
+        segments = window.listed(limits.seconds + limits.grace_seconds / 2)
         newest = window.newest
         if newest is not None and not self.window.ended and newest.parts and not (segments and segments[-1] is newest):
             segments.append(newest)
