@@ -54,7 +54,7 @@ BASE_FEEDS = 2
 
 LIVE_SECONDS = 60.0
 SETTLE_SECONDS, BASE_SETTLE_SECONDS = 12.0, 6.0
-"""Time before anything counts: until rings of 10 s are full."""
+"""Time before anything counts: until all are open. Rings fill later, in the first 75 s."""
 
 PACE_MAX_US = 1000
 """How far a chunk's capture time may be from where the first one says: more is a feed that began to count anew."""
