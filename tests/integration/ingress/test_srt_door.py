@@ -18,8 +18,8 @@ import pytest
 from headrace.errors import StartupError
 from headrace.identifiers import StreamName
 from headrace.testing import wait_until
-from headrace.wire.stream import StreamState
 from headrace.transport import libsrt
+from headrace.wire.stream import StreamState
 from headrace_ingress.publications import Publications
 from headrace_ingress.srt_door import SrtDoor
 from integration.ingress.clips import make_clip
