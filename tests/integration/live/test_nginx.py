@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -15,12 +16,17 @@ import pytest
 
 from headrace.testing import wait_until
 from headrace.wire.chunk import Chunk
+from headrace_edge import app
+from headrace_edge.live.outlets import LiveOptions
 from integration.edge.rig import EdgeRig
 from integration.live.publishing import EPOCH, publish, split
 from support.nginx_front import nginx_front, requires_nginx
 from unit.live.m3u8 import read
 
 pytestmark = requires_nginx
+
+HOLD_SECONDS = 12.0
+"""Less than nginx waits for an edge."""
 
 
 @dataclass
@@ -42,8 +48,9 @@ class Front:
 
 
 @pytest.fixture
-async def front(tmp_path: Path) -> AsyncIterator[Front]:
-    """Two edges with the same stream behind nginx."""
+async def front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Front]:
+    """Two edges with the same stream behind nginx, where one may wait until all have asked on a busy machine."""
+    monkeypatch.setattr(app, "LiveOptions", partial(LiveOptions, hold_seconds=HOLD_SECONDS))
     async with EdgeRig("edge-1", window_seconds=60.0) as one, EdgeRig("edge-2", window_seconds=60.0) as two:
         early, _ = split(8.0, 3.0)
         for edge in (one, two):
@@ -64,11 +71,11 @@ async def test_media_is_asked_for_once(front: Front) -> None:
 
 
 async def test_who_waits_waits_for_nobody_else(front: Front) -> None:
-    """A hundred who wait for a part wait at the edges, which tell all at once; who comes later gets what is kept."""
+    """Twenty who wait for a part wait at the edges, which tell all at once; who comes later gets what is kept."""
     segment, part = read((await front.get("1.m3u8"))[1].decode()).last
     paths = [f"1.m3u8?_HLS_msn={segment}&_HLS_part={part}", f"{EPOCH}/1/{segment}.{part}.m4s"]
-    waiting = [asyncio.ensure_future(front.get(path)) for path in paths * 50]
-    await wait_until(lambda: sum(edge.value("live_waiting") for edge in front.edges) == 100)
+    waiting = [asyncio.ensure_future(front.get(path)) for path in paths * 10]
+    await wait_until(lambda: sum(edge.value("live_waiting") for edge in front.edges) == 20)
     for edge in front.edges:
         publish(edge, split(8.0, 3.0)[1])
     answers = await asyncio.gather(*waiting)
