@@ -133,6 +133,11 @@ class Stage:
         for run in due:
             run()
 
+    def rest(self) -> None:
+        """Nothing comes until there is nothing to do."""
+        while self.due:
+            self.turn(0)
+
     def check_memory(self) -> None:
         """What waits for a viewer never exceeds its share."""
         for watcher in self.watchers:
@@ -145,12 +150,11 @@ class Stage:
             watcher.sender.drain()
         self.push(2)
         assert self.feed is not None
-        while self.due:
-            self.turn(0)
+        self.rest()
         self.feed.open()
-        self.flow(3)
-        while self.due:
-            self.turn(0)
+        for _ in range(3):  # no chunk before all have the one before: the smallest ring holds three of each track
+            self.push(0)
+            self.rest()
         newest = {chunk.id.track: chunk.id for chunk in self.feed.sent}
         for watcher in self.watchers:
             assert {track: chunk.id for track, chunk in watcher.check().items()} == newest
