@@ -30,12 +30,18 @@ def camera() -> Iterator[RtspServer]:
         yield server
 
 
+@pytest.fixture(params=["none", "built-in"])
+def slate(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def nodes(camera: RtspServer) -> Iterator[tuple[Service, ...]]:
+def nodes(camera: RtspServer, slate: str) -> Iterator[tuple[Service, ...]]:
     """One ingress, two intermediates, two edges."""
     with RedisServer() as store:
         common = {"registry.url": store.url, "relay.secret": "a secret of the tests"}
-        own = {"ingress.sources": json.dumps({"cam": camera.uri}), "ingress.stall_seconds": "1"}
+        sources = json.dumps({"cam": camera.uri})
+        own = {"ingress.sources": sources, "ingress.stall_seconds": "1", "ingress.slate": slate}
         services = [
             Service("ingress", "ingress-1", {**common, **own, "ingress.port": "0"}),
             *(Service("intermediate", f"mid-{n}", {**common, "intermediate.port": "0"}) for n in (1, 2)),
@@ -54,8 +60,11 @@ async def samples(nodes: tuple[Service, ...]) -> dict[str, Sample]:
     return {node.node: sample for node, sample in zip(nodes, found, strict=True) if sample is not None}
 
 
-async def test_a_silent_camera_moves_nobody(camera: RtspServer, nodes: tuple[Service, ...]) -> None:
-    """It stands still and goes on: viewers are told and stay, no node and no viewer goes elsewhere, nothing is lost."""
+async def test_a_silent_camera_moves_nobody(camera: RtspServer, nodes: tuple[Service, ...], slate: str) -> None:
+    """It stands still and goes on: viewers are told and stay, no node and no viewer goes elsewhere, nothing is lost.
+
+    Where there is a slate, its chunks come to all of them meanwhile, and the stream is interrupted all the same.
+    """
     viewers = [Viewer(f"viewer-{edge.node}", "cam", f"ws://127.0.0.1:{edge.port()}") for edge in nodes[-2:]]
     async with asyncio.TaskGroup() as group:
         watching = [group.create_task(viewer.run()) for viewer in viewers]
@@ -67,6 +76,9 @@ async def test_a_silent_camera_moves_nobody(camera: RtspServer, nodes: tuple[Ser
         try:
             await wait_until(lambda: all(viewer.state == "interrupted" for viewer in viewers), 30)
             await asyncio.sleep(3)  # several times what a link's heartbeat would take to move anybody
+            if slate != "none":
+                await wait_until(lambda: all(viewer.report()["silence"] < 0.5 for viewer in viewers), 30)
+                assert {viewer.state for viewer in viewers} == {"interrupted"}
         finally:
             camera.thaw()
         epoch = max(last.position[0] for last in viewers[0].check.last.values())
