@@ -149,6 +149,8 @@ async def test_those_who_come_and_go(rig: EdgeRig) -> None:
     assert feed.broadcast.listeners == set()
     assert rig.value("outputs", door="fmp4") == 0
     await wait_until(lambda: not rig.edge._conversations)
+    servers = [listener._runner.server for listener in rig._listeners.values()]
+    await wait_until(lambda: not any(server.connections for server in servers if server is not None))
 
 
 async def test_those_who_ask_for_anything(rig: EdgeRig) -> None:
