@@ -13,6 +13,9 @@ from headrace.wire.chunk import Chunk
 PAST_SECONDS = 5.0
 """Longest wait for the past when a stream's first request came; then the edge begins with what it has."""
 
+AGAIN_SECONDS = 0.25
+"""Time from an answer that broke off, with the link or because the parent is busy, to the next question."""
+
 
 Recall = Callable[[StreamName, float, Callable[[Recalled], None]], Recalled | None]
 """Asks the parent for a stream's past; see `headrace.session.node.Node.recall`."""
@@ -35,18 +38,28 @@ class Past:
         self._clock = clock
         self._until = clock.monotonic() + PAST_SECONDS
         self._asked: Recalled | None = None
+        self._again_at = 0.0
 
     def look(self, reach_seconds: float, on_settled: Callable[[], None]) -> None:
-        """Ask, unless that was done or the stream has been carried for long enough; `on_settled` is called later."""
+        """Ask, unless that was done or the stream has been carried for long enough; `on_settled` is called later.
+
+        To be called whenever something comes: an answer that broke off is asked for again, of the next parent then.
+        """
         if self.settled or self._asked is not None or self._recall is None:
             return
-        if reach_seconds >= self._seconds or self._clock.monotonic() > self._until:
+        now = self._clock.monotonic()
+        if reach_seconds >= self._seconds or now > self._until:
             self.settled = True
+            return
+        if now < self._again_at:
             return
 
         def ended(recalled: Recalled) -> None:
+            if not recalled.complete:
+                self._asked, self._again_at = None, self._clock.monotonic() + AGAIN_SECONDS
+                return
             self.settled = True
-            self.entries = recalled.entries if recalled.complete else ()
+            self.entries = recalled.entries
             on_settled()
 
         self._asked = self._recall(self._stream, self._seconds, ended)
