@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from headrace.media.manifest import ManifestView, manifest
 from headrace.media.playlists import MediaView, media_playlist
 from headrace.media.segments import media_bytes
-from headrace.relay.broadcast import Opened
+from headrace.relay.broadcast import Opened, StateChange
 from headrace.relay.window import Window, WindowLimits
 from headrace.wire.chunk import Chunk
+from headrace.wire.stream import StreamState
 from unit.live.m3u8 import read
 from unit.live.streams import BEGIN_SECONDS, Programme, audio, video, window_of
 
@@ -45,6 +48,22 @@ def test_two_nodes_that_took_the_same_chunks_say_the_same() -> None:
     for track in (1, 2):
         assert text_of(whole, track) == text_of(other, track)
     assert _mpd(whole) == _mpd(other)
+
+
+@pytest.mark.parametrize("cut", [1, 3, 30, 51])
+def test_an_end_that_was_not_the_end_is_forgotten(cut: int) -> None:
+    """A stream that ended within a segment and goes on: who begins later heard of no end, and says the same."""
+    programme = Programme()
+    first, second = programme.epoch(20.0), programme.epoch(20.0)
+    del first[-cut:]
+    warm = window_of(first)
+    warm.take(StateChange(StreamState.ENDED, "over"))
+    ended = text_of(warm)
+    window_of(second, warm)
+    cold = window_of(first + second)
+    assert [text_of(warm, track) for track in (1, 2)] == [text_of(cold, track) for track in (1, 2)]
+    assert (_mpd(warm), warm.bytes) == (_mpd(cold), cold.bytes)
+    assert ended != text_of(warm)
 
 
 def _shuffled(entries: list[Opened | Chunk]) -> list[Opened | Chunk]:

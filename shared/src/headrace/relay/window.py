@@ -54,6 +54,7 @@ class TrackWindow:
         version: grows whenever something that a playlist says has changed.
         progress: grows with each chunk.
         fresh: whether the next chunk must begin a segment to be taken.
+        cut_off: the segment that was open when the stream ended, `None` if it was whole.
     """
 
     number: int
@@ -62,6 +63,7 @@ class TrackWindow:
     version: int = 0
     progress: int = 0
     fresh: bool = True
+    cut_off: Segment | None = None
 
     @property
     def newest(self) -> Segment | None:
@@ -241,6 +243,7 @@ class Window:
         One without any changes nothing: not every node hears of it.
         """
         for window in self.windows.values():
+            self._reopen(window)
             self._end_open(window, None)
         self.epoch = opened.epoch
         self.tracks = {track.track: track for track in opened.tracks}
@@ -360,11 +363,19 @@ class Window:
         newest = window.newest
         if newest is None or newest.closed:
             return
+        window.cut_off = newest
         if newest.parts:
             newest.close()
         else:
             self._forget((window.segments.pop(newest.number),))
         self._trim(window)
+
+    def _reopen(self, window: TrackWindow) -> None:
+        """The stream goes on after its end, of which those that begin later hear nothing: it is as if it was not."""
+        cut_off, window.cut_off = window.cut_off, None
+        if cut_off is not None and (window.newest is cut_off or not cut_off.parts):
+            cut_off.closed = False
+            window.segments[cut_off.number] = cut_off
 
     def _place_empty(self, window: TrackWindow, segment: Segment, end: int) -> None:
         """Give a segment that never had media the time that its neighbours leave for it."""
