@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -48,9 +50,11 @@ class WorkerProcess(Child):
 
     def kill(self) -> None:
         """End it without a word; it is started again."""
-        if self._process is not None:
+        if self._process is not None and self._process.returncode is None:
+            # Not by asyncio's `kill`, which asks for the exit status first, and takes that of a worker that just died
+            # from whoever waits for it.
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def _spawn(self, stdin: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
         own, others = socket.socketpair()
