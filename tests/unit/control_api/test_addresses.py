@@ -76,8 +76,8 @@ def test_what_somebody_might(text: str, use: Use) -> None:
         "?size=128x64",
         "?size=3840x2160&rate=120",
         "?rate=29.97&gop=0",
-        "?rate=30000/1001&gop=600&size=1280x720&audio=no&video=yes",
-        "?audio=yes&gop=2.5",
+        "?size=1280x720&rate=30000/1001&gop=600&audio=no",
+        "?gop=2.5&audio=yes",
     ],
 )
 def test_what_the_test_pattern_may_look_like(options: str) -> None:
@@ -88,7 +88,19 @@ def test_what_the_test_pattern_may_look_like(options: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    ["?", "?size=126x64", "?size=3842x64", "?size=129x64", "?size=128x62", "?rate=0", "?rate=121", "?gop=601", "?x=1"],
+    [
+        "?",
+        "?size=126x64",
+        "?size=3842x64",
+        "?size=129x64",
+        "?size=128x62",
+        "?rate=0",
+        "?rate=121",
+        "?gop=601",
+        "?x=1",
+        "?gop=1&gop=2",
+        "?audio=no&video=no",
+    ],
 )
 def test_what_it_may_not(options: str) -> None:
     """The description says so as well."""

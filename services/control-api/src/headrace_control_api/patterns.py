@@ -31,9 +31,13 @@ _SIDE = "([2-9][0-9]|[12][0-9]{2}|3[0-7][0-9]|38[0-3]|1[3-9])[02468]|128|3840"
 _SMALL_SIDE = f"6[468]|[78][02468]|9[02468]|1[0-2][02468]|{_SIDE}"
 _RATE = r"([1-9][0-9]?|1[01][0-9])(\.[0-9]{1,6})?|120|(24|30|48|60|120)000/1001"
 _GOP = r"([1-9]?[0-9]|[1-5][0-9]{2})(\.[0-9]{1,6})?|600"
-_SHOWN = f"size=({_SIDE})x({_SMALL_SIDE})|rate=({_RATE})|gop=({_GOP})|(audio|video)=(yes|no)"
-TEST_PATTERN = rf"test:(\?({_SHOWN})(&({_SHOWN})){{0,4}})?"
-"""The test pattern, with options; that each stands there once is not told."""
+_SIZE, _PACE, _GOPS = f"size=({_SIDE})x({_SMALL_SIDE})", f"rate=({_RATE})", f"gop=({_GOP})"
+_ONE_KIND = "(audio|video)=(yes|no)"
+_SHOWN = (
+    f"{_SIZE}(&{_PACE})?(&{_GOPS})?(&{_ONE_KIND})?|{_PACE}(&{_GOPS})?(&{_ONE_KIND})?|{_GOPS}(&{_ONE_KIND})?|{_ONE_KIND}"
+)
+TEST_PATTERN = rf"test:(\?({_SHOWN}))?"
+"""The test pattern, with options in this order: a pattern cannot say otherwise that each stands there once."""
 
 SOURCE_PATTERN = (
     rf"^((rtsps?|rtmps?|srt|https?)://{USER_PATTERN}{HOST_PATTERN}{PORT_PATTERN}{PATH_PATTERN}"

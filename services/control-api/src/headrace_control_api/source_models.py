@@ -16,7 +16,8 @@ SourceText = Annotated[
     Field(max_length=2048, pattern=SOURCE_PATTERN),
     worded(
         "an address is expected: scheme://host:port/path by rtsp, rtmp, srt or http, also rtsps, rtmps or https; "
-        "udp://address:port, file:///path, or test: with options as in test:?size=1280x720&rate=25&gop=1&audio=no"
+        "udp://address:port, file:///path, or test: with options as in test:?size=1280x720&rate=25&gop=1&audio=no, "
+        "in this order"
     ),
 ]
 
@@ -30,7 +31,7 @@ class NewSource(Model):
     uris: Annotated[list[SourceText], Field(min_length=1, max_length=4)] = Field(
         description="Where it comes from, the preferred address first: `rtsp://`, `rtmp://`, `http://`, each also "
         "with an `s`, `srt://`, `udp://`, `file:///`, or `test:`, which takes `?size=1280x720&rate=25&gop=1&audio=yes` "
-        "and `video=yes`."
+        "or `video=yes`, in this order."
     )
     transport: Literal["tcp", "udp"] = Field(default="tcp", description="How RTSP media travels.")
     loop: bool = Field(default=True, description="Begin a file again when it ends.")
